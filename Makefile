@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+#
+# A thin front to Meson. What each target needs is installed from Debian when it is
+# missing (scripts/install-deps.sh).
+
+BUILD ?= build
+prefix ?= /usr/local
+DESTDIR ?=
+
+SOURCES = $(shell find bench examples include src tests tools -name '*.[ch]')
+
+.PHONY: all demo check check-user bench format check-format pre-push install clean
+
+all:
+	@scripts/install-deps.sh build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(abspath $(prefix))
+	@ninja -C $(BUILD)
+
+demo: all
+	@$(BUILD)/tools/gmem/gmem demo
+
+check check-user:
+	@scripts/check.sh
+
+bench: all
+	@$(BUILD)/bench/gmem-bench
+
+format:
+	@scripts/install-deps.sh format
+	@clang-format -i $(SOURCES)
+
+check-format:
+	@scripts/install-deps.sh format
+	@clang-format --dry-run -Werror $(SOURCES)
+
+pre-push: check-format check
+
+install: all
+	@meson configure $(BUILD) --prefix=$(abspath $(prefix))
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+
+clean:
+	@rm -rf build build-*

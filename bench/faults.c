@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* What a fault costs: of the CPU, of two threads at once, of a device. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bench.h"
+
+#define FAULTS 4096U /* a round: 16 MiB, page by page */
+
+static double touch(volatile unsigned char *p, unsigned int n)
+{
+	double begin = now_us();
+
+	for (unsigned int i = 0; i < n; i++)
+		p[(size_t)i * 4096];
+	return (now_us() - begin) / n;
+}
+
+static void to_device(struct setup *s)
+{
+	must(hmadvise(s->node, s->mem, s->size, GM_PREFETCH), "PREFETCH");
+}
+
+/* A 4 KiB page that is on the device, brought home by a load. */
+void bench_cpu_fault(bool threaded)
+{
+	double got[ROUNDS], limit[ROUNDS], ratio[ROUNDS], r;
+	struct setup s;
+	struct bare b;
+
+	progress("CPU faults");
+	setup_create(&s, 16 * MIB, threaded ? 0 : GM_AS_INLINE, threaded ? 1000000 : 0, 4096);
+	bare_create(&b, 16 * MIB, !threaded);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		to_device(&s);
+		got[i] = touch(s.mem, FAULTS);
+		bare_unmap(&b, 0, b.size);
+		limit[i] = threaded ? bare_fault_thread(&b, 0, FAULTS)
+				    : bare_fault_inline(&b, 0, FAULTS);
+		ratio[i] = got[i] / limit[i];
+	}
+	r = median(ratio, ROUNDS);
+	row(threaded ? "CPU fault, 4 KiB from the device, thread delivery"
+		     : "CPU fault, 4 KiB from the device, inline delivery",
+	    median(got, ROUNDS), median(limit, ROUNDS), "us", r, threaded ? "<= 1.3" : "<= 1.5",
+	    r <= (threaded ? 1.3 : 1.5));
+	bare_destroy(&b);
+	setup_destroy(&s);
+}
+
+struct half {
+	pthread_t thread;
+	unsigned char *mem;
+	pthread_barrier_t *barrier;
+};
+
+static void *touch_half(void *arg)
+{
+	struct half *h = arg;
+
+	pthread_barrier_wait(h->barrier);
+	touch(h->mem, FAULTS / 2);
+	return NULL;
+}
+
+static double two_threads(struct setup *s)
+{
+	pthread_barrier_t barrier;
+	struct half half[2];
+	double begin;
+
+	pthread_barrier_init(&barrier, NULL, 3);
+	for (int i = 0; i < 2; i++) {
+		half[i].mem = s->mem + (size_t)i * (s->size / 2);
+		half[i].barrier = &barrier;
+		must(-pthread_create(&half[i].thread, NULL, touch_half, &half[i]), "thread");
+	}
+	begin = now_us();
+	pthread_barrier_wait(&barrier);
+	pthread_join(half[0].thread, NULL);
+	pthread_join(half[1].thread, NULL);
+	begin = now_us() - begin;
+	pthread_barrier_destroy(&barrier);
+	return begin;
+}
+
+/* Two threads that fault on blocks of their own, against one that takes all the faults. */
+void bench_two_threads(void)
+{
+	double one[ROUNDS], two[ROUNDS], ratio[ROUNDS], r;
+	struct setup s;
+
+	progress("two threads");
+	setup_create(&s, 16 * MIB, GM_AS_INLINE, 0, 4096);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		to_device(&s);
+		one[i] = 1e3 / touch(s.mem, FAULTS);
+		to_device(&s);
+		two[i] = 1e3 * FAULTS / two_threads(&s);
+		ratio[i] = two[i] / one[i];
+	}
+	r = median(ratio, ROUNDS);
+	row("two threads faulting on distinct blocks, against one", median(two, ROUNDS),
+	    median(one, ROUNDS), "/ms", r, ">= 1.6", r >= 1.6);
+	setup_destroy(&s);
+}
+
+/* A page the CPU has mapped, moved by a device fault; against unmap and copy alone. */
+void bench_dev_fault(void)
+{
+	struct gm_dev_tunables tune = { .size = sizeof(tune), .granule = 4096, .no_grow = 1 };
+	double own[ROUNDS], got[ROUNDS], limit[ROUNDS], r;
+	struct setup s;
+	struct bare b;
+	uint64_t word;
+
+	progress("device faults");
+	setup_create(&s, 16 * MIB, GM_AS_INLINE, 0, 4096);
+	must(gm_dev_tune(gm_sim_dev(s.sim), &tune), "gm_dev_tune");
+	bare_create(&b, 16 * MIB, true);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		double begin;
+
+		must(hmadvise(GM_NODE_HOST, s.mem, s.size, GM_PREFETCH), "PREFETCH");
+		begin = now_us();
+		for (unsigned int p = 0; p < FAULTS; p++)
+			must(gm_sim_access(s.ctx, s.mem + (size_t)p * 4096, &word, 8, GM_READ),
+			     "device access");
+		got[i] = (now_us() - begin) / FAULTS;
+
+		for (unsigned int p = 0; p < FAULTS; p++)
+			bare_unmap(&b, (size_t)p * 4096, 4096);
+		bare_map(&b, 0, b.size);
+		begin = now_us();
+		for (unsigned int p = 0; p < FAULTS; p++) {
+			bare_unmap(&b, (size_t)p * 4096, 4096);
+			memcpy(b.store + (size_t)p * 4096, b.alias + (size_t)p * 4096, 4096);
+		}
+		limit[i] = (now_us() - begin) / FAULTS;
+		own[i] = got[i] - limit[i];
+	}
+	r = median(own, ROUNDS);
+	row("device fault, 4 KiB, beyond unmap and copy (us)", median(got, ROUNDS),
+	    median(limit, ROUNDS), "us", r, "<= 1.5", r <= 1.5);
+	bare_destroy(&b);
+	setup_destroy(&s);
+}

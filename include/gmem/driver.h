@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The driver's interface: a table of MMU functions, and a handful of calls.
+ *
+ * A driver tells gmem how its device's page table, TLB and copy engine are
+ * worked; gmem decides what is mapped, where data is and when it moves. The
+ * names are those of the Linux RFC "GMEM" (Weixi Zhu, 2023).
+ * docs/driver-guide.md leads through a whole driver.
+ */
+#ifndef GMEM_DRIVER_H
+#define GMEM_DRIVER_H
+
+#include <gmem/gmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct gm_fence;
+
+/* A range of virtual addresses whose translations must go. */
+struct gm_tlb_range {
+	uint64_t va;
+	uint64_t size;
+};
+
+/*
+ * A piece of a copy: @len bytes between device memory at physical address @pa
+ * and host memory at bus address @host. On the linux-user host a bus address
+ * is a pointer of the process (private to gmem, not the application's); in the
+ * kernel it is a DMA address.
+ */
+struct gm_extent {
+	uint64_t pa;
+	uint64_t host;
+	uint64_t len;
+};
+
+enum gm_copy_dir {
+	GM_TO_DEV,  /* host to device */
+	GM_TO_HOST, /* device to host */
+};
+
+/**
+ * struct gm_mmu - what a driver supplies
+ *
+ * Every operation returns 0 or -errno, may sleep, and may fail: gmem then leaves
+ * every page where it was, with its bytes, and hands the error to whoever asked.
+ * gmem calls operations from several threads at once, for the same pmap too; a
+ * driver serialises what its hardware cannot do in parallel. An operation holds
+ * no lock of the driver's when it calls back into gmem (only gm_fence_signal()
+ * may be called from one).
+ */
+struct gm_mmu {
+	size_t size; /* of this struct */
+
+	/*
+	 * Leaf sizes of the page table: a bit for each, e.g. 4 KiB | 64 KiB |
+	 * 2 MiB. 4 KiB is required in this version.
+	 */
+	uint64_t pgsize_bitmap;
+
+	/*
+	 * pmap_create (required): make an empty page table.
+	 * Locks held: the address space's, for writing.
+	 */
+	int (*pmap_create)(struct gm_dev *dev, void **pmap);
+
+	/*
+	 * pmap_destroy (required): free it. Nothing is mapped in it any more and
+	 * its translations have been invalidated. Locks held: as pmap_create.
+	 */
+	void (*pmap_destroy)(struct gm_dev *dev, void *pmap);
+
+	/*
+	 * pmap_enter (required): map [va, va+size) to device memory at
+	 * [pa, pa+size) with leaves of @leaf bytes, one of pgsize_bitmap. va, pa
+	 * and size are multiples of @leaf. What was mapped there before with the
+	 * same pa is replaced (the protection may differ); a larger leaf never
+	 * covers the range. -ENOSPC if the device lacks memory for the table
+	 * itself: gmem evicts something and tries again.
+	 * Locks held: the block's.
+	 */
+	int (*pmap_enter)(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
+			  uint32_t prot);
+
+	/*
+	 * pmap_release (required): unmap [va, va+size). Parts that are not mapped
+	 * are passed over; no leaf reaches across an end of the range. Once it
+	 * has returned no new translation of the range can enter a TLB. If it
+	 * fails any part of the range may be unmapped.
+	 * Locks held: the block's, or the address space's for writing.
+	 */
+	int (*pmap_release)(void *pmap, uint64_t va, uint64_t size);
+
+	/*
+	 * pmap_protect (optional): change the protection of what is mapped in
+	 * [va, va+size). Without it gmem releases the range. Locks held: as
+	 * pmap_release.
+	 */
+	int (*pmap_protect)(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
+
+	/*
+	 * tlb_invl (required): drop every cached translation of [va, va+size). When
+	 * it returns 0 no access by way of one is under way any more.
+	 * Locks held: as pmap_release.
+	 */
+	int (*tlb_invl)(void *pmap, uint64_t va, uint64_t size);
+
+	/*
+	 * tlb_invl_coalesced (optional): the same for several ranges with one
+	 * operation of the hardware. Without it tlb_invl is called for each.
+	 */
+	int (*tlb_invl_coalesced)(void *pmap, const struct gm_tlb_range *ranges, unsigned int n);
+
+	/*
+	 * copy (required): start copying all of @ext. 0: accepted; @fence will be
+	 * signalled exactly once, perhaps before copy returns, with 0 when every
+	 * byte is there or -errno. Not 0: nothing was started and @fence will not
+	 * be signalled. @ext is valid only until copy returns. Lengths and
+	 * addresses may be any number of bytes.
+	 * Locks held: the block's.
+	 */
+	int (*copy)(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
+		    unsigned int n, struct gm_fence *fence);
+
+	/* zero (required): the same, but fills device memory with zeros; @host is ignored. */
+	int (*zero)(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
+		    struct gm_fence *fence);
+};
+
+/** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
+GM_API void gm_fence_signal(struct gm_fence *fence, int err);
+
+/**
+ * gm_dev_create - register a device
+ * @mmu: the driver's table; must outlive the device
+ * @name: for messages; copied, up to 31 characters
+ * @data: the driver's own, see gm_dev_data()
+ *
+ * -EINVAL if a required function is missing, @mmu->size is unknown or
+ * @mmu->pgsize_bitmap cannot be used; the host's log names the fault.
+ */
+GM_API int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data,
+			 struct gm_dev **dev);
+
+/**
+ * gm_dev_destroy - bring home every page the device holds, then forget it
+ *
+ * -EBUSY while a context is attached. Another error: a page could not be brought
+ * home; the device is as it was and holds what it still holds.
+ */
+GM_API int gm_dev_destroy(struct gm_dev *dev);
+
+GM_API void *gm_dev_data(const struct gm_dev *dev);
+
+/**
+ * gm_dev_register_physmem - hand device memory [begin, end) to gmem
+ *
+ * Physical addresses as pmap_enter and copy take them, multiples of 4 KiB. May
+ * be called any number of times; ranges must not overlap (-EEXIST). 2 MiB-aligned
+ * pieces are worth most: a range holding none of them is refused (-EINVAL).
+ */
+GM_API int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
+
+/**
+ * gm_dev_unregister_physmem - take a registered range back
+ *
+ * Brings home what the device holds first. -ENOENT if [begin, end) is not exactly
+ * a range that was registered.
+ */
+GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
+
+/* Zero is the default of every field. */
+struct gm_dev_tunables {
+	size_t size;   /* of this struct */
+	uint64_t low;  /* background eviction starts with less than this free, bytes; 0: total/64 */
+	uint64_t high; /* and stops here; 0: 2 * low; low <= high <= total/2 */
+	uint32_t
+		granule; /* bytes moved for one device fault: power of two, 4 KiB to 2 MiB; 0: 64 KiB */
+	uint32_t no_grow; /* not 0: move just the granule, do not grow it where a block fills up */
+	uint32_t no_background; /* not 0: evict only when a fault needs room */
+};
+
+GM_API int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t);
+
+/** gm_context_pmap - what pmap_create returned for this context */
+GM_API void *gm_context_pmap(const struct gm_context *ctx);
+
+/**
+ * gm_dev_fault - a device touched a page it has no (sufficient) translation for
+ * @va: the address
+ * @access: GM_READ or GM_WRITE
+ *
+ * When it returns 0 the page is mapped and the access can be replayed (and will
+ * fault again in the rare case that the page was taken away meanwhile).
+ * -EFAULT: nothing is mapped there; -EACCES: not writable; -ENOSPC: device memory
+ * is full of pinned pages; -EBUSY: all else is in use by other faults, replay
+ * later. Must not be called from an operation of struct gm_mmu.
+ */
+GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
+
+struct gm_fault {
+	uint64_t va;
+	uint32_t access;
+	int32_t err; /* out: as gm_dev_fault() */
+};
+
+/**
+ * gm_dev_fault_batch - service a buffer of faults
+ *
+ * Sorts @faults by address; each gets its own error. Returns the number that
+ * failed. Faults of one block are serviced together.
+ */
+GM_API unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
+				       unsigned int n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

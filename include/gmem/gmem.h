@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * gmem - one coherent virtual address space over the CPU and any number of
+ * external-memory devices.
+ *
+ * The application's interface. A driver's is in <gmem/driver.h>.
+ *
+ * Every function that can fail returns 0 or -errno; objects come back through
+ * the last parameter. Nothing is changed by a call that fails, unless its
+ * comment says otherwise. The meanings are the same everywhere:
+ *
+ *	-EINVAL      misuse: unaligned, overflowing, unknown flag, zero length
+ *	-EFAULT      an address that is not managed memory
+ *	-EEXIST      a fixed address that is taken
+ *	-EACCES      a write to memory mapped read-only
+ *	-ENOMEM      metadata, or host memory, could not be had
+ *	-ENOSPC      device memory is full and nothing in it may be evicted
+ *	-EBUSY       pinned, in use, or bounded retries used up
+ *	-ENODEV      no such hnode, or the device is going away
+ *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
+ *	-EIO         the device reported that a copy or an invalidation failed
+ *
+ * Unless said otherwise a function may sleep, may be called from any thread
+ * and takes addresses of managed memory without touching them.
+ */
+#ifndef GMEM_GMEM_H
+#define GMEM_GMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library is built with hidden visibility; what carries this is its ABI. */
+#ifndef GM_API
+#define GM_API __attribute__((visibility("default")))
+#endif
+
+struct gm_as;	   /* an address space */
+struct gm_object;  /* bytes with an identity of their own, mappable at several addresses */
+struct gm_dev;	   /* a device, as its driver registered it */
+struct gm_context; /* a device attached to an address space */
+
+#define GM_PAGE_SIZE 4096ULL		/* the unit of state */
+#define GM_BLOCK_SIZE (2ULL << 20)	/* the unit of locking, eviction and DMA batches */
+#define GM_OBJECT_MAX_SIZE (1ULL << 46) /* the largest object, in bytes */
+
+/* Where a page is, where data should go: a device's node id (see gm_dev_hnode()), or one of: */
+#define GM_NODE_HOST (-1) /* host memory, any NUMA node */
+#define GM_NODE_NONE (-2) /* nowhere yet: the page reads as zero */
+
+/* Protection of a mapping; also the kind of an access. */
+#define GM_READ 1U
+#define GM_WRITE 2U
+
+/* ------------------------------------------------------------- address spaces */
+
+#define GM_AS_INLINE 1U /* faults are serviced in the faulting thread (SIGBUS); see gmem(7) */
+
+/* Zero is the default of every field. */
+struct gm_as_options {
+	size_t size;		  /* of this struct; an unknown tail that is not zero is -E2BIG */
+	uint32_t flags;		  /* GM_AS_* */
+	uint32_t service_threads; /* thread delivery: how many; 0: 1 */
+	uint32_t
+		spin_us; /* a service thread spins this long before it sleeps; 0: adaptive, at most 50; UINT32_MAX: never */
+	uint32_t
+		cpu_granule; /* bytes brought home for one CPU fault: a power of two, 4 KiB to 2 MiB; 0: 64 KiB */
+};
+
+/**
+ * gm_as_create - create an empty address space
+ * @opt: options, or NULL for the defaults
+ * @as: the new address space
+ *
+ * A process may have any number. Errors: -EINVAL, -E2BIG, -ENOMEM, -EPERM
+ * (userfaultfd is refused), -ENOSYS (the kernel has none); for the last two
+ * gm_strerror() says what is missing and what to do.
+ */
+GM_API int gm_as_create(const struct gm_as_options *opt, struct gm_as **as);
+
+/**
+ * gm_as_destroy - detach all devices, unmap everything, free
+ *
+ * No other thread may use @as any more. -EIO or another error of the driver: a
+ * device could not be detached because bytes that outlive this address space
+ * (see gm_object_create()) could not be copied out of it; @as is then still
+ * whole and the call may be repeated.
+ */
+GM_API int gm_as_destroy(struct gm_as *as);
+
+/* --------------------------------------------------------- objects and mappings */
+
+#define GM_OBJECT_HUGETLB                                                                          \
+	1U /* host backing from 2 MiB hugetlb pages; size and maps are multiples of 2 MiB */
+
+/**
+ * gm_object_create - create an object of @size bytes, all zero
+ * @size: bytes, a multiple of GM_PAGE_SIZE, at most GM_OBJECT_MAX_SIZE
+ * @flags: GM_OBJECT_*
+ *
+ * The object lives until gm_object_put() has been called and its last mapping
+ * is gone. Its bytes are the same at every address, in every address space.
+ */
+GM_API int gm_object_create(uint64_t size, uint32_t flags, struct gm_object **obj);
+GM_API void gm_object_put(struct gm_object *obj);
+
+#define GM_MAP_FIXED 1U /* map at *addr exactly; -EEXIST if anything is there */
+
+/**
+ * gm_as_map - map @len bytes of @obj from @offset into @as
+ * @prot: GM_READ, with or without GM_WRITE
+ * @flags: GM_MAP_*
+ * @addr: in: where, with GM_MAP_FIXED; out: where it is
+ *
+ * Offset, length and fixed address are multiples of GM_PAGE_SIZE (2 MiB for a
+ * hugetlb object). One object may be mapped any number of times.
+ */
+GM_API int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
+		     uint32_t prot, uint32_t flags, void **addr);
+
+/**
+ * gm_as_unmap - unmap a page-aligned range
+ *
+ * Any part of one or several mappings; -EFAULT if a page of it is not mapped.
+ * Memory of gm_alloc() is freed by it; an object with a name keeps its bytes.
+ */
+GM_API int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len);
+
+/**
+ * gm_as_protect - change the protection of a page-aligned, wholly mapped range
+ *
+ * For the CPU and for every attached device. If a device fails half-way its
+ * mapping is dropped, so that it faults and sees the new protection.
+ */
+GM_API int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
+
+/**
+ * gm_alloc - managed memory: an anonymous object and its mapping in one
+ *
+ * Zero-filled, readable and writable, 2 MiB aligned if 2 MiB or more. @flags:
+ * GM_OBJECT_*. Free all or part of it with gm_as_unmap().
+ */
+GM_API int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
+
+/* ------------------------------------------------------------------- devices */
+
+enum gm_mode {
+	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
+	GM_REPLICATE, /* map host memory in place; -EOPNOTSUPP in this version */
+	GM_SHARE,     /* one pmap for several contexts; -EOPNOTSUPP in this version */
+};
+
+/**
+ * gm_as_attach - let a device see an address space
+ *
+ * -EBUSY if @dev is attached to @as already. Drivers wrap this call: see
+ * gm_sim_attach() for the simulated accelerator.
+ */
+GM_API int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			struct gm_context **ctx);
+
+/**
+ * gm_as_detach - bring home what the device holds of the address space; detach
+ *
+ * On failure the context is still attached and no byte is lost.
+ */
+GM_API int gm_as_detach(struct gm_context *ctx);
+
+/** gm_dev_hnode - the node id of a device's memory; past the ids of the real NUMA nodes */
+GM_API int gm_dev_hnode(const struct gm_dev *dev);
+
+/* --------------------------------------------------------------------- hints */
+
+enum gm_advice {
+	GM_PREFETCH, /* move [addr, addr+len), rounded outward, to hnode; it then does not fault on it */
+	GM_DONTNEED, /* drop the bytes of the range, rounded inward; it then reads as zero */
+	GM_WILLNEED, /* most recently used; an eviction of it under way is cancelled */
+	GM_COLD,     /* first to be evicted */
+	GM_PIN,	     /* PREFETCH, and not evicted until UNPIN */
+	GM_UNPIN,
+};
+
+/**
+ * hmadvise - hint how a range will be used
+ * @hnode: PREFETCH: a device's node, or GM_NODE_HOST (or a real NUMA node) to
+ *	bring it home; PIN: a device's node; otherwise ignored
+ * @addr, @len: a range of managed memory of one address space; need not be aligned
+ *
+ * A page that is pinned may still be moved by an access of the CPU or of another
+ * device: every load sees the last store. It stays pinned wherever it goes.
+ *
+ * Errors: -EINVAL (unknown advice, zero length, an hnode that makes no sense),
+ * -EFAULT (not managed, or with a hole), -ENODEV (unknown hnode, or it is not
+ * attached here), -ENOSPC (it does not fit, or all else is pinned). PREFETCH
+ * and PIN may have moved a part of the range when they fail.
+ */
+GM_API int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice);
+
+/**
+ * hmemcpy - copy between any two places, wherever the bytes are
+ * @hnode: where the destination should be: a node, or GM_NODE_NONE to leave it
+ * @dst, @src: managed memory or not, any alignment; must not overlap
+ *
+ * Each is read and written where it is; no fault is taken and nothing is moved
+ * but for @hnode. On failure a part may have been copied.
+ */
+GM_API int hmemcpy(int hnode, void *dst, const void *src, size_t len);
+
+/* ------------------------------------------------------------------- looking */
+
+#define GM_PAGE_PINNED 1U   /* not evicted */
+#define GM_PAGE_RETAINED 2U /* on a device, with its host frame kept for the way back */
+
+struct gm_page_info {
+	int32_t node; /* a device's node, GM_NODE_HOST or GM_NODE_NONE */
+	uint32_t flags;
+};
+
+/**
+ * gm_query - where each page of a range is
+ * @info: one entry for each page of [addr, addr+len), page-aligned
+ *
+ * A snapshot: pages may move while it is taken.
+ */
+GM_API int gm_query(const void *addr, size_t len, struct gm_page_info *info);
+
+/* Counters only grow. Times in nanoseconds, sizes in bytes. */
+struct gm_stats {
+	size_t size;		   /* of this struct, set by the caller */
+	uint64_t cpu_faults;	   /* delivered to gmem */
+	uint64_t cpu_faults_moved; /* of these: brought pages home from a device */
+	uint64_t dev_faults;	   /* reported by the driver */
+	uint64_t dev_faults_moved; /* of these: moved pages to the device */
+	uint64_t dev_faults_map;   /* of these: the page was there, only its mapping was missing */
+	uint64_t fault_errors;	   /* CPU or device faults that failed */
+	uint64_t pages_to_dev;	   /* copied in */
+	uint64_t pages_to_host;	   /* copied out */
+	uint64_t pages_zeroed;	   /* appeared on the device without a copy */
+	uint64_t pages_evicted;	   /* of pages_to_host: for want of device memory */
+	uint64_t pages_prefetched; /* moved by PREFETCH or PIN */
+	uint64_t bytes_to_dev;
+	uint64_t bytes_to_host;
+	uint64_t evictions;	      /* blocks evicted */
+	uint64_t evictions_direct;    /* of these: while a fault waited */
+	uint64_t evictions_cancelled; /* given up: needed again, or a step failed */
+	uint64_t tlb_ranges;	      /* ranges invalidated */
+	uint64_t tlb_invls;	      /* invalidation calls that took */
+	uint64_t ns_cpu_fault;
+	uint64_t ns_dev_fault;
+	uint64_t ns_copy; /* waiting for copies and zero-fills */
+	uint64_t ns_invl; /* waiting for invalidations */
+	uint64_t ns_evict;
+};
+
+GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);
+GM_API int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats);
+
+struct gm_hnode_info {
+	size_t size;	   /* of this struct, set by the caller */
+	uint64_t total;	   /* bytes of device memory registered */
+	uint64_t free;	   /* not in use */
+	uint64_t pinned;   /* held by pinned pages */
+	uint64_t blocks;   /* blocks that have pages here */
+	uint64_t metadata; /* bytes gmem spends on managing the frames */
+};
+
+/** gm_hnode_info - -ENODEV if there is no such hnode */
+GM_API int gm_hnode_info(int hnode, struct gm_hnode_info *info);
+
+/** gm_metadata_bytes - bytes of metadata in use for all objects of the process */
+GM_API uint64_t gm_metadata_bytes(void);
+
+/* -------------------------------------------------------------- host memory */
+
+/*
+ * The host frames of pages that moved to a device may be kept, so that bringing
+ * them home needs no allocation. They are kept up to a bound, for the whole
+ * process; the default is an eighth of the machine's memory. They are given
+ * back when host memory runs low, and by gm_retain_trim().
+ */
+
+/** gm_retain_limit - set the bound in bytes (0: keep none) and trim to it */
+GM_API void gm_retain_limit(uint64_t bytes);
+/** gm_retain_trim - give back at least @bytes, if there are as many; returns how many */
+GM_API uint64_t gm_retain_trim(uint64_t bytes);
+/** gm_retained_bytes - bytes of host memory retained now */
+GM_API uint64_t gm_retained_bytes(void);
+
+/**
+ * gm_strerror - what a -errno means here, and what to do about it
+ *
+ * A static string; for the last failure of gm_as_create() in this thread it
+ * names what the kernel refused.
+ */
+GM_API const char *gm_strerror(int err);
+
+/**
+ * gm_sigbus - offer a SIGBUS to gmem
+ * @sig, @info, @uc: as a SA_SIGINFO handler gets them
+ *
+ * Returns 1 if it was a fault on managed memory and has been serviced, else 0.
+ * For a program that installs a SIGBUS handler of its own after it has created
+ * an address space with GM_AS_INLINE: its handler calls this first.
+ */
+GM_API int gm_sigbus(int sig, void *info, void *uc);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Whole-state checks of the invariants, in debug builds.
+ *
+ * gm_check_block() runs at every unlock of a block: its counts are what its entries
+ * say. gm_check_all() runs when nothing else does: every frame is free, or held by
+ * exactly one page; every hnode's sums and lists are what the blocks say.
+ */
+#include "core/check.h"
+#include "core/core.h"
+
+#ifdef GM_DEBUG
+
+void gm_check_block(const struct gm_block *block)
+{
+	unsigned int dev = 0, retained = 0, n, nr = 0;
+	uint64_t e;
+
+	for (unsigned int page = 0; page < GM_BLOCK_PAGES; page += n) {
+		n = gm_block_run(block, page, GM_BLOCK_PAGES, &e);
+		if (gm_entry_state(e) == GM_DEV) {
+			dev += n;
+			gm_bug_on(!gm_core.dev[gm_entry_dev(e)]);
+		}
+		retained += e & GM_E_RETAINED ? n : 0;
+		gm_bug_on((e & GM_E_RETAINED) && gm_entry_state(e) != GM_DEV);
+		gm_bug_on((e & GM_E_STATE) > GM_DEV);
+	}
+	gm_bug_on(dev != block->nr_dev || retained != block->nr_retained);
+	for (const struct gm_resident *res = block->residents; res; res = res->next) {
+		gm_bug_on(res->block != block || res->nr_pinned > res->nr);
+		nr += res->nr;
+	}
+	gm_bug_on(nr != dev);
+}
+
+/* What one device's blocks hold, counted anew. */
+struct gm_tally {
+	uint64_t pages, pinned, blocks;
+};
+
+static void frame_seen(struct gm_dev *dev, uint64_t pfn)
+{
+	for (struct gm_physmem *r = dev->hnode.ranges; r; r = r->next) {
+		if (pfn < r->buddy.begin || pfn >= r->buddy.end)
+			continue;
+		gm_bug_on(gm_buddy_is_free(&r->buddy, pfn)); /* I5 */
+		return;
+	}
+	gm_bug_on(true); /* a frame that is nobody's */
+}
+
+static void tally_block(struct gm_dev *dev, const struct gm_block *block, struct gm_tally *t)
+{
+	struct gm_resident *res = gm_resident_find((struct gm_block *)block, dev);
+	uint64_t pages = 0, pinned = 0;
+
+	for (unsigned int page = 0; page < GM_BLOCK_PAGES; page++) {
+		uint64_t e = gm_block_entry(block, page);
+
+		if (gm_entry_state(e) != GM_DEV || gm_entry_dev(e) != dev->index)
+			continue;
+		frame_seen(dev, gm_entry_pfn(e));
+		t->pages++;
+		pages++;
+		pinned += !!(e & GM_E_PINNED);
+	}
+	gm_bug_on(pages != (res ? res->nr : 0) || pinned != (res ? res->nr_pinned : 0));
+	gm_bug_on(res && gm_list_empty(&res->lru) != !res->nr);
+	t->pinned += pinned;
+	t->blocks += pages != 0;
+}
+
+static void tally_object(struct gm_dev *dev, struct gm_object *obj, struct gm_tally *t)
+{
+	uint64_t end = (obj->size + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT, index = 0;
+
+	for (; (index = gm_lpt_next(obj, index, end)) < end; index++)
+		tally_block(dev, gm_lpt_peek(obj, index), t);
+}
+
+static void check_dev(struct gm_dev *dev)
+{
+	struct gm_hnode *h = &dev->hnode;
+	struct gm_tally t = { .pages = 0 };
+	uint64_t free = 0, total = 0, listed = 0;
+
+	for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next)
+		tally_object(dev, gm_container(l, struct gm_object, all), &t);
+	for (struct gm_physmem *r = h->ranges; r; r = r->next) {
+		free += r->buddy.free;
+		total += r->buddy.end - r->buddy.begin;
+	}
+	for (struct gm_list *l = h->cold.next; l != &h->cold; l = l->next)
+		listed++;
+	for (struct gm_list *l = h->pinned_list.next; l != &h->pinned_list; l = l->next)
+		listed++;
+	gm_bug_on(free != h->free || total != h->total);
+	gm_bug_on(h->free + t.pages != h->total); /* as many frames in use as pages: one each */
+	gm_bug_on(t.pinned != h->pinned || t.blocks != h->blocks || listed != h->blocks);
+}
+
+void gm_check_all(void)
+{
+	uint64_t retained = 0;
+
+	for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next) {
+		struct gm_object *obj = gm_container(l, struct gm_object, all);
+		uint64_t end = (obj->size + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT, index = 0, n = 0;
+
+		for (; (index = gm_lpt_next(obj, index, end)) < end; index++, n++) {
+			struct gm_block *block = gm_lpt_peek(obj, index);
+
+			gm_check_block(block);
+			gm_bug_on(block->obj != obj || block->index != index);
+			if (obj->granule == GM_PAGE_SIZE)
+				retained += block->nr_retained;
+		}
+		gm_bug_on(n != obj->nr_blocks);
+	}
+	gm_bug_on(retained != gm_core.retained);
+	for (unsigned int i = 0; i < GM_MAX_DEVS; i++)
+		if (gm_core.dev[i])
+			check_dev(gm_core.dev[i]);
+}
+
+#endif

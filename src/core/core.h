@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The core's objects. A letter or name in brackets after a field is the lock that
+ * guards it (see lock.h): (c) is constant once the object can be found, (a) is
+ * atomic.
+ */
+#ifndef GM_CORE_CORE_H
+#define GM_CORE_CORE_H
+
+#include <gmem/driver.h>
+#include <gmem/gmem.h>
+
+#include "core/buddy.h"
+#include "core/lock.h"
+#include "core/pool.h"
+
+#define GM_PAGE_SHIFT 12U
+#define GM_BLOCK_SHIFT 21U
+#define GM_BLOCK_PAGES 512U
+#define GM_BLOCK_ORDER 9U
+#define GM_MAX_DEVS 64U
+
+/* ------------------------------------------------------- the state of a page */
+
+/*
+ * An entry of the logical page table, 8 bytes: state, flags, and for a page on a
+ * device which one and its frame.
+ *
+ *	bit   0- 1  state
+ *	bit   2     GM_E_PINNED    not evicted; goes with the page wherever it moves
+ *	bit   3     GM_E_RETAINED  on a device; its old host frame is kept, stale
+ *	bit   4-15  index of the device
+ *	bit  16-63  frame number (physical address >> 12)
+ *
+ * NONE: reads as zero; no host frame, no device frame. HOST: the bytes are in the
+ * object's host backing, and the CPU may have it mapped. DEV: the bytes are on a
+ * device; the CPU does not have it mapped.
+ */
+enum gm_state { GM_NONE, GM_HOST, GM_DEV };
+
+#define GM_E_STATE 3ULL
+#define GM_E_PINNED 4ULL
+#define GM_E_RETAINED 8ULL
+#define GM_E_DEV_SHIFT 4U
+#define GM_E_DEV_MASK 0xfffULL
+#define GM_E_PFN_SHIFT 16U
+
+static inline enum gm_state gm_entry_state(uint64_t e)
+{
+	return (enum gm_state)(e & GM_E_STATE);
+}
+
+static inline unsigned int gm_entry_dev(uint64_t e)
+{
+	return (unsigned int)(e >> GM_E_DEV_SHIFT & GM_E_DEV_MASK);
+}
+
+static inline uint64_t gm_entry_pfn(uint64_t e)
+{
+	return e >> GM_E_PFN_SHIFT;
+}
+
+static inline uint64_t gm_entry_on_dev(unsigned int dev, uint64_t pfn, uint64_t flags)
+{
+	return pfn << GM_E_PFN_SHIFT | (uint64_t)dev << GM_E_DEV_SHIFT | flags | GM_DEV;
+}
+
+/* What to add to an entry for the next page, if both belong to one extent. */
+static inline uint64_t gm_entry_step(uint64_t e)
+{
+	return gm_entry_state(e) == GM_DEV ? 1ULL << GM_E_PFN_SHIFT : 0;
+}
+
+/* -------------------------------------------------------------------- blocks */
+
+/* A block that has pages on a device: its place in that hnode's recency list. */
+struct gm_resident {
+	struct gm_list lru;	  /* [hnode] */
+	struct gm_block *block;	  /* (c) */
+	struct gm_dev *dev;	  /* (c) */
+	struct gm_resident *next; /* of the block [block] */
+	uint32_t nr;		  /* pages there [block] */
+	uint32_t nr_pinned;	  /* of these [block] */
+};
+
+struct gm_block {
+	struct gm_mutex lock;
+	struct gm_object *obj; /* NULL: free [block] */
+	uint64_t index;	       /* offset in the object >> GM_BLOCK_SHIFT [block] */
+	uint64_t uniform; /* the first page's entry, where all agree and pages is NULL [block] */
+	uint64_t *pages;  /* else one entry a page [block] */
+	struct gm_resident *residents; /* [block] */
+	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
+	uint16_t nr_dev;	       /* pages on devices [block] */
+	uint16_t nr_retained;	       /* of these: with a host frame kept [block] */
+};
+
+/* ------------------------------------------------------------------- objects */
+
+struct gm_object {
+	uint64_t size;	    /* (c) */
+	uint64_t granule;   /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
+	uint32_t flags;	    /* (c) */
+	bool anonymous;	    /* of gm_alloc(): bytes that nothing maps are gone (c) */
+	uint32_t refs;	    /* (a) handle and regions */
+	void *host;	    /* the host's */
+	void *root;	    /* (a) radix tree of blocks */
+	uint32_t height;    /* its levels (c) */
+	uint64_t nr_blocks; /* (a) */
+	struct gm_rwlock maps_lock;
+	struct gm_region *regions; /* [maps] */
+	struct gm_list all;	   /* of gm_core.objects [core spin] */
+};
+
+/* ------------------------------------------------------------ address spaces */
+
+struct gm_context {
+	struct gm_as *as;	 /* (c) */
+	struct gm_dev *dev;	 /* (c) */
+	void *pmap;		 /* (c) */
+	struct gm_context *next; /* of the address space [ctx] */
+};
+
+struct gm_as {
+	struct gm_rwlock lock;
+	struct gm_region **regions;	  /* sorted by address [as] */
+	uint32_t nr_regions, max_regions; /* [as] */
+	struct gm_rwlock ctx_lock;
+	struct gm_context *contexts; /* written under [as] and [ctx], read under either */
+	uint32_t cpu_granule;	     /* pages (c) */
+	void *host;		     /* the host's */
+	struct gm_stats stats;	     /* (a) */
+};
+
+/* ------------------------------------------------------------------- devices */
+
+struct gm_physmem {
+	struct gm_buddy buddy;	 /* [hnode] */
+	struct gm_physmem *next; /* [hnode] */
+};
+
+struct gm_hnode {
+	struct gm_spin lock;
+	struct gm_physmem *ranges;  /* [hnode], changed under [core] too */
+	uint64_t total, free;	    /* frames; written under [hnode] (a) */
+	uint64_t pinned;	    /* pages [hnode] */
+	uint64_t blocks;	    /* residents [hnode] */
+	uint64_t low, high;	    /* watermarks, frames; written under [hnode] (a) */
+	bool closing;		    /* no more allocations [hnode] */
+	bool background;	    /* evict ahead of need (a) */
+	struct gm_list cold;	    /* residents, coldest first [hnode] */
+	struct gm_list pinned_list; /* residents with nothing but pinned pages [hnode] */
+	struct gm_os_work work;	    /* background eviction */
+};
+
+struct gm_dev {
+	const struct gm_mmu *mmu;	 /* (c) */
+	void *data;			 /* the driver's (c) */
+	char name[32];			 /* (c) */
+	unsigned int index;		 /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
+	uint32_t granule;		 /* pages moved for a fault (a) */
+	uint32_t no_grow;		 /* (a) */
+	uint32_t contexts;		 /* attached (a) */
+	struct gm_dev_tunables tunables; /* as last set [core] */
+	struct gm_hnode hnode;
+	struct gm_stats stats; /* (a) */
+};
+
+/* ------------------------------------------------------------------ the core */
+
+struct gm_core {
+	struct gm_mutex lock;
+	struct gm_dev *dev[GM_MAX_DEVS]; /* [core]; an entry with pages there cannot go */
+	int first_hnode;		 /* (c) */
+	struct gm_spin objects_lock;	 /* GM_RANK_HNODE, never with an hnode's */
+	struct gm_list objects;		 /* [objects_lock] */
+	uint64_t nr_objects;		 /* [objects_lock] */
+	uint64_t retained, retain_max;	 /* (a) pages */
+	struct gm_pool blocks, arrays, nodes, residents, small; /* small: objects, regions */
+};
+
+extern struct gm_core gm_core;
+
+void gm_core_reap(void);
+
+/* --------------------------------------------------- who asks, and is charged */
+
+#define gm_count(dev, as, field, n)                                                                \
+	do {                                                                                       \
+		gm_add(&(dev)->stats.field, (uint64_t)(n));                                        \
+		if (as)                                                                            \
+			gm_add(&(as)->stats.field, (uint64_t)(n));                                 \
+	} while (0)
+
+enum gm_why { GM_WHY_CPU_FAULT, GM_WHY_DEV_FAULT, GM_WHY_PREFETCH, GM_WHY_EVICT, GM_WHY_DRAIN };
+
+/* ------------------------------------------------------------ lpt.c: blocks */
+
+int gm_lpt_init(struct gm_object *obj);
+void gm_lpt_destroy(struct gm_object *obj);
+struct gm_block *gm_lpt_peek(struct gm_object *obj, uint64_t index);
+struct gm_block *gm_block_find(struct gm_object *obj, uint64_t index, bool wanted);
+int gm_block_get(struct gm_object *obj, uint64_t index, bool wanted, struct gm_block **block);
+struct gm_block *gm_block_find_or_hold(struct gm_object *obj, uint64_t index);
+void gm_block_drop(struct gm_object *obj, struct gm_block *block);
+void gm_block_unlock(struct gm_block *block);
+void gm_block_free(struct gm_block *block);
+uint64_t gm_lpt_next(struct gm_object *obj, uint64_t index, uint64_t end);
+
+uint64_t gm_block_entry(const struct gm_block *block, unsigned int page);
+unsigned int gm_block_run(const struct gm_block *block, unsigned int page, unsigned int end,
+			  uint64_t *entry);
+int gm_block_split(struct gm_block *block);
+void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uint64_t entry);
+void gm_block_fold(struct gm_block *block);
+
+/* ---------------------------------------------------------- object.c, as.c */
+
+int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_object **obj);
+void gm_object_get(struct gm_object *obj);
+struct gm_region *gm_region_find(struct gm_as *as, uint64_t va);
+int gm_struct_out(void *to, const void *from, size_t size);
+int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
+int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len);
+struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev);
+
+/* A piece of a range that lies in one region and one block. */
+struct gm_piece {
+	struct gm_region *region;
+	uint64_t index;	       /* of the block */
+	unsigned int first, n; /* pages of the block */
+};
+bool gm_piece_next(struct gm_as *as, uint64_t *va, uint64_t end, struct gm_piece *piece);
+
+static inline uint64_t gm_region_end(const struct gm_region *r)
+{
+	return r->va + r->len;
+}
+
+/* ------------------------------------------- unmap.c: out of all page tables */
+
+int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
+int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
+int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+	       unsigned int first, unsigned int n);
+int gm_split_leaf(struct gm_region *region, uint64_t va);
+int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
+		      uint32_t prot);
+int gm_arm_block(struct gm_block *block);
+
+/* ---------------------------------------------------- physmem.c: the hnodes */
+
+void gm_hnode_init(struct gm_hnode *h);
+void gm_hnode_destroy(struct gm_hnode *h);
+bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn);
+void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n);
+void gm_hnode_set_marks(struct gm_dev *dev);
+struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev *dev);
+struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev);
+void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned);
+void gm_resident_touch(struct gm_block *block, struct gm_dev *dev, bool hot);
+void gm_resident_put_idle(struct gm_block *block);
+
+/* ----------------------------------------------------------------- fault.c */
+
+int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
+		      struct gm_block **block);
+
+/* --------------------------------------------------------------- migrate.c */
+
+struct gm_home {
+	struct gm_dev *dev;	     /* only pages of this device, or NULL */
+	const struct gm_dev *except; /* not pages of this one, or NULL */
+	struct gm_as *as;	     /* charged, or NULL: the first that maps the block */
+	enum gm_why why;
+	bool skip_pinned;
+};
+int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
+		    const struct gm_home *how);
+int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n,
+		      struct gm_dev *dev, struct gm_as *as, enum gm_why why);
+int gm_discard(struct gm_block *block, unsigned int first, unsigned int n);
+void gm_forget(struct gm_block *block, unsigned int first, unsigned int n);
+int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
+
+/* ----------------------------------------------------------------- evict.c */
+
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, bool direct);
+int gm_drain(struct gm_dev *dev);
+void gm_evict_work(struct gm_os_work *work);
+void gm_evict_kick(struct gm_dev *dev);
+
+/* ---------------------------------------------------------------- policy.c */
+
+void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigned int page,
+		   unsigned int *first, unsigned int *n);
+void gm_policy_dev(const struct gm_dev *dev, const struct gm_block *block, unsigned int page,
+		   unsigned int *first, unsigned int *n);
+void gm_clip(const struct gm_region *region, uint64_t index, unsigned int *first, unsigned int *n);
+
+/* ---------------------------------------------------------------- retain.c */
+
+bool gm_retain_take(const struct gm_object *obj, uint64_t pages);
+void gm_retain_drop(const struct gm_object *obj, uint64_t pages);
+void gm_retain_stop(void);
+
+/* ----------------------------------------------------------------- fence.c */
+
+struct gm_fence {
+	uint32_t state;
+	int err;
+};
+void gm_fence_init(struct gm_fence *fence);
+int gm_fence_wait(struct gm_fence *fence);
+
+/* ----------------------------------------------------------------- check.c */
+
+#ifdef GM_DEBUG
+void gm_check_block(const struct gm_block *block);
+#else
+static inline void gm_check_block(const struct gm_block *block)
+{
+	(void)block;
+}
+#endif
+
+#endif

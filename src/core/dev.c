@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Devices, and the checks of what a driver hands us.
+ *
+ * A device and its hnode are one: the hnode's id is that of the first id behind the
+ * real NUMA nodes plus the device's place in the table. A device leaves only when it
+ * holds no page: until then its index means something in somebody's entry.
+ *
+ * Locking: gm_core.lock over the table, over ranges that come and go and over the
+ * draining of a device. A new range is made without the hnode's spinlock and linked
+ * under it.
+ */
+#include "core/core.h"
+
+static int refuse(const char *what, const char *name)
+{
+	gm_os_warn(what, name);
+	return -EINVAL;
+}
+
+static int check_mmu(const struct gm_mmu *mmu, const char *name)
+{
+	uint64_t known = GM_PAGE_SIZE | (2 * (1ULL << 30) - GM_PAGE_SIZE);
+
+	if (mmu->size != sizeof(*mmu))
+		return refuse("struct gm_mmu of a size that is not known, in driver", name);
+	if (!mmu->pmap_create || !mmu->pmap_destroy)
+		return refuse("no pmap_create or pmap_destroy in driver", name);
+	if (!mmu->pmap_enter || !mmu->pmap_release)
+		return refuse("no pmap_enter or pmap_release in driver", name);
+	if (!mmu->tlb_invl)
+		return refuse("no tlb_invl in driver", name);
+	if (!mmu->copy || !mmu->zero)
+		return refuse("no copy or zero in driver", name);
+	if (!(mmu->pgsize_bitmap & GM_PAGE_SIZE))
+		return refuse("pgsize_bitmap lacks 4 KiB, in driver", name);
+	if (mmu->pgsize_bitmap & ~known)
+		return refuse("pgsize_bitmap has a size below 4 KiB or above 1 GiB, in driver",
+			      name);
+	return 0;
+}
+
+static void set_defaults(struct gm_dev *dev)
+{
+	gm_store(&dev->granule,
+		 dev->tunables.granule ? dev->tunables.granule >> GM_PAGE_SHIFT : 16);
+	gm_store(&dev->no_grow, dev->tunables.no_grow);
+	gm_store(&dev->hnode.background, !dev->tunables.no_background);
+	gm_hnode_set_marks(dev);
+}
+
+int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **out)
+{
+	struct gm_dev *dev;
+	unsigned int i;
+	int err;
+
+	if (!mmu || !name || !out)
+		return -EINVAL;
+	err = check_mmu(mmu, name);
+	if (err)
+		return err;
+	dev = gm_os_alloc(sizeof(*dev));
+	if (!dev)
+		return -ENOMEM;
+	dev->mmu = mmu;
+	dev->data = data;
+	for (i = 0; i < sizeof(dev->name) - 1 && name[i]; i++)
+		dev->name[i] = name[i];
+	dev->tunables.size = sizeof(dev->tunables);
+	gm_hnode_init(&dev->hnode);
+	set_defaults(dev);
+
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	for (i = 0; i < GM_MAX_DEVS && gm_core.dev[i]; i++)
+		;
+	dev->index = i;
+	if (i < GM_MAX_DEVS)
+		gm_core.dev[i] = dev;
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	if (i == GM_MAX_DEVS) {
+		gm_hnode_destroy(&dev->hnode);
+		gm_os_free(dev, sizeof(*dev));
+		return -ENOSPC;
+	}
+	*out = dev;
+	return 0;
+}
+
+static void set_closing(struct gm_dev *dev, bool closing)
+{
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	dev->hnode.closing = closing;
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+}
+
+#define DRAIN_TRIES 1000U
+
+/*
+ * Bring everything home with the doors closed. Until set_closing(false) it stays empty.
+ * Faults that have frames in hand, but no page there yet, are waited for.
+ */
+static int close_and_drain(struct gm_dev *dev)
+{
+	unsigned int tries = 0;
+	int err;
+
+	set_closing(dev, true);
+	do {
+		if (tries)
+			gm_os_yield();
+		err = gm_drain(dev);
+		if (!err && gm_load(&dev->hnode.free) != gm_load(&dev->hnode.total))
+			err = -EBUSY;
+	} while (err == -EBUSY && ++tries < DRAIN_TRIES);
+	if (err)
+		set_closing(dev, false);
+	return err;
+}
+
+int gm_dev_destroy(struct gm_dev *dev)
+{
+	int err;
+
+	if (!dev)
+		return -EINVAL;
+	gm_lock_check_none();
+	if (gm_load_acquire(&dev->contexts))
+		return -EBUSY;
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	err = close_and_drain(dev);
+	if (!err)
+		gm_core.dev[dev->index] = NULL;
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	if (err)
+		return err;
+	gm_os_work_cancel(&dev->hnode.work);
+	gm_hnode_destroy(&dev->hnode);
+	gm_os_free(dev, sizeof(*dev));
+	gm_core_reap();
+	return 0;
+}
+
+void *gm_dev_data(const struct gm_dev *dev)
+{
+	return dev->data;
+}
+
+int gm_dev_hnode(const struct gm_dev *dev)
+{
+	return gm_core.first_hnode + (int)dev->index;
+}
+
+/* -------------------------------------------------------------------- its memory */
+
+static bool overlaps(const struct gm_dev *dev, uint64_t begin, uint64_t end)
+{
+	for (struct gm_physmem *r = dev->hnode.ranges; r; r = r->next)
+		if (begin < r->buddy.end && r->buddy.begin < end)
+			return true;
+	return false;
+}
+
+int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
+{
+	struct gm_physmem *range;
+	int err = -EEXIST;
+
+	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE) || end > 1ULL << 58 ||
+	    gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
+		return -EINVAL;
+	range = gm_os_alloc(sizeof(*range));
+	if (!range)
+		return -ENOMEM;
+	begin >>= GM_PAGE_SHIFT;
+	end >>= GM_PAGE_SHIFT;
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	if (overlaps(dev, begin, end))
+		goto err_range;
+	err = gm_buddy_init(&range->buddy, begin, end);
+	if (err)
+		goto err_range;
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	range->next = dev->hnode.ranges;
+	dev->hnode.ranges = range;
+	gm_store(&dev->hnode.total, dev->hnode.total + (end - begin));
+	gm_store(&dev->hnode.free, dev->hnode.free + (end - begin));
+	gm_hnode_set_marks(dev);
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	return 0;
+
+err_range:
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	gm_os_free(range, sizeof(*range));
+	return err;
+}
+
+int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
+{
+	struct gm_physmem **link, *range;
+	int err = -ENOENT;
+
+	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE))
+		return -EINVAL;
+	gm_lock_check_none();
+	begin >>= GM_PAGE_SHIFT;
+	end >>= GM_PAGE_SHIFT;
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	for (link = &dev->hnode.ranges; (range = *link); link = &range->next)
+		if (range->buddy.begin == begin && range->buddy.end == end)
+			break;
+	if (range)
+		err = close_and_drain(dev);
+	if (!err) {
+		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+		*link = range->next;
+		gm_store(&dev->hnode.total, dev->hnode.total - (end - begin));
+		gm_store(&dev->hnode.free, dev->hnode.free - (end - begin));
+		dev->hnode.closing = false;
+		gm_hnode_set_marks(dev);
+		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	}
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	if (!err) {
+		gm_buddy_destroy(&range->buddy);
+		gm_os_free(range, sizeof(*range));
+	}
+	return err;
+}
+
+int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
+{
+	struct gm_dev_tunables new;
+	uint64_t half;
+	int err;
+
+	if (!dev || !t)
+		return -EINVAL;
+	err = gm_options_copy(&new, sizeof(new), t, t->size);
+	if (err)
+		return err;
+	new.size = sizeof(new);
+	if (new.granule && (!gm_power_of_two(new.granule) || new.granule < GM_PAGE_SIZE ||
+			    new.granule > GM_BLOCK_SIZE))
+		return -EINVAL;
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	half = dev->hnode.total << GM_PAGE_SHIFT >> 1;
+	if (new.low > half || new.high > half || (new.high &&new.high < new.low)) {
+		err = -EINVAL;
+	} else {
+		dev->tunables = new;
+		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+		set_defaults(dev);
+		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	}
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	return err;
+}
+
+int gm_hnode_info(int hnode, struct gm_hnode_info *info)
+{
+	int i = hnode - gm_core.first_hnode, err = -ENODEV;
+	struct gm_hnode_info now = { .size = sizeof(now) };
+
+	if (!info)
+		return -EINVAL;
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	if (i >= 0 && i < (int)GM_MAX_DEVS && gm_core.dev[i]) {
+		struct gm_hnode *h = &gm_core.dev[i]->hnode;
+
+		gm_spin_lock(&h->lock, GM_RANK_HNODE);
+		now.total = h->total << GM_PAGE_SHIFT;
+		now.free = h->free << GM_PAGE_SHIFT;
+		now.pinned = h->pinned << GM_PAGE_SHIFT;
+		now.blocks = h->blocks;
+		for (struct gm_physmem *r = h->ranges; r; r = r->next)
+			now.metadata += sizeof(*r) + r->buddy.memory_size;
+		gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+		err = gm_struct_out(info, &now, sizeof(now));
+	}
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	return err;
+}

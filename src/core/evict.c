@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Eviction: making room on a device.
+ *
+ * Theory. The victim is the coldest block that has a page on the device which is not
+ * pinned; all such pages of it go home. A fault that finds no frame evicts directly;
+ * ahead of need a worker evicts from the low watermark up to the high one.
+ *
+ * An eviction can be called off: whoever wants the block sets block->willneed
+ * without its lock; the evictor looks at it between copy and commit, and as nothing
+ * is committed yet the pages simply stay (migrate.c). A victim that was called off,
+ * or whose copy failed, goes to the hot end, so that the next try takes another.
+ *
+ * No endless retry. gm_reclaim() says -ENOSPC when nothing may be evicted: then
+ * waiting cannot help. It says -EBUSY when candidates were all locked by others;
+ * those may be waiting for the very block the caller has locked, so the caller lets
+ * go of it before it tries again, and tries a bounded number of times (fault.c).
+ *
+ * Locking. The caller may hold the lock of one block (@self). A victim is locked by
+ * trylock under the hnode's spinlock, which keeps its resident, hence the block, in
+ * existence; the spinlock is dropped before anything moves (I6).
+ */
+#include "core/core.h"
+
+#define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
+
+/* The coldest block that is not locked; it returns locked. */
+static struct gm_block *pick_victim(struct gm_hnode *h, const struct gm_block *self, int *err)
+{
+	struct gm_block *victim = NULL;
+
+	*err = -ENOSPC;
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	if (h->closing)
+		*err = -ENODEV;
+	for (struct gm_list *l = h->cold.next; l != &h->cold && !victim; l = l->next) {
+		struct gm_block *block = gm_container(l, struct gm_resident, lru)->block;
+
+		if (block == self)
+			continue;
+		if (gm_mutex_trylock(&block->lock, GM_RANK_BLOCK))
+			victim = block;
+		else
+			*err = -EBUSY;
+	}
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	return victim;
+}
+
+static struct gm_as *charged_as(struct gm_block *block)
+{
+	struct gm_as *as;
+
+	/*
+	 * The address space is not locked: it cannot go while the block is, for its
+	 * counters are read and freed only after its regions were unmapped and their
+	 * blocks, one by one, locked. Only objects with a name outlive their regions;
+	 * evictions of those are charged to the device alone.
+	 */
+	gm_rwlock_rdlock(&block->obj->maps_lock, GM_RANK_MAPS);
+	as = block->obj->anonymous && block->obj->regions ? block->obj->regions->as : NULL;
+	gm_rwlock_unlock(&block->obj->maps_lock, GM_RANK_MAPS);
+	return as;
+}
+
+static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
+{
+	struct gm_home how = {
+		.dev = dev,
+		.as = charged_as(block),
+		.why = GM_WHY_EVICT,
+		.skip_pinned = true,
+	};
+	uint64_t begin = gm_os_now_ns();
+	int err;
+
+	gm_store(&block->willneed, 0);
+	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
+	if (err) {
+		gm_resident_touch(block, dev, true);
+		gm_count(dev, how.as, evictions_cancelled, 1);
+	} else {
+		gm_count(dev, how.as, evictions, 1);
+		gm_count(dev, how.as, evictions_direct, direct);
+	}
+	gm_count(dev, how.as, ns_evict, gm_os_now_ns() - begin);
+	return err;
+}
+
+/*
+ * Evict one block from @dev. 0: something went; -ENOSPC: nothing may; -EBUSY: all that
+ * may is locked by others; -ENODEV: the device is going; else the error of the last
+ * victim that could not be moved.
+ */
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, bool direct)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < VICTIMS_TRIED; i++) {
+		int none;
+		struct gm_block *victim = pick_victim(&dev->hnode, self, &none);
+
+		if (!victim)
+			return err && none == -ENOSPC ? err : none;
+		err = evict_block(victim, dev, direct);
+		gm_block_unlock(victim);
+		if (!err)
+			return 0;
+	}
+	return err == -EAGAIN ? -EBUSY : err;
+}
+
+/* Background eviction: until the high watermark is reached or nothing can be done. */
+void gm_evict_work(struct gm_os_work *work)
+{
+	struct gm_dev *dev = gm_container(work, struct gm_dev, hnode.work);
+
+	while (gm_load(&dev->hnode.free) < gm_load(&dev->hnode.high) &&
+	       !gm_reclaim(dev, NULL, false))
+		;
+}
+
+/* After an allocation for a fault: is it time for background eviction? */
+void gm_evict_kick(struct gm_dev *dev)
+{
+	struct gm_hnode *h = &dev->hnode;
+
+	if (gm_load(&h->background) && gm_load(&h->free) < gm_load(&h->low))
+		gm_os_work_schedule(&h->work);
+}
+
+/* Any block on either list; the caller looks it up again by object and index. */
+static struct gm_block *first_resident(struct gm_hnode *h)
+{
+	struct gm_block *block = NULL;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	if (!gm_list_empty(&h->cold))
+		block = gm_container(h->cold.next, struct gm_resident, lru)->block;
+	else if (!gm_list_empty(&h->pinned_list))
+		block = gm_container(h->pinned_list.next, struct gm_resident, lru)->block;
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	return block;
+}
+
+/*
+ * Bring home everything a device holds, pinned or not; it must be closing, so that
+ * nothing new arrives. Stops at the first error. gm_core.lock held, no address space's.
+ */
+int gm_drain(struct gm_dev *dev)
+{
+	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN };
+	struct gm_block *block;
+	int err = 0;
+
+	while (!err && (block = first_resident(&dev->hnode))) {
+		/* Its memory is a block's for ever (pool.c), though it may be another by now. */
+		gm_mutex_lock(&block->lock, GM_RANK_BLOCK);
+		if (block->obj && gm_resident_find(block, dev))
+			err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
+		gm_block_unlock(block);
+	}
+	return err;
+}

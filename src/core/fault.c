@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Faults: the CPU or a device touched a page it has no translation for.
+ *
+ * CPU:     lock block -> bring home what devices have of the piece -> give the pages
+ *          that are nowhere a zero page -> map -> unlock.
+ * device:  lock block -> move the piece to the device (evicting if it is full) ->
+ *          map -> unlock.
+ *
+ * How much the piece is, is policy.c's to say; if the piece fails, the page alone is
+ * tried, for the rest was only a guess. Servicing a fault twice is harmless (I8): the
+ * second finds the page where the first put it, and maps it again.
+ *
+ * Retries. -EBUSY from gm_reclaim() means that all victims are locked, perhaps by
+ * faults that wait for our block; the block is unlocked before the next try, and
+ * tries are counted. Every other error ends the fault at once.
+ *
+ * Locking. The address space is read-locked from lookup to the end, so that the region
+ * stays; faults of a batch in one block share one lock of it.
+ */
+#include "core/core.h"
+
+#define TRIES 256U
+
+/* Where an address lies: its region, block and page. */
+struct gm_place {
+	struct gm_region *region;
+	uint64_t index;
+	unsigned int page;
+};
+
+static int locate(struct gm_as *as, uint64_t va, uint32_t access, struct gm_place *place)
+{
+	uint64_t off;
+
+	place->region = gm_region_find(as, va);
+	if (!place->region)
+		return -EFAULT;
+	if (access & ~place->region->prot)
+		return -EACCES;
+	off = va - place->region->va + place->region->offset;
+	place->index = off >> GM_BLOCK_SHIFT;
+	place->page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1));
+	return 0;
+}
+
+/* ------------------------------------------------------------------------- the CPU */
+
+static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_place *place,
+		     unsigned int first, unsigned int n)
+{
+	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
+	const struct gm_region *r = place->region;
+	uint64_t off;
+	int err;
+
+	gm_clip(r, place->index, &first, &n);
+	err = gm_migrate_home(block, first, n, &how);
+	if (!err)
+		err = gm_make_host(block, first, n);
+	if (err)
+		return err;
+	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
+	return gm_os_cpu_map(place->region, r->va + (off - r->offset),
+			     (uint64_t)n << GM_PAGE_SHIFT);
+}
+
+static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	struct gm_block *block;
+	struct gm_place place;
+	unsigned int first, n;
+	int err;
+
+	err = locate(as, va, access, &place);
+	if (!err)
+		err = gm_block_get(place.region->obj, place.index, false, &block);
+	if (err)
+		return err;
+	if (gm_entry_state(gm_block_entry(block, place.page)) == GM_DEV)
+		gm_add(&as->stats.cpu_faults_moved, 1);
+	gm_policy_cpu(as, block, place.page, &first, &n);
+	err = cpu_piece(as, block, &place, first, n);
+	if (err && n > 1)
+		err = cpu_piece(as, block, &place, place.page, 1);
+	gm_block_unlock(block);
+	return err;
+}
+
+int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	uint64_t begin = gm_os_now_ns();
+	int err;
+
+	gm_lock_check_none();
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	gm_add(&as->stats.cpu_faults, 1);
+	if (err)
+		gm_add(&as->stats.fault_errors, 1);
+	gm_add(&as->stats.ns_cpu_fault, gm_os_now_ns() - begin);
+	return err;
+}
+
+/* ------------------------------------------------------------------------ a device */
+
+/*
+ * Enter mappings; if the device lacks memory for its table, evict and try again. The
+ * table's memory comes back as its entries go, so this ends with the last victim.
+ */
+static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		   unsigned int first, unsigned int n)
+{
+	int err;
+
+	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC) {
+		err = gm_reclaim(ctx->dev, block, true);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		     unsigned int first, unsigned int n, enum gm_why why)
+{
+	int err;
+
+	gm_clip(place->region, place->index, &first, &n);
+	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
+	return err ? err : map_dev(ctx, place->region, block, first, n);
+}
+
+static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsigned int page)
+{
+	uint64_t e = gm_block_entry(block, page);
+
+	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
+}
+
+/* One fault, the block locked. */
+static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+{
+	struct gm_dev *dev = ctx->dev;
+	unsigned int first, n;
+	int err;
+
+	if (is_on(dev, block, place->page)) {
+		gm_count(dev, ctx->as, dev_faults_map, 1);
+		err = map_dev(ctx, place->region, block, place->page, 1);
+	} else {
+		gm_policy_dev(dev, block, place->page, &first, &n);
+		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+		if (err && n > 1)
+			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+		if (!err)
+			gm_count(dev, ctx->as, dev_faults_moved, 1);
+		gm_evict_kick(dev);
+	}
+	if (!err)
+		gm_resident_touch(block, dev, true);
+	return err;
+}
+
+/* Sort by address: insertion, for a fault buffer is small and often nearly sorted. */
+static void sort(struct gm_fault *f, unsigned int n)
+{
+	for (unsigned int i = 1; i < n; i++) {
+		struct gm_fault one = f[i];
+		unsigned int j = i;
+
+		for (; j && f[j - 1].va > one.va; j--)
+			f[j] = f[j - 1];
+		f[j] = one;
+	}
+}
+
+/* How many faults from f[0] on, which is at @place, lie in the same block and may be serviced. */
+static unsigned int same_block(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
+			       const struct gm_place *place)
+{
+	struct gm_place next;
+	unsigned int i;
+
+	for (i = 1; i < n; i++)
+		if (locate(ctx->as, f[i].va, f[i].access, &next) || next.region != place->region ||
+		    next.index != place->index)
+			break;
+	return i;
+}
+
+/* Service the faults of one block; how many of @n these are. */
+static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, unsigned int n)
+{
+	unsigned int done = 0, tries = 0;
+	struct gm_place place;
+	struct gm_block *block;
+
+	f[0].err = locate(ctx->as, f[0].va, f[0].access, &place);
+	if (f[0].err)
+		return 1;
+	n = same_block(ctx, f, n, &place);
+	while (done < n) {
+		int err = gm_block_get(place.region->obj, place.index, true, &block);
+
+		for (; err && done < n; done++)
+			f[done].err = err;
+		if (err)
+			break;
+		for (; done < n; done++) {
+			locate(ctx->as, f[done].va, f[done].access, &place);
+			f[done].err = dev_fault(ctx, block, &place);
+			if (f[done].err == -EBUSY && ++tries < TRIES)
+				break;
+		}
+		gm_block_unlock(block);
+		if (done < n)
+			gm_os_yield();
+	}
+	return n;
+}
+
+unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
+{
+	uint64_t begin = gm_os_now_ns();
+	struct gm_as *as = ctx->as;
+	unsigned int failed = 0;
+
+	gm_lock_check_none();
+	sort(faults, n);
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	for (unsigned int i = 0; i < n;)
+		i += block_faults(ctx, &faults[i], n - i);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	for (unsigned int i = 0; i < n; i++)
+		failed += faults[i].err != 0;
+	gm_count(ctx->dev, as, dev_faults, n);
+	gm_count(ctx->dev, as, fault_errors, failed);
+	gm_count(ctx->dev, as, ns_dev_fault, gm_os_now_ns() - begin);
+	return failed;
+}
+
+int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access)
+{
+	struct gm_fault fault = { .va = va, .access = access };
+
+	gm_dev_fault_batch(ctx, &fault, 1);
+	return fault.err;
+}
+
+/* ------------------------------------------------------------------------ prefetch */
+
+/*
+ * Move pages of a block to a context's device and map them there: PREFETCH and PIN. On
+ * success the block is returned locked. The address space is read-locked.
+ */
+int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, struct gm_block **block)
+{
+	struct gm_place place = { .region = piece->region, .index = piece->index };
+	unsigned int tries = 0;
+	int err;
+
+	do {
+		if (tries)
+			gm_os_yield();
+		err = gm_block_get(piece->region->obj, piece->index, true, block);
+		if (err)
+			return err;
+		err = dev_piece(ctx, *block, &place, piece->first, piece->n, GM_WHY_PREFETCH);
+		if (!err) {
+			gm_resident_touch(*block, ctx->dev, true);
+			return 0;
+		}
+		gm_block_unlock(*block);
+	} while (err == -EBUSY && ++tries < TRIES);
+	return err;
+}

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Migration: moving pages of a block between the host and a device.
+ *
+ * The state of a page, and what moves it (nothing else does):
+ *
+ *	from   to     by                     bytes
+ *	NONE   HOST   gm_make_host()         zero page made by the host
+ *	NONE   DEV    gm_migrate_to_dev()    zeroed by the device, no copy
+ *	HOST   DEV    gm_migrate_to_dev()    copied in
+ *	DEV    HOST   gm_migrate_home()      copied out
+ *	DEV    DEV'   home, then to the other device
+ *	any    NONE   gm_discard()           dropped, because told so
+ *
+ * Each is a transaction: everything that can fail comes first (metadata, frames,
+ * unmapping, invalidation, the copy), and as long as nothing is committed the old
+ * place stays the authoritative one (I2, I4). The commit cannot fail. In between
+ * nobody can write the page: it is unmapped everywhere before it is copied (I3) and
+ * the block is locked, so no fault maps it again.
+ *
+ * Locking. Block locked by the caller throughout, over the copies too. An eviction of
+ * another block may happen inside (gm_reclaim()); it takes its lock by trylock.
+ */
+#include "core/core.h"
+#include "core/dma.h"
+
+static uint64_t page_off(const struct gm_block *block, unsigned int page)
+{
+	return (block->index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
+}
+
+static uint64_t page_bytes(unsigned int n)
+{
+	return (uint64_t)n << GM_PAGE_SHIFT;
+}
+
+/* Give host frames back. Huge ones go only as a whole, with the object or by gm_discard(). */
+static void free_backing(struct gm_block *block, unsigned int page, unsigned int n)
+{
+	if (block->obj->granule == GM_PAGE_SIZE)
+		gm_os_backing_free(block->obj, page_off(block, page), page_bytes(n));
+}
+
+/* A change of a part of a block needs an array; a change of the whole does not. */
+static int prepare_change(struct gm_block *block, unsigned int n)
+{
+	return n == GM_BLOCK_PAGES ? 0 : gm_block_split(block);
+}
+
+/* -------------------------------------------------------------------- going home */
+
+static bool goes_home(uint64_t e, const struct gm_dev *dev, const struct gm_home *how)
+{
+	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index &&
+	       !(how->skip_pinned && (e & GM_E_PINNED));
+}
+
+/* Narrow [*first, *end) to the pages that go home from @dev; how many they are. */
+static unsigned int home_bounds(struct gm_block *block, struct gm_dev *dev,
+				const struct gm_home *how, unsigned int *first, unsigned int *end)
+{
+	unsigned int lo = *end, hi = *first, count = 0, n;
+	uint64_t e;
+
+	for (unsigned int page = *first; page < *end; page += n) {
+		n = gm_block_run(block, page, *end, &e);
+		if (!goes_home(e, dev, how))
+			continue;
+		lo = GM_MIN(lo, page);
+		hi = page + n;
+		count += n;
+	}
+	*first = lo;
+	*end = hi;
+	return count;
+}
+
+static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+		     unsigned int first, unsigned int end)
+{
+	struct gm_dma dma;
+	unsigned int n;
+	uint64_t e;
+	int err;
+
+	gm_dma_begin(&dma, dev, GM_DMA_OUT, block->obj);
+	for (unsigned int page = first; page < end; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (goes_home(e, dev, how))
+			gm_dma_add(&dma, gm_entry_pfn(e) << GM_PAGE_SHIFT, page_off(block, page),
+				   page_bytes(n));
+	}
+	err = gm_dma_end(&dma, how->as);
+	if (!err && how->why == GM_WHY_EVICT && gm_load(&block->willneed))
+		err = -EAGAIN;
+	if (!err)
+		return 0;
+	/* The pages stay on the device; host frames made for them go again. */
+	for (unsigned int page = first; page < end; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (goes_home(e, dev, how) && !(e & GM_E_RETAINED))
+			free_backing(block, page, n);
+	}
+	return err;
+}
+
+static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			unsigned int first, unsigned int end)
+{
+	unsigned int n, moved = 0, pinned = 0, retained = 0;
+	uint64_t e;
+
+	for (unsigned int page = first; page < end; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (!goes_home(e, dev, how))
+			continue;
+		moved += n;
+		pinned += e & GM_E_PINNED ? n : 0;
+		retained += e & GM_E_RETAINED ? n : 0;
+		gm_block_set(block, page, n, GM_HOST | (e & GM_E_PINNED));
+		gm_hnode_free(dev, gm_entry_pfn(e), n);
+	}
+	block->nr_retained = (uint16_t)(block->nr_retained - retained);
+	gm_retain_drop(block->obj, retained);
+	gm_resident_count(block, dev, -(int)moved, -(int)pinned);
+
+	gm_count(dev, how->as, pages_to_host, moved);
+	gm_count(dev, how->as, bytes_to_host, page_bytes(moved));
+	if (how->why == GM_WHY_EVICT)
+		gm_count(dev, how->as, pages_evicted, moved);
+	else if (how->why == GM_WHY_PREFETCH)
+		gm_count(dev, how->as, pages_prefetched, moved);
+}
+
+static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+		     unsigned int first, unsigned int end)
+{
+	unsigned int count = home_bounds(block, dev, how, &first, &end);
+	int err;
+
+	if (!count)
+		return 0;
+	err = prepare_change(block, end - first);
+	if (!err)
+		err = gm_unmap_dev(block, dev, first, end - first);
+	if (!err)
+		err = copy_home(block, dev, how, first, end);
+	if (!err)
+		commit_home(block, dev, how, first, end);
+	return err;
+}
+
+/*
+ * Bring home what devices have of [first, first+n). An error: some pages may be home,
+ * the others are where they were.
+ */
+int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
+		    const struct gm_home *how)
+{
+	int err = 0;
+
+	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
+		if ((!how->dev || res->dev == how->dev) && res->dev != how->except)
+			err = home_from(block, res->dev, how, first, first + n);
+	gm_block_fold(block);
+	gm_resident_put_idle(block);
+	return err;
+}
+
+/* ------------------------------------------------------------------- to a device */
+
+#define RUNS_MAX 32U
+
+struct gm_run {
+	unsigned int page, n;
+	uint64_t pfn;
+};
+
+/*
+ * The largest aligned extent of frames for pages from @page on, at most @n. A whole
+ * block would rather evict another than be scattered over what is left.
+ */
+static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
+			unsigned int n, struct gm_run *run)
+{
+	unsigned int best = gm_log2(n), order;
+	int err = 0;
+
+	if (page)
+		best = GM_MIN(best, gm_ctz(page));
+	run->page = page;
+	while (!err) {
+		for (order = best + 1; order-- > 0;) {
+			if (gm_hnode_alloc(dev, order, &run->pfn)) {
+				run->n = 1U << order;
+				return 0;
+			}
+			if (order == GM_BLOCK_ORDER && gm_load(&dev->hnode.free) < n)
+				break;
+		}
+		err = gm_reclaim(dev, block, true);
+	}
+	if (best == GM_BLOCK_ORDER) { /* nothing can be evicted: take what there is */
+		for (order = best; order-- > 0;) {
+			if (gm_hnode_alloc(dev, order, &run->pfn)) {
+				run->n = 1U << order;
+				return 0;
+			}
+		}
+	}
+	return err;
+}
+
+/* Frames for the pages of [*page, end) that are not on @dev yet, as many as runs can hold. */
+static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *page,
+		      unsigned int end, struct gm_run *runs, unsigned int *nr)
+{
+	uint64_t e;
+	int err;
+
+	*nr = 0;
+	while (*page < end && *nr < RUNS_MAX) {
+		unsigned int n = 0, skip = 0;
+
+		while (*page + n < end && !skip) {
+			unsigned int len = gm_block_run(block, *page + n, end, &e);
+
+			if (gm_entry_state(e) == GM_DEV)
+				skip = len;
+			else
+				n += len;
+		}
+		if (n) {
+			err = alloc_extent(dev, block, *page, n, &runs[*nr]);
+			if (err)
+				return err;
+			*page += runs[(*nr)++].n;
+		} else {
+			*page += skip;
+		}
+	}
+	return 0;
+}
+
+static void free_runs(struct gm_dev *dev, const struct gm_run *runs, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		gm_hnode_free(dev, runs[i].pfn, runs[i].n);
+}
+
+/* Fill the frames: HOST pages are copied in, NONE pages zeroed. */
+static int fill_runs(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
+		     const struct gm_run *runs, unsigned int nr, enum gm_dma_op op)
+{
+	enum gm_state want = op == GM_DMA_ZERO ? GM_NONE : GM_HOST;
+	struct gm_dma dma;
+	unsigned int n;
+	uint64_t e;
+
+	gm_dma_begin(&dma, dev, op, op == GM_DMA_ZERO ? NULL : block->obj);
+	for (unsigned int i = 0; i < nr; i++) {
+		const struct gm_run *r = &runs[i];
+
+		for (unsigned int page = r->page; page < r->page + r->n; page += n) {
+			n = gm_block_run(block, page, r->page + r->n, &e);
+			if (gm_entry_state(e) == want)
+				gm_dma_add(&dma, (r->pfn + page - r->page) << GM_PAGE_SHIFT,
+					   page_off(block, page), page_bytes(n));
+		}
+	}
+	return gm_dma_end(&dma, as);
+}
+
+static void commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
+		       const struct gm_run *r, enum gm_why why)
+{
+	unsigned int n, pinned = 0, copied = 0;
+	uint64_t e;
+
+	for (unsigned int page = r->page; page < r->page + r->n; page += n) {
+		uint64_t flags, pfn = r->pfn + page - r->page;
+
+		n = gm_block_run(block, page, r->page + r->n, &e);
+		flags = e & GM_E_PINNED;
+		pinned += flags ? n : 0;
+		if (gm_entry_state(e) == GM_HOST) {
+			copied += n;
+			if (gm_retain_take(block->obj, n)) {
+				flags |= GM_E_RETAINED;
+				block->nr_retained = (uint16_t)(block->nr_retained + n);
+			} else {
+				free_backing(block, page, n);
+			}
+		}
+		gm_block_set(block, page, n, gm_entry_on_dev(dev->index, pfn, flags));
+	}
+	gm_resident_count(block, dev, (int)r->n, (int)pinned);
+
+	gm_count(dev, as, pages_to_dev, copied);
+	gm_count(dev, as, bytes_to_dev, page_bytes(copied));
+	gm_count(dev, as, pages_zeroed, r->n - copied);
+	if (why == GM_WHY_PREFETCH)
+		gm_count(dev, as, pages_prefetched, r->n);
+}
+
+/* One round: as many pages of [*page, end) as runs can hold. */
+static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *as, enum gm_why why,
+		     unsigned int *page, unsigned int end)
+{
+	struct gm_run runs[RUNS_MAX];
+	unsigned int nr, lo, hi;
+	int err;
+
+	err = alloc_runs(block, dev, page, end, runs, &nr);
+	if (err || !nr)
+		goto err_runs;
+	lo = runs[0].page;
+	hi = runs[nr - 1].page + runs[nr - 1].n;
+	err = prepare_change(block, nr == 1 ? runs[0].n : 0);
+	if (!err)
+		err = gm_unmap_cpu(block, lo, hi - lo);
+	if (!err)
+		err = fill_runs(block, dev, as, runs, nr, GM_DMA_IN);
+	if (!err)
+		err = fill_runs(block, dev, as, runs, nr, GM_DMA_ZERO);
+	if (err)
+		goto err_runs;
+	for (unsigned int i = 0; i < nr; i++)
+		commit_run(block, dev, as, &runs[i], why);
+	return 0;
+
+err_runs:
+	free_runs(dev, runs, nr);
+	return err;
+}
+
+/*
+ * Bring [first, first+n) to @dev; mapping it there is the caller's. An error: some
+ * pages may be there, the others are where they were, or home if another device
+ * had them. -ENOSPC, -EBUSY: see gm_reclaim().
+ */
+int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n,
+		      struct gm_dev *dev, struct gm_as *as, enum gm_why why)
+{
+	struct gm_home others = { .except = dev, .as = as, .why = GM_WHY_DEV_FAULT };
+	unsigned int page = first;
+	int err;
+
+	err = gm_migrate_home(block, first, n, &others);
+	if (!err && !gm_resident_get(block, dev))
+		err = -ENOMEM;
+	while (!err && page < first + n)
+		err = move_some(block, dev, as, why, &page, first + n);
+	gm_block_fold(block);
+	gm_resident_put_idle(block);
+	return err;
+}
+
+/* ------------------------------------------------------------ the host, and nowhere */
+
+/* Give the NONE pages of [first, first+n) a zeroed host frame. */
+int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	unsigned int len;
+	uint64_t e, bus, got;
+	int err;
+
+	for (unsigned int page = first; page < first + n; page += len) {
+		len = gm_block_run(block, page, first + n, &e);
+		if (gm_entry_state(e) != GM_NONE)
+			continue;
+		err = prepare_change(block, len);
+		if (!err)
+			err = gm_os_backing_get(block->obj, page_off(block, page), page_bytes(len),
+						&bus, &got);
+		if (err)
+			return err;
+		gm_os_backing_put(block->obj, page_off(block, page), got);
+		len = (unsigned int)(got >> GM_PAGE_SHIFT);
+		if (len != GM_BLOCK_PAGES) { /* the host had fewer to give in one piece */
+			err = gm_block_split(block);
+			if (err) {
+				free_backing(block, page, len);
+				return err;
+			}
+		}
+		gm_block_set(block, page, len, GM_HOST | (e & GM_E_PINNED));
+	}
+	gm_block_fold(block);
+	return 0;
+}
+
+/* The pages of [first, first+n) are mapped nowhere: free their device frames and forget them. */
+void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	unsigned int len;
+	uint64_t e;
+
+	for (unsigned int page = first; page < first + n; page += len) {
+		len = gm_block_run(block, page, first + n, &e);
+		if (gm_entry_state(e) == GM_DEV) {
+			struct gm_dev *dev = gm_core.dev[gm_entry_dev(e)];
+
+			gm_hnode_free(dev, gm_entry_pfn(e), len);
+			gm_resident_count(block, dev, -(int)len, e & GM_E_PINNED ? -(int)len : 0);
+		}
+		if (e & GM_E_RETAINED) {
+			block->nr_retained = (uint16_t)(block->nr_retained - len);
+			gm_retain_drop(block->obj, len);
+		}
+		gm_block_set(block, page, len, GM_NONE);
+	}
+	gm_block_fold(block);
+	gm_resident_put_idle(block);
+}
+
+/* Drop the bytes of [first, first+n), wherever they are. An error: nothing is dropped. */
+int gm_discard(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	uint64_t off = page_off(block, first);
+	int err;
+
+	err = prepare_change(block, n);
+	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
+		err = gm_unmap_dev(block, res->dev, first, n);
+	if (!err)
+		err = gm_unmap_cpu(block, first, n);
+	if (err)
+		return err;
+	gm_forget(block, first, n);
+	gm_os_backing_free(block->obj, off, GM_MIN(page_bytes(n), block->obj->size - off));
+	return 0;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Everything the core asks of its host.
+ *
+ * The core is linked with exactly one implementation of these functions:
+ * src/host/linux-user, src/host/fake (tests), src/host/linux-kernel. It uses no
+ * other symbol, but memcpy, memset, memmove and memcmp, which a compiler emits by
+ * itself. CI checks this list against the core's undefined symbols.
+ *
+ * "Fails: ..." names the errors; a function without it cannot fail.
+ * "Fault path" marks what is called while a fault is serviced: such a function
+ * never touches managed memory and never waits for a fault to be serviced (I7).
+ */
+#ifndef GM_CORE_OS_H
+#define GM_CORE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gm_as;
+struct gm_as_options;
+struct gm_object;
+
+/* A mapping of [offset, offset+len) of an object at [va, va+len) of an address space. */
+struct gm_region {
+	struct gm_as *as;
+	struct gm_object *obj;
+	uint64_t va;
+	uint64_t len;
+	uint64_t offset;
+	uint32_t prot;		       /* GM_READ, GM_WRITE */
+	void *host;		       /* the host's own */
+	struct gm_region *prev, *next; /* the core's: the object's regions */
+};
+
+/* ------------------------------------------------------------------- memory */
+
+/* Zeroed, page-aligned memory for pools and tables. Fails: NULL. Fault path; may sleep. */
+void *gm_os_alloc(size_t size);
+void gm_os_free(void *p, size_t size);
+
+/* -------------------------------------------------------------------- locks */
+
+/*
+ * Storage for the host's own locks; each host asserts that they fit, and a build
+ * may widen it (a kernel with lockdep). All are fault path.
+ */
+#ifndef GM_OS_LOCK_WORDS
+#define GM_OS_LOCK_WORDS 5
+#endif
+#ifndef GM_OS_RWLOCK_WORDS
+#define GM_OS_RWLOCK_WORDS 7
+#endif
+struct gm_os_mutex {
+	uint64_t word[GM_OS_LOCK_WORDS];
+};
+struct gm_os_spin {
+	uint64_t word[GM_OS_LOCK_WORDS];
+};
+struct gm_os_rwlock {
+	uint64_t word[GM_OS_RWLOCK_WORDS];
+};
+
+void gm_os_mutex_init(struct gm_os_mutex *m);
+void gm_os_mutex_destroy(struct gm_os_mutex *m);
+void gm_os_mutex_lock(struct gm_os_mutex *m);
+bool gm_os_mutex_trylock(struct gm_os_mutex *m);
+void gm_os_mutex_unlock(struct gm_os_mutex *m);
+
+/* A holder does not sleep. */
+void gm_os_spin_init(struct gm_os_spin *s);
+void gm_os_spin_destroy(struct gm_os_spin *s);
+void gm_os_spin_lock(struct gm_os_spin *s);
+void gm_os_spin_unlock(struct gm_os_spin *s);
+
+/* Sleeping; a waiting writer holds off new readers, so readers must not nest. */
+void gm_os_rwlock_init(struct gm_os_rwlock *l);
+void gm_os_rwlock_destroy(struct gm_os_rwlock *l);
+void gm_os_rwlock_rdlock(struct gm_os_rwlock *l);
+void gm_os_rwlock_wrlock(struct gm_os_rwlock *l);
+void gm_os_rwlock_unlock(struct gm_os_rwlock *l); /* either kind */
+
+/*
+ * A word of this thread's, for the debug builds' check of the lock order (core's
+ * lock.h). NULL: the host checks the order by other means (lockdep).
+ */
+uint64_t *gm_os_lock_state(void);
+
+/* ---------------------------------------------------------- time and threads */
+
+uint64_t gm_os_now_ns(void); /* monotonic */
+void gm_os_yield(void);	     /* let another thread run */
+
+/* Sleep while *word == value (spurious returns allowed); wake all sleepers of word. Fault path. */
+void gm_os_wait(uint32_t *word, uint32_t value);
+void gm_os_wake(uint32_t *word);
+
+/*
+ * Deferred work: fn runs once after each gm_os_work_schedule(), in a thread of the
+ * host's that holds no lock; scheduling what is pending already does nothing.
+ * Cancel waits for a run that has begun. The fake host runs work when a test says.
+ */
+struct gm_os_work {
+	void (*fn)(struct gm_os_work *work);
+	struct gm_os_work *next; /* the host's */
+	uint32_t state;		 /* the host's; 0: idle */
+};
+void gm_os_work_schedule(struct gm_os_work *work); /* fault path; may be called under a spinlock */
+void gm_os_work_cancel(struct gm_os_work *work);
+
+/* --------------------------------------------------------------- diagnostics */
+
+/* A broken invariant: report and stop. */
+__attribute__((noreturn)) void gm_os_bug(const char *file, int line, const char *what);
+/* A driver or a program is wrong: one line for whoever runs it. @arg may be NULL. */
+void gm_os_warn(const char *what, const char *arg);
+
+/* --------------------------------------------------------------- host backing */
+
+/*
+ * An object's bytes in host memory: pages that exist, or do not (and read as zero).
+ * @off and @len are multiples of the page size. The host keeps what it needs in
+ * obj->host.
+ */
+int gm_os_object_create(struct gm_object *obj, uint32_t flags); /* Fails: -ENOMEM, -EINVAL, ... */
+void gm_os_object_destroy(struct gm_object *obj);
+
+/* The unit in which pages come, go and are mapped: 4 KiB, or 2 MiB. */
+uint64_t gm_os_backing_granule(struct gm_object *obj);
+
+/*
+ * Make the pages exist (zero where they did not) and give the bus address of the
+ * first, for a copy engine, and how many bytes from there on are contiguous: *got,
+ * a multiple of the page size, at least one page, at most @len. Paired with
+ * backing_put of the same bytes. Fails: -ENOMEM (pages may exist that did not).
+ * Fault path.
+ */
+int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, uint64_t *bus,
+		      uint64_t *got);
+void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
+
+/* Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails: -ENOMEM. */
+int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len);
+int gm_os_backing_write(struct gm_object *obj, uint64_t off, const void *buf, uint64_t len);
+
+/* A buffer that is no object's and that a copy engine can reach at *bus. Fails: NULL. */
+void *gm_os_bounce_alloc(uint64_t size, uint64_t *bus);
+void gm_os_bounce_free(void *buf, uint64_t size, uint64_t bus);
+
+/*
+ * For memory of the application's that is not managed: copy, however the host reaches
+ * it. Fails: -EFAULT, where the host can tell.
+ */
+int gm_os_copy_plain(void *dst, const void *src, uint64_t len);
+
+/*
+ * From @off on, how many bytes (at most @len) are alike: all existing (*present =
+ * true) or all not. Returns at least one page. Fault path.
+ */
+uint64_t gm_os_backing_run(struct gm_object *obj, uint64_t off, uint64_t len, bool *present);
+
+/* Free the pages: they no longer exist, and no CPU mapping of them is left. Fault path. */
+void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len);
+
+/* Bytes of metadata that the host keeps for objects, in use now. */
+uint64_t gm_os_metadata_bytes(void);
+
+/* Is host memory short, so that retained frames should go? */
+bool gm_os_host_memory_low(void);
+uint64_t gm_os_host_memory_total(void); /* bytes */
+
+/* ----------------------------------------------------------- the CPU's mappings */
+
+int gm_os_as_create(struct gm_as *as, const struct gm_as_options *opt);
+/* No fault of @as is being serviced when it returns; called with no lock held. */
+void gm_os_as_stop(struct gm_as *as);
+void gm_os_as_destroy(struct gm_as *as);
+
+/*
+ * Reserve addresses for the region and let the CPU use them: region->as, obj,
+ * offset, len and prot are set; with @fixed region->va is too, else the host
+ * chooses it. Fails: -ENOMEM, -EEXIST, -EINVAL. Address space locked for writing.
+ */
+int gm_os_region_map(struct gm_region *region, bool fixed);
+/*
+ * The reverse, for a part of a region. Fails: -ENOMEM. Address space locked for
+ * writing.
+ */
+int gm_os_region_unmap(struct gm_region *region, uint64_t va, uint64_t len);
+/* A region was split in two; both have all fields but host. Fails: -ENOMEM. */
+int gm_os_region_split(struct gm_region *low, struct gm_region *high);
+/* Its last part was unmapped: forget region->host. */
+void gm_os_region_free(struct gm_region *region);
+/* Change the CPU's protection. Fails: -ENOMEM. Address space locked for writing. */
+int gm_os_region_protect(struct gm_region *region, uint64_t va, uint64_t len, uint32_t prot);
+
+/*
+ * A region begins disarmed: the CPU fills its pages without the core's help. Arm:
+ * from now on, an access of the CPU to [va, va+len) where nothing is mapped is
+ * delivered to gm_cpu_fault(); mappings that exist stay. A host may arm more than
+ * it is asked to. Arming twice is harmless. Fails: -ENOMEM. Fault path.
+ */
+int gm_os_cpu_arm(struct gm_region *region, uint64_t va, uint64_t len);
+
+/*
+ * Map the region's own pages at [va, va+len), which exist, and wake who waits for
+ * them. Pages that are mapped already are passed over. Fails: -ENOMEM, -EFAULT.
+ * Fault path.
+ */
+int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len);
+
+/*
+ * Unmap pages of an armed range: when it returns the CPU cannot reach them but by a
+ * fault. The pages go on existing. Fails: -ENOMEM, -EINVAL. Fault path.
+ */
+int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len);
+
+/*
+ * May this process use gmem? Every public function of the core's asks first, before it
+ * takes a lock. Fails: -EPERM in a child of fork(), which inherits nothing; whatever
+ * gm_core_init() failed with.
+ */
+int gm_os_usable(void);
+
+/* Ids of NUMA nodes with memory of the CPU's own are below this; hnodes start here. */
+int gm_os_numa_nodes(void);
+
+/* ================================================ what the core offers its host */
+
+/* Before the first call of anything else; after the last object is gone. Fails: -ENOMEM. */
+int gm_core_init(void);
+void gm_core_exit(void);
+
+/* The host's own pointers, NULL at first. */
+void **gm_as_host(struct gm_as *as);
+void **gm_object_host(struct gm_object *obj);
+uint64_t gm_object_size(const struct gm_object *obj);
+uint32_t gm_object_flags(const struct gm_object *obj);
+
+/*
+ * The CPU touched @va, where the host has nothing mapped. 0: it is mapped, or was
+ * mapped meanwhile: let the access be made again. -EFAULT: not managed memory (any
+ * more). Another -errno: the page could not be brought home and is where it was.
+ * Called with no lock held.
+ */
+int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
+
+/* Is va mapped in as? A hint, unless the caller keeps others from unmapping. */
+bool gm_as_covers(struct gm_as *as, uint64_t va);
+
+/* Host memory is short: give a part of the retained frames back. Called with no lock held. */
+void gm_memory_low(void);
+
+/*
+ * What hmadvise(), hmemcpy() and gm_query() do once the host has found the address
+ * space: an application's addresses carry none. For gm_copy NULL means memory that
+ * is not managed, and the address is a plain pointer.
+ */
+int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
+int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
+	    uint64_t len);
+struct gm_page_info;
+int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
+
+#endif

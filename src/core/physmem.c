@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * hnodes: device memory, and which blocks have pages there, in order of recency.
+ *
+ * Theory. An hnode is any number of physical ranges, each with a buddy allocator of
+ * its own, and a list of residents: blocks with pages here, coldest first. A block
+ * is hot when a device faulted on it or a hint moved it here. Residents that are
+ * wholly pinned stand on a list of their own, so that looking for a victim never
+ * wades through them, and "everything is pinned" is an empty list.
+ *
+ * Locking. hnode->lock, a spinlock, over frames and lists. A resident belongs to its
+ * block; it is linked, moved and unlinked by whoever holds the block's lock, under
+ * the hnode's. Frames are freed only after every pmap has released them (I5): that
+ * is the caller's promise.
+ */
+#include "core/core.h"
+
+void gm_hnode_init(struct gm_hnode *h)
+{
+	gm_spin_init(&h->lock);
+	gm_list_init(&h->cold);
+	gm_list_init(&h->pinned_list);
+	h->background = true;
+	h->work.fn = gm_evict_work;
+}
+
+void gm_hnode_destroy(struct gm_hnode *h)
+{
+	while (h->ranges) {
+		struct gm_physmem *range = h->ranges;
+
+		h->ranges = range->next;
+		gm_buddy_destroy(&range->buddy);
+		gm_os_free(range, sizeof(*range));
+	}
+	gm_spin_destroy(&h->lock);
+}
+
+/* Watermarks as tuned, or a 64th and a 32nd of what there is. hnode locked. */
+void gm_hnode_set_marks(struct gm_dev *dev)
+{
+	struct gm_hnode *h = &dev->hnode;
+	uint64_t low = dev->tunables.low >> GM_PAGE_SHIFT;
+	uint64_t high = dev->tunables.high >> GM_PAGE_SHIFT;
+
+	gm_store(&h->low, GM_MIN(low ? low : h->total / 64, h->total / 2));
+	gm_store(&h->high, GM_MIN(high ? high : 2 * h->low, h->total / 2));
+}
+
+/* An aligned extent of 1 << order frames; false if there is none, or the device is going. */
+bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
+{
+	struct gm_hnode *h = &dev->hnode;
+	bool found = false;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	for (struct gm_physmem *r = h->ranges; r && !found && !h->closing; r = r->next)
+		found = gm_buddy_alloc(&r->buddy, order, pfn);
+	if (found)
+		gm_store(&h->free, h->free - (1ULL << order));
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	return found;
+}
+
+void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n)
+{
+	struct gm_hnode *h = &dev->hnode;
+	struct gm_physmem *r;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	for (r = h->ranges; r && (pfn < r->buddy.begin || pfn >= r->buddy.end); r = r->next)
+		;
+	gm_bug_on(!r);
+	gm_buddy_free(&r->buddy, pfn, n);
+	gm_store(&h->free, h->free + n);
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+}
+
+/* ------------------------------------------------------------------- residents */
+
+struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev *dev)
+{
+	struct gm_resident *res = block->residents;
+
+	while (res && res->dev != dev)
+		res = res->next;
+	return res;
+}
+
+/* The block's resident for @dev, made if there was none (then it counts no page yet). NULL: no memory. */
+struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
+{
+	struct gm_resident *res = gm_resident_find(block, dev);
+
+	if (res)
+		return res;
+	res = gm_pool_get(&gm_core.residents);
+	if (!res)
+		return NULL;
+	gm_list_init(&res->lru);
+	res->block = block;
+	res->dev = dev;
+	res->nr = res->nr_pinned = 0;
+	res->next = block->residents;
+	block->residents = res;
+	return res;
+}
+
+/* Put it where it belongs: nowhere, among the pinned, or at the hot end. hnode locked. */
+static void resident_place(struct gm_resident *res, bool hot)
+{
+	struct gm_hnode *h = &res->dev->hnode;
+
+	if (!gm_list_empty(&res->lru)) {
+		gm_list_del(&res->lru);
+		h->blocks--;
+	}
+	if (!res->nr)
+		return;
+	h->blocks++;
+	if (res->nr_pinned == res->nr)
+		gm_list_add_tail(&res->lru, &h->pinned_list);
+	else if (hot)
+		gm_list_add_tail(&res->lru, &h->cold);
+	else
+		gm_list_add_tail(&res->lru, h->cold.next);
+}
+
+/* @pages more of the block are on @dev, @pinned more of these are pinned; may be negative. */
+void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned)
+{
+	struct gm_resident *res = gm_resident_find(block, dev);
+	struct gm_hnode *h = &dev->hnode;
+	bool whole;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	whole = res->nr && res->nr_pinned == res->nr;
+	res->nr = (uint32_t)((int)res->nr + pages);
+	res->nr_pinned = (uint32_t)((int)res->nr_pinned + pinned);
+	block->nr_dev = (uint16_t)(block->nr_dev + pages);
+	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
+	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
+	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
+		resident_place(res, true);
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+}
+
+/* The block was used (to the hot end), or will not be (to the cold end). */
+void gm_resident_touch(struct gm_block *block, struct gm_dev *dev, bool hot)
+{
+	struct gm_resident *res = gm_resident_find(block, dev);
+
+	if (!res)
+		return;
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	resident_place(res, hot);
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+}
+
+/* Free residents that count no page. */
+void gm_resident_put_idle(struct gm_block *block)
+{
+	struct gm_resident **link = &block->residents, *res;
+
+	while ((res = *link)) {
+		if (res->nr) {
+			link = &res->next;
+			continue;
+		}
+		gm_assert(gm_list_empty(&res->lru));
+		*link = res->next;
+		gm_pool_put(&gm_core.residents, res);
+	}
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Looking: where pages are, and what has been counted.
+ *
+ * A query locks one block at a time; pages may move behind it. Counters are relaxed
+ * atomics and are read without a lock.
+ */
+#include "core/core.h"
+
+static void set_info(struct gm_page_info *info, unsigned int n, uint64_t e)
+{
+	struct gm_page_info one = { .node = GM_NODE_NONE };
+
+	if (gm_entry_state(e) == GM_HOST)
+		one.node = GM_NODE_HOST;
+	else if (gm_entry_state(e) == GM_DEV)
+		one.node = gm_core.first_hnode + (int)gm_entry_dev(e);
+	if (e & GM_E_PINNED)
+		one.flags |= GM_PAGE_PINNED;
+	if (e & GM_E_RETAINED)
+		one.flags |= GM_PAGE_RETAINED;
+	for (unsigned int i = 0; i < n; i++)
+		info[i] = one;
+}
+
+static void query_piece(const struct gm_piece *piece, struct gm_page_info *info)
+{
+	struct gm_object *obj = piece->region->obj;
+	struct gm_block *block = gm_block_find(obj, piece->index, false);
+	uint64_t off = (piece->index << GM_BLOCK_SHIFT) + ((uint64_t)piece->first << GM_PAGE_SHIFT);
+	unsigned int len;
+
+	for (unsigned int i = 0; i < piece->n; i += len) {
+		uint64_t e, left = (uint64_t)(piece->n - i) << GM_PAGE_SHIFT;
+		bool present;
+
+		if (block) {
+			len = gm_block_run(block, piece->first + i, piece->first + piece->n, &e);
+		} else {
+			left = gm_os_backing_run(obj, off + ((uint64_t)i << GM_PAGE_SHIFT), left,
+						 &present);
+			len = (unsigned int)(left >> GM_PAGE_SHIFT);
+			e = present ? GM_HOST : GM_NONE;
+		}
+		set_info(info + i, len, e);
+	}
+	if (block)
+		gm_block_unlock(block);
+}
+
+int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info)
+{
+	struct gm_piece piece;
+	uint64_t end = va + len;
+	int err;
+
+	if (!info || !gm_aligned(va | len, GM_PAGE_SIZE))
+		return -EINVAL;
+	gm_lock_check_none();
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	err = gm_range_check(as, va, len);
+	while (!err && gm_piece_next(as, &va, end, &piece)) {
+		query_piece(&piece, info);
+		info += piece.n;
+	}
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return err;
+}
+
+static int stats_out(struct gm_stats *to, const struct gm_stats *from)
+{
+	struct gm_stats now = { .size = sizeof(now) };
+	const uint64_t *counters = &from->cpu_faults;
+	uint64_t *copy = &now.cpu_faults;
+
+	_Static_assert(sizeof(now) % sizeof(uint64_t) == 0, "counters only");
+	for (size_t i = 0; i < (sizeof(now) - offsetof(struct gm_stats, cpu_faults)) / 8; i++)
+		copy[i] = gm_load(&counters[i]);
+	return gm_struct_out(to, &now, sizeof(now));
+}
+
+int gm_as_stats(struct gm_as *as, struct gm_stats *stats)
+{
+	return as && stats ? stats_out(stats, &as->stats) : -EINVAL;
+}
+
+int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats)
+{
+	return dev && stats ? stats_out(stats, &dev->stats) : -EINVAL;
+}

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * In and out of page tables: the reverse map.
+ *
+ * Theory. A block may be mapped at several addresses, in several address spaces, by
+ * the CPU and by several contexts. Its object lists the regions; a region's address
+ * space lists the contexts. Nothing else remembers what is mapped where: to unmap a
+ * page is to release it wherever it could be mapped, and releasing what is not
+ * mapped is harmless and cheap.
+ *
+ * Leaves. A pmap maps with the largest leaf that fits the page's surroundings: same
+ * region, same block, one contiguous extent, aligned in address and frame. So a leaf
+ * never reaches beyond its block (whose lock we hold) nor its region. When a part of
+ * it must go the whole leaf is released, and what stays is entered again in smaller
+ * leaves: drivers never see a cut leaf.
+ *
+ * Invalidations are gathered and issued once a context (struct gm_gather); bytes are
+ * copied or frames freed only after gather_flush() returned 0 (I3, I5). If a step
+ * fails some mappings are gone and the pages are where they were: a device that
+ * lost a mapping faults and gets it again.
+ *
+ * Locking. Block locked; maps_lock and ctx_lock for reading are taken here. Drivers
+ * are called under these three.
+ */
+#include "core/core.h"
+
+#define GATHER_MAX 16U
+
+struct gm_gather {
+	struct gm_context *ctx;
+	unsigned int n;
+	struct gm_tlb_range range[GATHER_MAX];
+};
+
+static int gather_flush(struct gm_gather *g)
+{
+	struct gm_context *ctx = g->ctx;
+	const struct gm_mmu *mmu;
+	uint64_t begin, ns, calls = 1;
+	unsigned int n = g->n;
+	int err = 0;
+
+	if (!n)
+		return 0;
+	gm_lock_check_may_sleep();
+	mmu = ctx->dev->mmu;
+	begin = gm_os_now_ns();
+	g->n = 0;
+	if (n > 1 && mmu->tlb_invl_coalesced) {
+		err = mmu->tlb_invl_coalesced(ctx->pmap, g->range, n);
+	} else {
+		calls = n;
+		for (unsigned int i = 0; i < n && !err; i++)
+			err = mmu->tlb_invl(ctx->pmap, g->range[i].va, g->range[i].size);
+	}
+	ns = gm_os_now_ns() - begin;
+	gm_add(&ctx->dev->stats.tlb_ranges, n);
+	gm_add(&ctx->dev->stats.tlb_invls, calls);
+	gm_add(&ctx->dev->stats.ns_invl, ns);
+	gm_add(&ctx->as->stats.tlb_ranges, n);
+	gm_add(&ctx->as->stats.tlb_invls, calls);
+	gm_add(&ctx->as->stats.ns_invl, ns);
+	return err;
+}
+
+static int gather_add(struct gm_gather *g, struct gm_context *ctx, uint64_t va, uint64_t size)
+{
+	struct gm_tlb_range *last = g->n ? &g->range[g->n - 1] : NULL;
+	int err = 0;
+
+	if (last && g->ctx == ctx && last->va + last->size == va) {
+		last->size += size;
+		return 0;
+	}
+	if (g->n == GATHER_MAX || (g->n && g->ctx != ctx))
+		err = gather_flush(g);
+	g->ctx = ctx;
+	g->range[g->n++] = (struct gm_tlb_range){ .va = va, .size = size };
+	return err;
+}
+
+/* ----------------------------------------------------------- a block in a region */
+
+/* Where [first, first+n) of the block is mapped by the region: false if nowhere. */
+static bool view(const struct gm_region *r, const struct gm_block *block, unsigned int first,
+		 unsigned int n, uint64_t *va, uint64_t *end)
+{
+	uint64_t begin = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
+	uint64_t stop = begin + ((uint64_t)n << GM_PAGE_SHIFT);
+
+	begin = GM_MAX(begin, r->offset);
+	stop = GM_MIN(stop, r->offset + r->len);
+	if (begin >= stop)
+		return false;
+	*va = r->va + (begin - r->offset);
+	*end = r->va + (stop - r->offset);
+	return true;
+}
+
+/* The page of the block that lies at @va of the region. */
+static unsigned int page_at(const struct gm_region *r, const struct gm_block *block, uint64_t va)
+{
+	return (unsigned int)((va - r->va + r->offset - (block->index << GM_BLOCK_SHIFT)) >>
+			      GM_PAGE_SHIFT);
+}
+
+/* May [va, va+leaf), aligned, be mapped by one leaf? */
+static bool leaf_fits(const struct gm_region *r, const struct gm_block *block,
+		      const struct gm_dev *dev, uint64_t va, uint64_t leaf, uint64_t barrier)
+{
+	uint64_t begin, end, entry;
+	unsigned int page, n = (unsigned int)(leaf >> GM_PAGE_SHIFT), i = 0, got;
+
+	if (!view(r, block, 0, GM_BLOCK_PAGES, &begin, &end) || va < begin || va + leaf > end)
+		return false;
+	if (va < barrier && barrier < va + leaf)
+		return false;
+	page = page_at(r, block, va);
+	entry = gm_block_entry(block, page);
+	if (gm_entry_state(entry) != GM_DEV || gm_entry_dev(entry) != dev->index ||
+	    !gm_aligned(gm_entry_pfn(entry), n))
+		return false;
+	if (!block->pages)
+		return true;
+	for (uint64_t pfn = gm_entry_pfn(entry); i < n; i += got) { /* flags may differ */
+		uint64_t e;
+
+		got = gm_block_run(block, page + i, page + n, &e);
+		if (gm_entry_state(e) != GM_DEV || gm_entry_dev(e) != dev->index ||
+		    gm_entry_pfn(e) != pfn + i)
+			return false;
+	}
+	return true;
+}
+
+/* The leaf that maps @va, or would: its size; 4 KiB if nothing larger fits. */
+static uint64_t leaf_of(const struct gm_region *r, const struct gm_block *block,
+			const struct gm_dev *dev, uint64_t va, uint64_t barrier)
+{
+	uint64_t sizes = dev->mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1) & ~(GM_PAGE_SIZE - 1);
+
+	while (sizes > GM_PAGE_SIZE) {
+		uint64_t leaf = 1ULL << gm_log2(sizes);
+
+		if (leaf > GM_PAGE_SIZE &&
+		    leaf_fits(r, block, dev, gm_round_down(va, leaf), leaf, barrier))
+			return leaf;
+		sizes &= ~leaf;
+	}
+	return GM_PAGE_SIZE;
+}
+
+/*
+ * Enter what [va, end) of the region has on the context's device, rounded out to
+ * leaves; none of them crosses @barrier.
+ */
+static int enter(struct gm_context *ctx, const struct gm_region *r, const struct gm_block *block,
+		 uint64_t va, uint64_t end, uint64_t barrier)
+{
+	int err = 0;
+
+	gm_lock_check_may_sleep();
+	while (va < end && !err) {
+		unsigned int page = page_at(r, block, va);
+		uint64_t entry, leaf, size;
+
+		gm_block_run(block, page, page + 1, &entry);
+		if (gm_entry_state(entry) != GM_DEV || gm_entry_dev(entry) != ctx->dev->index) {
+			va += GM_PAGE_SIZE;
+			continue;
+		}
+		leaf = leaf_of(r, block, ctx->dev, va, barrier);
+		va = gm_round_down(va, leaf);
+		page = page_at(r, block, va);
+		entry = gm_block_entry(block, page);
+		/* As many leaves of this size as follow in the same extent go in at once. */
+		for (size = leaf; va + size < end; size += leaf) {
+			uint64_t next =
+				gm_block_entry(block, page + (unsigned int)(size >> GM_PAGE_SHIFT));
+
+			if (gm_entry_state(next) != GM_DEV ||
+			    gm_entry_dev(next) != ctx->dev->index ||
+			    gm_entry_pfn(next) != gm_entry_pfn(entry) + (size >> GM_PAGE_SHIFT) ||
+			    leaf_of(r, block, ctx->dev, va + size, barrier) != leaf)
+				break;
+		}
+		err = ctx->dev->mmu->pmap_enter(ctx->pmap, va, gm_entry_pfn(entry) << GM_PAGE_SHIFT,
+						size, leaf, r->prot);
+		va += size;
+	}
+	return err;
+}
+
+/* Map the device's pages among [first, first+n) for @ctx in @region. */
+int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+	       unsigned int first, unsigned int n)
+{
+	uint64_t va, end;
+
+	if (!view(region, block, first, n, &va, &end))
+		return 0;
+	return enter(ctx, region, block, va, end, 0);
+}
+
+/* -------------------------------------------------------------------- unmapping */
+
+/* Release whole leaves around [va, end); enter again what is outside of it. */
+static int release_view(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
+			uint64_t va, uint64_t end, struct gm_gather *g)
+{
+	uint64_t lo = gm_round_down(va, leaf_of(r, block, ctx->dev, va, 0));
+	uint64_t last = leaf_of(r, block, ctx->dev, end - GM_PAGE_SIZE, 0);
+	uint64_t hi = gm_round_down(end - GM_PAGE_SIZE, last) + last;
+	int err;
+
+	gm_lock_check_may_sleep();
+	err = ctx->dev->mmu->pmap_release(ctx->pmap, lo, hi - lo);
+	if (!err)
+		err = gather_add(g, ctx, lo, hi - lo);
+	if (err || (lo == va && hi == end))
+		return err;
+	/* A leaf was cut. Its rest must not be entered before the leaf's translation is gone. */
+	err = gather_flush(g);
+	if (err)
+		return err;
+	/* Should one of these fail, the device will fault for it. */
+	if (lo < va)
+		(void)enter(ctx, r, block, lo, va, va);
+	if (end < hi)
+		(void)enter(ctx, r, block, end, hi, end);
+	return 0;
+}
+
+/*
+ * Release [first, first+n) from all pmaps of @dev and invalidate. An error: some
+ * may still map it. Does not look at other devices' pages.
+ */
+int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
+{
+	struct gm_object *obj = block->obj;
+	struct gm_gather g = { .n = 0 };
+	uint64_t va, end;
+	int err = 0;
+
+	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
+	for (struct gm_region *r = obj->regions; r && !err; r = r->next) {
+		struct gm_context *ctx;
+
+		if (!view(r, block, first, n, &va, &end))
+			continue;
+		gm_rwlock_rdlock(&r->as->ctx_lock, GM_RANK_CTX);
+		ctx = gm_context_find(r->as, dev);
+		if (ctx)
+			err = release_view(ctx, r, block, va, end, &g);
+		if (!err)
+			err = gather_flush(&g); /* while the context cannot go */
+		gm_rwlock_unlock(&r->as->ctx_lock, GM_RANK_CTX);
+	}
+	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
+	return err;
+}
+
+/* Take [first, first+n) away from the CPU, at all addresses. */
+int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	struct gm_object *obj = block->obj;
+	uint64_t va, end;
+	int err = 0;
+
+	if (obj->granule > GM_PAGE_SIZE) {
+		first = 0;
+		n = GM_BLOCK_PAGES;
+	}
+	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
+	for (struct gm_region *r = obj->regions; r && !err; r = r->next)
+		if (view(r, block, first, n, &va, &end))
+			err = gm_os_cpu_revoke(r, va, end - va);
+	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
+	return err;
+}
+
+/*
+ * A block begins: from now on the CPU faults on it, wherever it is mapped; then
+ * learn which pages exist. The order matters, see lpt.c.
+ */
+int gm_arm_block(struct gm_block *block)
+{
+	struct gm_object *obj = block->obj;
+	uint64_t off = block->index << GM_BLOCK_SHIFT, va, end, got;
+	uint64_t left = GM_MIN(GM_BLOCK_SIZE, obj->size - off);
+	unsigned int page = 0;
+	bool present;
+	int err = 0;
+
+	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
+	for (struct gm_region *r = obj->regions; r && !err; r = r->next)
+		if (view(r, block, 0, GM_BLOCK_PAGES, &va, &end))
+			err = gm_os_cpu_arm(r, va, end - va);
+	while (left && !err) {
+		unsigned int n;
+
+		got = gm_os_backing_run(obj, off, left, &present);
+		n = (unsigned int)(got >> GM_PAGE_SHIFT);
+		if (n < GM_BLOCK_PAGES && (page || present))
+			err = gm_block_split(block);
+		if (!err && present)
+			gm_block_set(block, page, n, GM_HOST);
+		page += n;
+		off += got;
+		left -= got;
+	}
+	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
+	return err;
+}
+
+/* ------------------------------------------------------- whole regions, and cuts */
+
+/* See to it that no leaf of any context reaches across @va. Address space locked for writing. */
+int gm_split_leaf(struct gm_region *region, uint64_t va)
+{
+	uint64_t off = region->offset + (va - region->va);
+	struct gm_block *block = gm_block_find(region->obj, off >> GM_BLOCK_SHIFT, false);
+	int err = 0;
+
+	if (!block)
+		return 0;
+	for (struct gm_context *ctx = region->as->contexts; ctx && !err; ctx = ctx->next) {
+		uint64_t leaf = leaf_of(region, block, ctx->dev, va, 0);
+		uint64_t lo = gm_round_down(va, leaf);
+		struct gm_gather g = { .n = 0 };
+
+		if (lo == va)
+			continue;
+		err = ctx->dev->mmu->pmap_release(ctx->pmap, lo, leaf);
+		if (!err)
+			err = gather_add(&g, ctx, lo, leaf);
+		if (!err)
+			err = gather_flush(&g);
+		if (!err) /* should it fail, the device will fault for it */
+			(void)enter(ctx, region, block, lo, lo + leaf, va);
+	}
+	gm_block_unlock(block);
+	return err;
+}
+
+/*
+ * Release all of a region from @ctx, or change its protection. No leaf crosses its
+ * ends. Address space locked for writing; maps_lock too, so that nobody enters
+ * anything meanwhile.
+ */
+int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect, uint32_t prot)
+{
+	const struct gm_mmu *mmu = ctx->dev->mmu;
+	struct gm_gather g = { .n = 0 };
+	int err;
+
+	gm_lock_check_may_sleep();
+	if (protect && mmu->pmap_protect)
+		err = mmu->pmap_protect(ctx->pmap, region->va, region->len, prot);
+	else
+		err = mmu->pmap_release(ctx->pmap, region->va, region->len);
+	if (!err)
+		err = gather_add(&g, ctx, region->va, region->len);
+	if (!err)
+		err = gather_flush(&g);
+	return err;
+}

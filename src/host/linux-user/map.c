@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The CPU's mappings.
+ *
+ * A region is a MAP_SHARED mapping of its object's memfd. It begins like any other
+ * shmem mapping: the kernel fills its pages, and memory no device has seen costs what
+ * plain mmap costs. It is armed block by block, by registering the block with
+ * userfaultfd for MISSING (the page does not exist) and MINOR (it exists and is not
+ * mapped): from then on nothing is mapped but by UFFDIO_CONTINUE. Pages are taken
+ * away by MADV_DONTNEED, which drops the page table's entries, not the pages.
+ *
+ * The kernel drops entries of its own accord too, when it reclaims a page; so a
+ * fault may come for a page that the core has mapped, and mapping it again is right.
+ *
+ * Registering splits the kernel's own record of the mapping (VMA), and a process may
+ * have 65530 of these. A region with more than MAX_RUNS separate armed pieces, or
+ * one whose registration is refused for want of VMAs, is armed whole: one VMA again.
+ *
+ * A region's blocks are its object's, of 2 MiB of offset, cut at the region's ends;
+ * the bitmap has a bit for each. A bit that is set stays right when the region is cut
+ * to a part, and a split copies the bits, so that a piece is armed where its bit says
+ * so. hugetlb regions are armed whole when they are mapped (see backing.c).
+ *
+ * Locking. A region's lock guards its runs and the setting of bits; bits and `whole`
+ * are read without it, for a bit that is seen set was set after the registration.
+ * That the region stays where it is while it is armed, mapped or revoked is the
+ * core's affair (the address space or the object's list of maps is locked).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "user.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+#define MAX_RUNS 32U
+
+struct gm_user_region {
+	pthread_mutex_t lock;
+	bool whole;	   /* armed from end to end */
+	unsigned int runs; /* of armed blocks, at most [lock] */
+	uint64_t first;	   /* the object's block that bit 0 stands for */
+	uint64_t armed[];  /* a bit a block */
+};
+
+static uint64_t block_of(uint64_t off)
+{
+	return off / GM_BLOCK_SIZE;
+}
+
+static uint64_t to_offset(const struct gm_region *r, uint64_t va)
+{
+	return r->offset + (va - r->va);
+}
+
+static int prot_of(uint32_t prot)
+{
+	return (prot & GM_READ ? PROT_READ : 0) | (prot & GM_WRITE ? PROT_WRITE : 0);
+}
+
+/* ------------------------------------------------------------------- map and unmap */
+
+static uint64_t nr_blocks(const struct gm_region *r)
+{
+	return block_of(r->offset + r->len - 1) - block_of(r->offset) + 1;
+}
+
+static struct gm_user_region *new_host(const struct gm_region *r)
+{
+	struct gm_user_region *h = calloc(1, sizeof(*h) + (nr_blocks(r) + 63) / 64 * 8);
+
+	if (!h)
+		return NULL;
+	pthread_mutex_init(&h->lock, NULL);
+	h->first = block_of(r->offset);
+	return h;
+}
+
+static void free_host(struct gm_user_region *h)
+{
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+static int map_at(struct gm_region *r, uint64_t va, int flags)
+{
+	int fd = gm_user_object(r->obj)->mem.fd;
+	void *p;
+
+	p = mmap((void *)(uintptr_t)va, r->len, prot_of(r->prot), MAP_SHARED | flags, fd,
+		 (off_t)r->offset);
+	if (p != MAP_FAILED) {
+		r->va = (uint64_t)(uintptr_t)p;
+		return 0;
+	}
+	return errno == EEXIST ? -EEXIST : errno == ENOMEM ? -ENOMEM : -EINVAL;
+}
+
+/*
+ * Anywhere, but so that address and offset agree in their place within a block: then
+ * a block of the object is one of the address space, for the CPU's page table and
+ * for devices' large leaves.
+ */
+static int map_anywhere(struct gm_region *r)
+{
+	uint64_t room = r->len + GM_BLOCK_SIZE, base, va;
+	void *p;
+	int err;
+
+	if (r->len < GM_BLOCK_SIZE)
+		return map_at(r, 0, 0);
+	p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	base = (uint64_t)(uintptr_t)p;
+	va = base + ((r->offset - base) & (GM_BLOCK_SIZE - 1));
+	if (va > base)
+		munmap(p, va - base);
+	if (base + room > va + r->len)
+		munmap((void *)(uintptr_t)(va + r->len), base + room - (va + r->len));
+	err = map_at(r, va, MAP_FIXED);
+	if (err)
+		munmap((void *)(uintptr_t)va, r->len);
+	return err;
+}
+
+static int arm_whole(struct gm_region *r);
+
+int gm_os_region_map(struct gm_region *r, bool fixed)
+{
+	struct gm_user_region *h = new_host(r);
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	err = fixed ? map_at(r, r->va, MAP_FIXED_NOREPLACE) : map_anywhere(r);
+	if (err)
+		goto err_host;
+	r->host = h;
+	err = -ENOMEM;
+	if (madvise((void *)(uintptr_t)r->va, r->len, MADV_DONTFORK))
+		goto err_map;
+	if (gm_os_backing_granule(r->obj) > GM_PAGE) {
+		err = arm_whole(r);
+		if (err)
+			goto err_map;
+	}
+	return 0;
+
+err_map:
+	munmap((void *)(uintptr_t)r->va, r->len);
+	r->host = NULL;
+err_host:
+	free_host(h);
+	return err;
+}
+
+int gm_os_region_unmap(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	gm_fail_unmap(gm_user_as(r->as), va, len);
+	return munmap((void *)(uintptr_t)va, len) ? -ENOMEM : 0;
+}
+
+static unsigned int count_runs(const struct gm_user_region *h, uint64_t n)
+{
+	unsigned int runs = 0;
+	bool armed;
+
+	for (uint64_t i = 0; i < n; i += gm_bits_run(h->armed, i, n - i, &armed)) {
+		gm_bits_run(h->armed, i, 1, &armed);
+		runs += armed;
+	}
+	return runs;
+}
+
+int gm_os_region_split(struct gm_region *low, struct gm_region *high)
+{
+	struct gm_user_region *l = low->host, *h = new_host(high);
+	uint64_t shift, n = nr_blocks(high);
+	bool armed;
+
+	if (!h)
+		return -ENOMEM;
+	pthread_mutex_lock(&l->lock);
+	h->whole = l->whole;
+	shift = h->first - l->first;
+	for (uint64_t i = 0, run; i < n; i += run) {
+		run = gm_bits_run(l->armed, shift + i, n - i, &armed);
+		if (armed)
+			gm_bits_set(h->armed, i, run);
+	}
+	h->runs = count_runs(h, n);
+	l->runs = count_runs(l, nr_blocks(low));
+	pthread_mutex_unlock(&l->lock);
+	high->host = h;
+	return 0;
+}
+
+void gm_os_region_free(struct gm_region *r)
+{
+	free_host(r->host);
+	r->host = NULL;
+}
+
+int gm_os_region_protect(struct gm_region *r, uint64_t va, uint64_t len, uint32_t prot)
+{
+	(void)r;
+	return mprotect((void *)(uintptr_t)va, len, prot_of(prot)) ? -ENOMEM : 0;
+}
+
+/* ------------------------------------------------------------------------------- arm */
+
+static int do_register(const struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct uffdio_register reg = {
+		.range = {.start = va, .len = len},
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+	};
+
+	return ioctl(gm_user_as(r->as)->uffd.fd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+static int arm_whole(struct gm_region *r)
+{
+	struct gm_user_region *h = r->host;
+	int err = do_register(r, r->va, r->len);
+
+	if (err)
+		return err == -EINVAL ? -EOPNOTSUPP : -ENOMEM;
+	__atomic_store_n(&h->whole, true, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* Blocks [i, i + n) of the bitmap; none is armed. Region locked. */
+static int arm_blocks(struct gm_region *r, uint64_t i, uint64_t n)
+{
+	struct gm_user_region *h = r->host;
+	uint64_t begin = (h->first + i) * GM_BLOCK_SIZE, end = begin + n * GM_BLOCK_SIZE;
+	uint64_t last = block_of(r->offset + r->len - 1) - h->first;
+	bool before = false, after = false;
+
+	if (i)
+		gm_bits_run(h->armed, i - 1, 1, &before);
+	if (i + n <= last)
+		gm_bits_run(h->armed, i + n, 1, &after);
+	if (h->runs + 1 > MAX_RUNS + before + after)
+		return arm_whole(r);
+	begin = begin > r->offset ? begin : r->offset;
+	end = end < r->offset + r->len ? end : r->offset + r->len;
+	if (do_register(r, r->va + (begin - r->offset), end - begin))
+		return arm_whole(r);
+	gm_bits_set(h->armed, i, n);
+	h->runs = h->runs + 1 - before - after;
+	return 0;
+}
+
+int gm_os_cpu_arm(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct gm_user_region *h = r->host;
+	uint64_t i = block_of(to_offset(r, va)) - h->first;
+	uint64_t end = block_of(to_offset(r, va + len - 1)) - h->first + 1;
+	bool armed;
+	int err = 0;
+
+	if (__atomic_load_n(&h->whole, __ATOMIC_ACQUIRE) ||
+	    (gm_bits_run(h->armed, i, end - i, &armed) == end - i && armed))
+		return 0;
+	pthread_mutex_lock(&h->lock);
+	while (i < end && !err && !h->whole) {
+		uint64_t n = gm_bits_run(h->armed, i, end - i, &armed);
+
+		if (!armed)
+			err = arm_blocks(r, i, n);
+		i += n;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return err;
+}
+
+/* -------------------------------------------------------------------- map and revoke */
+
+/*
+ * Pages that are mapped already stop the kernel; they are stepped over, and whoever
+ * waits for one is woken, for it may have queued just before it was mapped.
+ */
+static int map_pages(struct gm_user_as *u, uint64_t va, uint64_t len, uint64_t step)
+{
+	uint64_t at = va, end = va + len;
+	bool passed = false;
+	int err = 0;
+
+	while (at < end && !err) {
+		struct uffdio_continue c = {.range = {.start = at, .len = end - at}};
+
+		if (!ioctl(u->uffd.fd, UFFDIO_CONTINUE, &c))
+			break;
+		if (c.mapped > 0) {
+			at += (uint64_t)c.mapped;
+		} else if (errno == EEXIST) {
+			at += step;
+			passed = true;
+		} else if (errno == EAGAIN) {
+			sched_yield(); /* the mappings are changing just now */
+		} else {
+			err = errno == ENOMEM ? -ENOMEM : -EFAULT;
+		}
+	}
+	if (passed && !u->inline_faults)
+		gm_uffd_wake(u, va, len);
+	if (!err)
+		gm_uffd_woken(va, len);
+	return err;
+}
+
+int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct gm_user_region *h = r->host;
+	struct gm_user_as *u = gm_user_as(r->as);
+	uint64_t end = va + len, step = gm_os_backing_granule(r->obj);
+	bool armed;
+	int err = 0;
+
+	if (__atomic_load_n(&u->nr_poisoned, __ATOMIC_ACQUIRE))
+		gm_fail_heal(u, va, len);
+	if (__atomic_load_n(&h->whole, __ATOMIC_ACQUIRE))
+		return map_pages(u, va, len, step);
+	while (va < end && !err) {
+		uint64_t off = to_offset(r, va);
+		uint64_t n = GM_BLOCK_SIZE - off % GM_BLOCK_SIZE;
+
+		n = n < end - va ? n : end - va;
+		gm_bits_run(h->armed, block_of(off) - h->first, 1, &armed);
+		if (armed) /* where it is not, the kernel maps them when they are touched */
+			err = map_pages(u, va, n, step);
+		va += n;
+	}
+	return err;
+}
+
+/* _LOCKED: the application may have called mlock() or mlockall(). */
+int gm_os_cpu_revoke(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct gm_user_as *u = gm_user_as(r->as);
+
+	if (__atomic_load_n(&u->nr_poisoned, __ATOMIC_ACQUIRE))
+		gm_fail_heal(u, va, len);
+	return madvise((void *)(uintptr_t)va, len, MADV_DONTNEED_LOCKED) ? -errno : 0;
+}

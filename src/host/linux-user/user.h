@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the files of the linux-user host share. Lock order, first to last; the
+ * core's locks may be held over all but the registry:
+ *
+ *	registry (as.c)		the address spaces; read while a SIGBUS is serviced
+ *	worker life (os_work.c)		the worker thread's start and end
+ *	region, failures (map.c, fail.c)
+ *	descriptors (fork.c), work queue (os_work.c)
+ */
+#ifndef GM_HOST_LINUX_USER_H
+#define GM_HOST_LINUX_USER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/userfaultfd.h>
+
+#include <gmem/gmem.h>
+
+#include "core/os.h"
+
+#define GM_PAGE 4096ULL
+#define GM_HUGE (2ULL << 20)
+
+/* ------------------------------------------------- fork.c: what a child inherits */
+
+/* A descriptor that a forked child must not keep. */
+struct gm_user_fd {
+	int fd;
+	struct gm_user_fd *prev, *next;
+};
+
+void gm_fd_adopt(struct gm_user_fd *f, int fd);
+void gm_fd_close(struct gm_user_fd *f);
+void gm_fork_init(void);
+bool gm_is_forked(void);
+
+/* --------------------------------------------------------------- os_work.c: threads */
+
+/* A thread of the host's: blocks all signals; its stack is its own, so that it can be given back. */
+struct gm_user_thread {
+	pthread_t id;
+	void *stack;
+};
+
+int gm_thread_start(struct gm_user_thread *t, const char *name, void *(*fn)(void *), void *arg);
+void gm_thread_join(struct gm_user_thread *t);
+
+/* An address space needs the worker; without one there is no thread. */
+int gm_worker_get(void);
+void gm_worker_put(void);
+
+/* ---------------------------------------------------------------- backing.c: objects */
+
+struct gm_user_object {
+	struct gm_user_fd mem;
+	char *alias; /* gmem's own mapping of all bytes */
+	uint64_t size;
+	unsigned int shift;   /* of a host page: 12, or 21 for hugetlb */
+	uint64_t *known;      /* a bit for each host page that exists for sure */
+	uint8_t *known_used;  /* a byte for each page of known: has been written to */
+	uint64_t known_bytes; /* of the mapping that holds both */
+	uint64_t metadata;    /* of these: in use */
+};
+
+static inline struct gm_user_object *gm_user_object(struct gm_object *obj)
+{
+	return *gm_object_host(obj);
+}
+
+/* --------------------------------------------------------- address spaces and faults */
+
+#define GM_NR_FAILS 8U
+
+/* A page that could not be brought home; see fail.c. */
+struct gm_user_fail {
+	uint64_t page;	     /* its address; 0: free */
+	uint32_t count;	     /* failures in a row */
+	uint64_t poison_len; /* not 0: [page, page + poison_len) is poisoned ... */
+	uint64_t until;	     /* ... up to this time */
+};
+
+struct gm_user_as {
+	struct gm_as *as;
+	struct gm_user_as *next; /* registry */
+	bool inline_faults;
+	bool listed;
+
+	struct gm_user_fd uffd;
+	uint64_t features; /* UFFD_FEATURE_* that were granted */
+
+	struct gm_user_fd stop; /* eventfd */
+	uint32_t stopping;
+	uint64_t spin_ns;
+	bool spin_adaptive;
+	unsigned int nr_threads;
+	struct gm_user_thread *threads;
+
+	pthread_mutex_t fail_lock;
+	struct gm_user_fail fails[GM_NR_FAILS]; /* fail_lock */
+	uint32_t nr_fails, nr_poisoned;		/* written under fail_lock, read without */
+	unsigned int next_fail;			/* fail_lock */
+	uint64_t unmaps;			/* written under fail_lock, read without */
+};
+
+static inline struct gm_user_as *gm_user_as(struct gm_as *as)
+{
+	return *gm_as_host(as);
+}
+
+/* uffd_open.c */
+int gm_uffd_open(bool inline_faults, int *fd, uint64_t *features);
+void gm_set_detail(int err, const char *text);
+const char *gm_get_detail(int err);
+
+/* service.c */
+int gm_service_start(struct gm_user_as *u, const struct gm_as_options *opt);
+void gm_service_stop(struct gm_user_as *u);
+void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len);
+void gm_uffd_woken(uint64_t va, uint64_t len);
+
+/* fail.c */
+void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t unmaps);
+void gm_fail_forget(struct gm_user_as *u, uint64_t va);
+void gm_fail_unmap(struct gm_user_as *u, uint64_t va, uint64_t len);
+void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len);
+int gm_fail_expire(struct gm_user_as *u);
+
+/* as.c */
+void gm_registry_add(struct gm_user_as *u);
+void gm_registry_del(struct gm_user_as *u);
+struct gm_as *gm_registry_find(uint64_t va);
+int gm_registry_fault(uint64_t va, uint32_t access);
+
+/* sigbus.c */
+int gm_sigbus_get(void);
+void gm_sigbus_put(void);
+
+/* os_misc.c: where the figures are read; tests point them elsewhere */
+extern const char *gm_path_meminfo, *gm_path_self_cgroup, *gm_path_cgroup, *gm_path_nodes;
+void gm_memory_low_reset(void);
+
+/* ------------------------------------------------------------------------------ bits */
+
+/* Bits are set and cleared atomically: a word may be shared by blocks with locks of their own. */
+static inline uint64_t gm_bits_mask(uint64_t first, uint64_t n)
+{
+	uint64_t left = 64 - first % 64;
+
+	return (n < left ? (1ULL << n) - 1 : ~0ULL) << first % 64;
+}
+
+static inline void gm_bits_set(uint64_t *bits, uint64_t first, uint64_t n)
+{
+	while (n) {
+		uint64_t step = 64 - first % 64 < n ? 64 - first % 64 : n;
+
+		__atomic_fetch_or(&bits[first / 64], gm_bits_mask(first, n), __ATOMIC_RELEASE);
+		first += step;
+		n -= step;
+	}
+}
+
+static inline void gm_bits_clear(uint64_t *bits, uint64_t first, uint64_t n)
+{
+	while (n) {
+		uint64_t step = 64 - first % 64 < n ? 64 - first % 64 : n;
+		uint64_t mask = gm_bits_mask(first, n);
+
+		/* Most words are clear, and a page of them that was never written stays unused. */
+		if (__atomic_load_n(&bits[first / 64], __ATOMIC_RELAXED) & mask)
+			__atomic_fetch_and(&bits[first / 64], ~mask, __ATOMIC_RELEASE);
+		first += step;
+		n -= step;
+	}
+}
+
+/* From bit @first on, how many (at most @n) have the same value, and which. */
+static inline uint64_t gm_bits_run(const uint64_t *bits, uint64_t first, uint64_t n, bool *value)
+{
+	uint64_t len = 0;
+
+	*value = __atomic_load_n(&bits[first / 64], __ATOMIC_ACQUIRE) >> first % 64 & 1;
+	while (len < n) {
+		uint64_t i = first + len;
+		uint64_t left = 64 - i % 64;
+		uint64_t w = __atomic_load_n(&bits[i / 64], __ATOMIC_ACQUIRE);
+		uint64_t differ = (*value ? ~w : w) >> i % 64;
+		uint64_t alike = differ ? (uint64_t)__builtin_ctzll(differ) : left;
+
+		if (alike < left)
+			return len + alike < n ? len + alike : n;
+		len += left;
+	}
+	return n;
+}
+
+#endif

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* Devices come and go, knobs are turned, work runs, and things are made to fail. */
+#include "model.h"
+
+static void check_err(struct model *m, int err, int expect)
+{
+	if (err != expect && !(err && m->inject_left && m_may_fail(m, err)))
+		m_fail(m, "returned %d, should be %d", err, expect);
+	m->failed += err && err != expect;
+}
+
+void m_op_attach(struct model *m)
+{
+	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	unsigned int as = (unsigned int)m_below(m, m->nr_as);
+	struct gm_sim_ctx *ctx;
+	int err;
+
+	if (!d->sim)
+		return;
+	if (d->ctx[as] && m_chance(m, 128)) {
+		m_what(m, "detach dev%c from as%u", d == m->dev ? 'A' : 'B', as);
+		err = gm_sim_detach(d->ctx[as]);
+		check_err(m, err, 0);
+		if (!err)
+			d->ctx[as] = NULL;
+		return;
+	}
+	m_what(m, "attach dev%c to as%u", d == m->dev ? 'A' : 'B', as);
+	err = gm_sim_attach(d->sim, m->as[as], &ctx);
+	check_err(m, err, d->ctx[as] ? -EBUSY : 0);
+	if (!err)
+		d->ctx[as] = ctx;
+}
+
+/* Destroy a device, attached or not, and plug it in again. */
+void m_op_plug(struct model *m)
+{
+	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	bool attached = d->ctx[0] || d->ctx[1];
+	int err;
+
+	if (!d->sim) {
+		m_what(m, "plug dev%c in", d == m->dev ? 'A' : 'B');
+		err = m_dev_plug(m, d);
+		check_err(m, err, 0);
+		if (err)
+			d->sim = NULL;
+		return;
+	}
+	m_what(m, "destroy dev%c", d == m->dev ? 'A' : 'B');
+	err = gm_sim_destroy(d->sim);
+	check_err(m, err, attached ? -EBUSY : 0);
+	if (!err)
+		d->sim = NULL;
+}
+
+void m_op_tune(struct model *m)
+{
+	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct gm_dev_tunables t = {.size = sizeof(t)};
+	uint64_t half = d->blocks * BLOCK / 2;
+
+	t.granule = m_chance(m, 64) ? 0 : 1U << (12 + m_below(m, 10));
+	t.no_grow = m_chance(m, 128);
+	t.no_background = m_chance(m, 64);
+	if (m_chance(m, 64)) {
+		t.high = half / (1 + m_below(m, 8));
+		t.low = t.high / (1 + m_below(m, 4));
+	}
+	if (!d->sim)
+		return;
+	m_what(m, "tune dev%c granule %u%s%s low %llu high %llu", d == m->dev ? 'A' : 'B',
+	       t.granule, t.no_grow ? " no_grow" : "", t.no_background ? " no_background" : "",
+	       (unsigned long long)t.low, (unsigned long long)t.high);
+	check_err(m, gm_dev_tune(gm_sim_dev(d->sim), &t), 0);
+}
+
+void m_op_retain(struct model *m)
+{
+	static const uint64_t limits[] = {0, 64 * PAGE, 3 * BLOCK, 1ULL << 30};
+	uint64_t before = gm_retained_bytes(), after, n, got;
+
+	if (m_chance(m, 64)) {
+		n = limits[m_below(m, 4)];
+		m_what(m, "retain limit %llu", (unsigned long long)n);
+		gm_retain_limit(n);
+		if (!m->inject_left && gm_retained_bytes() > n)
+			m_fail(m, "%llu bytes retained", (unsigned long long)gm_retained_bytes());
+		return;
+	}
+	n = (1 + m_below(m, 256)) * PAGE;
+	m_what(m, "retain trim %llu of %llu", (unsigned long long)n, (unsigned long long)before);
+	got = gm_retain_trim(n);
+	after = gm_retained_bytes();
+	if (before - got != after)
+		m_fail(m, "trimmed %llu, left %llu", (unsigned long long)got,
+		       (unsigned long long)after);
+	if (!m->inject_left && got < (n < before ? n : before))
+		m_fail(m, "trimmed %llu only", (unsigned long long)got);
+}
+
+void m_op_work(struct model *m)
+{
+	m_what(m, "run deferred work");
+	gm_fake_run_work();
+}
+
+/* What of its freedoms the host makes use of. */
+void m_op_host(struct model *m)
+{
+	static const uint64_t runs[] = {0, 0, PAGE, 3 * PAGE, 64 * PAGE};
+	uint64_t run = runs[m_below(m, 5)], granule = m_chance(m, 128) ? 0 : 16 * PAGE;
+	bool low = m_chance(m, 32), work = m_chance(m, 128);
+
+	m_what(m, "host: runs of %llu, arms %llu, memory %s, %s", (unsigned long long)run,
+	       (unsigned long long)granule, low ? "low" : "enough",
+	       work ? "auto work" : "no auto work");
+	gm_fake_set_max_run(run);
+	gm_fake_set_arm_granule(granule);
+	gm_fake_set_memory_low(low);
+	gm_fake_set_auto_work(work);
+}
+
+void m_op_inject(struct model *m)
+{
+	static const int errs[] = {-EIO, -ENOMEM, -ENOSPC, -EIO};
+	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	uint32_t skip = (uint32_t)m_below(m, m_chance(m, 64) ? 64 : 4);
+	uint32_t count = m_chance(m, 32) ? UINT32_MAX : 1 + (uint32_t)m_below(m, 2);
+	unsigned int op, how = m_u8(m), left = 1 + (unsigned int)m_below(m, 6);
+	int err = errs[m_below(m, 4)];
+
+	if (!m->cfg->inject)
+		return;
+	if (how < 48) {
+		m_what(m, "inject: call %u of the host's", skip + 1);
+		gm_fake_inject_nth(skip + 1);
+	} else if (how < 128 || !d->sim) {
+		op = (unsigned int)m_below(m, GM_FAKE_NR_OPS);
+		m_what(m, "inject: host %s skip %u count %u", gm_fake_op_name((enum gm_fake_op)op),
+		       skip, count);
+		gm_fake_inject((enum gm_fake_op)op, skip, count, -ENOMEM);
+	} else {
+		op = (unsigned int)m_below(m, GM_SIM_NR_OPS);
+		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B',
+		       op, skip, count, err);
+		gm_sim_inject(d->sim, (enum gm_sim_op)op, skip, count, err);
+	}
+	m->inject_left = left + 1;
+}

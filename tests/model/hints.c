@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Hints and queries. What a hint promises is checked at once: a range that was
+ * prefetched is where it should be, and its device does not fault on it.
+ */
+#include <string.h>
+
+#include "model.h"
+
+/* Any bytes of a mapping; now and then beyond its end. */
+static void choose(struct model *m, unsigned int *as, uint64_t *va, uint64_t *len, uint64_t max)
+{
+	const struct m_map *map = m_map_pick(m);
+	uint64_t off = m_below(m, map->len), room = map->len - off;
+
+	*as = map->as;
+	*va = map->va + off;
+	*len = 1 + m_below(m, max);
+	if (*len > room && !m_chance(m, 32))
+		*len = room;
+}
+
+static void outward(uint64_t *va, uint64_t *len)
+{
+	uint64_t end = (*va + *len + PAGE - 1) & ~(PAGE - 1);
+
+	*va &= ~(PAGE - 1);
+	*len = end - *va;
+}
+
+static struct m_dev *some_dev(struct model *m)
+{
+	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+
+	return d->sim ? d : NULL;
+}
+
+static int node_of(const struct m_dev *d)
+{
+	return gm_dev_hnode(gm_sim_dev(d->sim));
+}
+
+/* -ENOSPC is right if pages are pinned, or if the range is large for this device. */
+static void check_err(struct model *m, int err, int expect, const struct m_dev *d, uint64_t len)
+{
+	if (err == expect)
+		return;
+	if (err == -ENOSPC && d && len > d->blocks * BLOCK / 2)
+		return;
+	if (err && m_may_fail(m, err) && (m->inject_left || d))
+		return;
+	m_fail(m, "returned %d, should be %d", err, expect);
+}
+
+static void check_nodes(struct model *m, unsigned int as, uint64_t va, uint64_t len, int node,
+			uint32_t set, uint32_t clear)
+{
+	struct gm_page_info info[64];
+
+	outward(&va, &len);
+	while (len) {
+		uint64_t n = len < 64 * PAGE ? len : 64 * PAGE;
+		int err = gm_as_query(m->as[as], va, n, info);
+
+		if (err)
+			m_fail(m, "gm_as_query: %d", err);
+		for (uint64_t i = 0; i < n / PAGE; i++) {
+			if (node == GM_NODE_HOST && info[i].node == GM_NODE_NONE)
+				info[i].node = node;
+			if (node != GM_NODE_NONE && info[i].node != node)
+				m_fail(m, "%#llx is on %d, not on %d",
+				       (unsigned long long)(va + i * PAGE), info[i].node, node);
+			if ((info[i].flags & set) != set || (info[i].flags & clear))
+				m_fail(m, "%#llx has flags %#x",
+				       (unsigned long long)(va + i * PAGE), info[i].flags);
+		}
+		va += n;
+		len -= n;
+	}
+}
+
+/* The device reads a byte of each of some pages and does not fault. */
+static void check_no_fault(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va,
+			   uint64_t len)
+{
+	struct gm_stats before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
+	uint64_t step = len / 8 ? len / 8 : 1;
+
+	gm_dev_stats(gm_sim_dev(d->sim), &before);
+	for (uint64_t i = 0; i < len; i += step) {
+		int err = gm_sim_access(d->ctx[as], (void *)(uintptr_t)(va + i), m->buf, 1,
+					GM_READ);
+
+		if (err)
+			m_fail(m, "reading what was prefetched: %d", err);
+		m_compare(m, as, va + i, m->buf, 1);
+	}
+	gm_dev_stats(gm_sim_dev(d->sim), &after);
+	if (after.dev_faults != before.dev_faults)
+		m_fail(m, "faults on what was prefetched");
+}
+
+void m_op_prefetch(struct model *m)
+{
+	struct m_dev *d = some_dev(m);
+	bool home = m_chance(m, 64);
+	unsigned int as;
+	uint64_t va, len;
+	int expect, err, node;
+
+	choose(m, &as, &va, &len, m_chance(m, 16) ? 2 * BLOCK : 32 * PAGE);
+	if (home)
+		d = NULL;
+	node = d ? node_of(d) : m_chance(m, 128) ? GM_NODE_HOST : 0;
+	m_what(m, "prefetch as%u %#llx+%llu to %d", as, (unsigned long long)va,
+	       (unsigned long long)len, node);
+	m_span(m, as, va, len, GM_READ, &expect);
+	if (!expect && d && !d->ctx[as])
+		expect = -ENODEV;
+	err = gm_advise(m->as[as], node, va, len, GM_PREFETCH);
+	if (expect && err == -ENODEV && d && !d->ctx[as])
+		expect = err; /* both are wrong */
+	check_err(m, err, expect, d, len);
+	m->failed += err != expect;
+	if (err)
+		return;
+	check_nodes(m, as, va, len, d ? node : GM_NODE_HOST, 0, 0);
+	if (d)
+		check_no_fault(m, d, as, va, len);
+}
+
+void m_op_pin(struct model *m)
+{
+	struct m_dev *d = some_dev(m);
+	bool pin = m_chance(m, 96);
+	unsigned int as;
+	uint64_t va, len;
+	int expect, err;
+
+	choose(m, &as, &va, &len, pin ? 16 * PAGE : 4 * BLOCK);
+	if (!d)
+		return;
+	m_what(m, "%s as%u %#llx+%llu on %d", pin ? "pin" : "unpin", as, (unsigned long long)va,
+	       (unsigned long long)len, node_of(d));
+	m_span(m, as, va, len, GM_READ, &expect);
+	if (!expect && pin && !d->ctx[as])
+		expect = -ENODEV;
+	err = gm_advise(m->as[as], node_of(d), va, len, pin ? GM_PIN : GM_UNPIN);
+	if (expect && pin && err == -ENODEV && !d->ctx[as])
+		expect = err;
+	check_err(m, err, expect, d, len);
+	m->failed += err != expect;
+	if (!err && pin)
+		check_nodes(m, as, va, len, node_of(d), GM_PAGE_PINNED, 0);
+	else if (!err)
+		check_nodes(m, as, va, len, GM_NODE_NONE, 0, GM_PAGE_PINNED);
+}
+
+void m_unpin_all(struct model *m)
+{
+	m_what(m, "unpin everything");
+	m_calm(m);
+	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
+		const struct m_map *map = &m->map[i];
+		int err = map->obj ? gm_advise(m->as[map->as], 0, map->va, map->len, GM_UNPIN) : 0;
+
+		if (err)
+			m_fail(m, "unpin %#llx: %d", (unsigned long long)map->va, err);
+	}
+}
+
+void m_op_hint(struct model *m)
+{
+	static const uint32_t advice[] = {GM_WILLNEED, GM_COLD};
+	static const char *const name[] = {"willneed", "cold"};
+	unsigned int as, i = (unsigned int)m_below(m, 2);
+	uint64_t va, len;
+	int expect, err;
+
+	choose(m, &as, &va, &len, 2 * BLOCK);
+	m_what(m, "%s as%u %#llx+%llu", name[i], as, (unsigned long long)va,
+	       (unsigned long long)len);
+	m_span(m, as, va, len, GM_READ, &expect);
+	err = gm_advise(m->as[as], 0, va, len, advice[i]);
+	check_err(m, err, expect, NULL, len);
+}
+
+/* Whole pages in [va, va+len) are zero now; if it failed, each is zero or as it was. */
+static void settle_dontneed(struct model *m, unsigned int as, uint64_t va, uint64_t len,
+			    bool failed)
+{
+	uint64_t end = (va + len) & ~(PAGE - 1);
+
+	for (va = (va + PAGE - 1) & ~(PAGE - 1); va < end; va += PAGE) {
+		struct m_map *map = m_map_at(m, as, va);
+
+		if (failed) {
+			m_fetch(m, as, va, m->buf, PAGE);
+			if (!memcmp(m->buf, m_ref(map, va), PAGE))
+				continue;
+		}
+		memset(m_ref(map, va), 0, PAGE);
+		if (failed)
+			m_compare(m, as, va, m->buf, PAGE);
+	}
+}
+
+void m_op_dontneed(struct model *m)
+{
+	unsigned int as;
+	uint64_t va, len;
+	int expect, err;
+
+	choose(m, &as, &va, &len, m_chance(m, 16) ? 2 * BLOCK : 8 * PAGE);
+	m_what(m, "dontneed as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
+	m_span(m, as, va, len, GM_READ, &expect);
+	err = gm_advise(m->as[as], 0, va, len, GM_DONTNEED);
+	if (expect && !err) { /* rounded inward it may lie in mapped memory alone */
+		uint64_t from = (va + PAGE - 1) & ~(PAGE - 1), to = (va + len) & ~(PAGE - 1);
+
+		if (from < to)
+			m_span(m, as, from, to - from, GM_READ, &expect);
+		else
+			expect = 0;
+	}
+	check_err(m, err, expect, NULL, len);
+	if (expect)
+		return;
+	if (err) {
+		m->failed++;
+		m_calm(m);
+	}
+	settle_dontneed(m, as, va, len, err);
+}
+
+void m_op_query(struct model *m)
+{
+	static struct gm_page_info info[512];
+	unsigned int as;
+	uint64_t va, len;
+	int expect, err;
+
+	choose(m, &as, &va, &len, m_chance(m, 16) ? 256 * PAGE : 8 * PAGE);
+	outward(&va, &len);
+	m_what(m, "query as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
+	m_span(m, as, va, len, GM_READ, &expect);
+	err = gm_as_query(m->as[as], va, len, info);
+	if (err != expect)
+		m_fail(m, "returned %d, should be %d", err, expect);
+	for (uint64_t i = 0; !err && i < len / PAGE; i++) {
+		bool known = info[i].node == GM_NODE_HOST || info[i].node == GM_NODE_NONE;
+
+		for (unsigned int d = 0; d < M_MAX_DEVS; d++)
+			known |= m->dev[d].sim && info[i].node == node_of(&m->dev[d]);
+		if (!known || (info[i].flags & ~(GM_PAGE_PINNED | GM_PAGE_RETAINED)))
+			m_fail(m, "%#llx: node %d, flags %#x", (unsigned long long)(va + i * PAGE),
+			       info[i].node, info[i].flags);
+	}
+}

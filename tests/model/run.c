@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* The table of operations, and the loop. */
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "model.h"
+
+static const struct {
+	void (*fn)(struct model *m);
+	unsigned int weight; /* of 1024 */
+} ops[] = {
+	{m_op_cpu_read, 200}, {m_op_cpu_write, 180}, {m_op_dev_read, 180}, {m_op_dev_write, 180},
+	{m_op_fill, 12},      {m_op_copy, 64},	     {m_op_hint, 24},	   {m_op_prefetch, 16},
+	{m_op_pin, 16},	      {m_op_dontneed, 16},   {m_op_query, 32},	   {m_op_unmap, 12},
+	{m_op_map, 16},	      {m_op_protect, 12},    {m_op_object, 6},	   {m_op_attach, 4},
+	{m_op_plug, 3},	      {m_op_tune, 6},	     {m_op_retain, 8},	   {m_op_work, 20},
+	{m_op_inject, 14},    {m_op_host, 3},
+};
+
+static const struct model *running; /* for a crash */
+
+static void one_op(struct model *m)
+{
+	uint64_t n = m_below(m, 1024);
+
+	for (unsigned int i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		if (n < ops[i].weight) {
+			ops[i].fn(m);
+			return;
+		}
+		n -= ops[i].weight;
+	}
+	m_op_cpu_read(m); /* the weights need not add up */
+}
+
+static void after_op(struct model *m, uint64_t check_every)
+{
+	if (m->inject_left && --m->inject_left == 0)
+		m_calm(m);
+	if (m->op % 2048 == 2047)
+		m_unpin_all(m);
+	if (m->op % (check_every / 16) == 0)
+		m_check_quick(m);
+	if (m->op % check_every == check_every - 1)
+		m_check_everything(m, true);
+}
+
+void m_run(const struct m_config *cfg)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	uint64_t check_every = cfg->small ? 4096 : 32768;
+
+	if (!m)
+		abort();
+	m->cfg = cfg;
+	running = m;
+	m->in.state = m_mix(cfg->seed);
+	if (cfg->bytes) {
+		m->in.p = cfg->bytes;
+		m->in.end = cfg->bytes + cfg->nr_bytes;
+	}
+	m_what(m, "setup");
+	gm_fake_reset();
+	m_setup(m);
+	for (m->op = 0; m->op < cfg->ops && !m->in.ended; m->op++) {
+		gm_fake_step();
+		if (!m->mapped)
+			m_map_something(m);
+		one_op(m);
+		after_op(m, check_every);
+	}
+	m_what(m, "the last check");
+	m_check_everything(m, false);
+	m_teardown(m);
+	if (!cfg->abort)
+		printf("model: layout %c seed %llu: %llu operations, %llu of them failed as they "
+		       "may\n",
+		       cfg->layout, (unsigned long long)cfg->seed, (unsigned long long)m->op,
+		       (unsigned long long)m->failed);
+	running = NULL;
+	free(m);
+}
+
+void m_run_bytes(const struct m_config *cfg, const uint8_t *bytes, size_t n)
+{
+	struct m_config one = *cfg;
+
+	if (!n)
+		return;
+	one.layout = "abc"[bytes[0] % 3];
+	one.small = true;
+	one.ops = UINT64_MAX;
+	one.bytes = bytes + 1;
+	one.nr_bytes = n - 1;
+	m_run(&one);
+}
+
+static void crashed(int sig)
+{
+	fprintf(stderr, "FAILED: signal %d\n", sig);
+	if (running)
+		m_print_where(running);
+	_exit(1);
+}
+
+void m_catch_crashes(void)
+{
+	signal(SIGABRT, crashed);
+	signal(SIGSEGV, crashed);
+	signal(SIGBUS, crashed);
+	signal(SIGFPE, crashed);
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The layouts, and the way in and out.
+ *
+ *	a  one gm_alloc of 16 blocks
+ *	b  many small regions at odd addresses and odd offsets, some of them neighbours
+ *	c  two address spaces; one object mapped twice in the first, once at an odd
+ *	   offset, and once in the second; private memory in both
+ *
+ * The devices are small, of different sizes and with different page sizes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+int m_dev_plug(struct model *m, struct m_dev *d)
+{
+	struct gm_sim_options opt = {
+		.size = sizeof(opt),
+		.name = d == &m->dev[0] ? "A" : "B",
+		.memory = d->blocks * BLOCK,
+		.base = d->base,
+		.pgsize_bitmap = d->pgsizes,
+		.lanes = 1,
+		.tlb_entries = 16,
+		.table_memory = 2 << 20,
+		.flags = GM_SIM_SYNC_FAULTS | GM_SIM_CHECK,
+	};
+
+	return gm_sim_create(&opt, &d->sim);
+}
+
+static void must(struct model *m, const char *what, int err)
+{
+	if (err)
+		m_fail(m, "%s: %d", what, err);
+}
+
+static struct m_object *make_object(struct model *m, uint64_t size)
+{
+	struct gm_object *obj;
+
+	must(m, "gm_object_create", gm_object_create(size, 0, &obj));
+	return m_object_new(m, size, obj);
+}
+
+static void map_fixed(struct model *m, unsigned int as, uint64_t va, uint64_t len,
+		      struct m_object *o, uint64_t offset)
+{
+	void *addr = (void *)(uintptr_t)va;
+
+	must(m, "gm_as_map",
+	     gm_as_map(m->as[as], o->handle, offset, len, GM_READ | GM_WRITE, GM_MAP_FIXED, &addr));
+	m_map_add(m, as, va, len, o, offset, GM_READ | GM_WRITE);
+}
+
+static void alloc_blocks(struct model *m, unsigned int as, uint64_t blocks)
+{
+	void *addr;
+
+	must(m, "gm_alloc", gm_alloc(m->as[as], blocks * BLOCK, 0, &addr));
+	m_map_add(m, as, (uintptr_t)addr, blocks * BLOCK, m_object_new(m, blocks * BLOCK, NULL), 0,
+		  GM_READ | GM_WRITE);
+}
+
+static void layout_b(struct model *m, unsigned int regions)
+{
+	struct m_object *o = make_object(m, 6 * BLOCK + 5 * PAGE);
+	uint64_t va = 0x200000000ULL + 3 * PAGE, offset = PAGE;
+
+	for (unsigned int i = 0; i < regions; i++) {
+		uint64_t len = (1 + m_mix(i) % (i % 3 ? 60 : 700)) * PAGE;
+
+		if (offset + len > o->size) { /* a second object goes on where the first ended */
+			o = make_object(m, 6 * BLOCK + 5 * PAGE);
+			offset = 7 * PAGE;
+		}
+		map_fixed(m, 0, va, len, o, offset);
+		offset += len + (i % 4) * PAGE;
+		va += len + (i % 5 ? 0 : 11 * PAGE);
+	}
+}
+
+static void layout_c(struct model *m, uint64_t blocks)
+{
+	struct m_object *o = make_object(m, blocks * BLOCK);
+
+	map_fixed(m, 0, 0x200000000ULL, blocks * BLOCK, o, 0);
+	map_fixed(m, 0, 0x210000000ULL + 5 * PAGE, (blocks - 1) * BLOCK, o, 77 * PAGE);
+	map_fixed(m, 1, 0x220000000ULL + BLOCK, blocks * BLOCK, o, 0);
+	alloc_blocks(m, 0, blocks / 2);
+	alloc_blocks(m, 1, blocks / 2);
+}
+
+void m_setup(struct model *m)
+{
+	bool small = m->cfg->small;
+
+	m->buf = malloc(M_BUF);
+	m->buf2 = malloc(M_BUF);
+	if (!m->buf || !m->buf2)
+		m_fail(m, "no memory");
+	gm_fake_set_auto_work(true);
+	must(m, "gm_core_init", gm_core_init());
+	m->nr_as = m->cfg->layout == 'c' ? 2 : 1;
+	for (unsigned int i = 0; i < m->nr_as; i++)
+		must(m, "gm_as_create", gm_as_create(NULL, &m->as[i]));
+
+	m->dev[0] = (struct m_dev){.blocks = small ? 2 : 4,
+				   .base = 0x100000000ULL,
+				   .pgsizes = 1 << 12 | 1 << 16 | 1 << 21};
+	m->dev[1] = (struct m_dev){.blocks = small ? 3 : 6,
+				   .base = 0x4000000000ULL,
+				   .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0)};
+	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
+		must(m, "gm_sim_create", m_dev_plug(m, &m->dev[d]));
+		for (unsigned int i = 0; i < m->nr_as; i++)
+			must(m, "gm_sim_attach",
+			     gm_sim_attach(m->dev[d].sim, m->as[i], &m->dev[d].ctx[i]));
+	}
+
+	if (m->cfg->layout == 'a')
+		alloc_blocks(m, 0, small ? 6 : 16);
+	else if (m->cfg->layout == 'b')
+		layout_b(m, small ? 12 : 48);
+	else
+		layout_c(m, small ? 3 : 8);
+	m->enough = m->mapped / 2;
+}
+
+/* Leave by different doors: what is not detached or unmapped, gm_as_destroy() must do. */
+void m_teardown(struct model *m)
+{
+	bool detach = m->op % 2, put_first = m->op % 3 == 0;
+
+	m_what(m, "teardown%s%s", detach ? ", detach first" : "", put_first ? ", put first" : "");
+	m_calm(m);
+	for (unsigned int i = 0; put_first && i < M_MAX_OBJECTS; i++)
+		if (m->object[i].handle)
+			gm_object_put(m->object[i].handle);
+	for (unsigned int d = 0; detach && d < M_MAX_DEVS; d++)
+		for (unsigned int i = 0; i < m->nr_as; i++)
+			if (m->dev[d].ctx[i])
+				must(m, "gm_sim_detach", gm_sim_detach(m->dev[d].ctx[i]));
+	for (unsigned int i = 0; i < m->nr_as; i++)
+		must(m, "gm_as_destroy", gm_as_destroy(m->as[i]));
+	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
+		if (m->dev[d].sim)
+			must(m, "gm_sim_destroy", gm_sim_destroy(m->dev[d].sim));
+	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++) {
+		if (m->object[i].handle && !put_first)
+			gm_object_put(m->object[i].handle);
+		free(m->object[i].ref);
+	}
+	gm_core_exit();
+	if (!gm_fake_check_clean())
+		m_fail(m, "something leaked");
+	free(m->buf);
+	free(m->buf2);
+}

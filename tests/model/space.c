@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* Mappings and objects: map, unmap of any part, protect, create, put. */
+#include "model.h"
+
+/* Whole pages of a mapping, now and then beyond its end. */
+static void choose(struct model *m, unsigned int *as, uint64_t *va, uint64_t *len)
+{
+	const struct m_map *map = m_map_pick(m);
+	uint64_t first = m_below(m, map->len / PAGE) * PAGE, room = map->len - first;
+
+	*as = map->as;
+	*va = map->va + first;
+	*len = (1 + m_below(m, m_chance(m, 64) ? 1024 : 32)) * PAGE;
+	if (*len > room && !m_chance(m, 64))
+		*len = room;
+}
+
+static void check_err(struct model *m, int err, int expect)
+{
+	if (err != expect && !(err && m->inject_left && m_may_fail(m, err)))
+		m_fail(m, "returned %d, should be %d", err, expect);
+	m->failed += err && err != expect;
+}
+
+/* It failed: what comes before the mapping that failed is unmapped. */
+static void settle_unmap(struct model *m, unsigned int as, uint64_t va, uint64_t len)
+{
+	uint64_t done = 0;
+
+	m_calm(m);
+	while (done < len && !gm_as_covers(m->as[as], va + done))
+		done += PAGE;
+	if (done == len)
+		m_fail(m, "gm_as_unmap failed, and all of it is unmapped");
+	if (done)
+		m_map_cut(m, as, va, done);
+	for (; done < len; done += PAGE)
+		if (!gm_as_covers(m->as[as], va + done))
+			m_fail(m, "%#llx is unmapped, and not what comes before it",
+			       (unsigned long long)(va + done));
+}
+
+void m_op_unmap(struct model *m)
+{
+	unsigned int as;
+	uint64_t va, len;
+	int expect, err;
+
+	choose(m, &as, &va, &len);
+	if (m_maps_free(m) < 16) { /* one piece less, and none more */
+		const struct m_map *map = m_map_pick(m);
+
+		as = map->as;
+		va = map->va;
+		len = map->len;
+	} else if (m->mapped < m->enough + len) {
+		return;
+	}
+	m_what(m, "unmap as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
+	m_span(m, as, va, len, GM_READ, &expect);
+	err = gm_as_unmap(m->as[as], (void *)(uintptr_t)va, len);
+	check_err(m, err, expect);
+	if (!err)
+		m_map_cut(m, as, va, len);
+	else if (!expect)
+		settle_unmap(m, as, va, len);
+}
+
+void m_op_protect(struct model *m)
+{
+	uint32_t prot = m_chance(m, 64) ? GM_READ : GM_READ | GM_WRITE;
+	unsigned int as;
+	uint64_t va, len, end;
+	int expect, err;
+
+	choose(m, &as, &va, &len);
+	m_what(m, "protect as%u %#llx+%llu %u", as, (unsigned long long)va, (unsigned long long)len,
+	       prot);
+	if (m_maps_free(m) < 16)
+		return;
+	m_span(m, as, va, len, GM_READ, &expect);
+	err = gm_as_protect(m->as[as], (void *)(uintptr_t)va, len, prot);
+	check_err(m, err, expect);
+	if (err && !expect) { /* a part may have been changed; say it again */
+		m_calm(m);
+		err = gm_as_protect(m->as[as], (void *)(uintptr_t)va, len, prot);
+		check_err(m, err, 0);
+	}
+	if (err)
+		return;
+	for (end = va + len; va < end;) {
+		struct m_map *old = m_map_at(m, as, va), was = *old;
+		uint64_t n = was.va + was.len - va;
+
+		n = n < end - va ? n : end - va;
+		if (was.prot != prot) {
+			was.obj->maps++;
+			m_map_cut(m, as, va, n);
+			m_map_add(m, as, va, n, was.obj, was.offset + (va - was.va), prot);
+			was.obj->maps--;
+		}
+		va += n;
+	}
+}
+
+static struct m_object *some_handle(struct model *m)
+{
+	unsigned int first = (unsigned int)m_below(m, M_MAX_OBJECTS);
+
+	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++) {
+		struct m_object *o = &m->object[(first + i) % M_MAX_OBJECTS];
+
+		if (o->handle)
+			return o;
+	}
+	return NULL;
+}
+
+static void map_object(struct model *m, unsigned int as, struct m_object *o)
+{
+	uint64_t pages = o->size / PAGE, offset = m_below(m, pages) * PAGE;
+	uint64_t len = (1 + m_below(m, pages - offset / PAGE)) * PAGE, va;
+	bool fixed = m_chance(m, 160);
+	uint32_t prot = m_chance(m, 24) ? GM_READ : GM_READ | GM_WRITE;
+	void *addr;
+	int expect, err;
+
+	va = 0x200000000ULL + m_below(m, 65536) * PAGE;
+	if (m_chance(m, 96)) /* so that large leaves fit */
+		va = (va & ~(BLOCK - 1)) + offset % BLOCK;
+	addr = (void *)(uintptr_t)va;
+	m_what(m, "map object %u offset %llu+%llu prot %u as%u %s %#llx",
+	       (unsigned int)(o - m->object), (unsigned long long)offset, (unsigned long long)len,
+	       prot, as, fixed ? "at" : "not at", (unsigned long long)va);
+	expect = fixed && !m_range_free(m, as, va, len) ? -EEXIST : 0;
+	err = gm_as_map(m->as[as], o->handle, offset, len, prot, fixed ? GM_MAP_FIXED : 0, &addr);
+	check_err(m, err, expect);
+	if (err)
+		return;
+	va = (uintptr_t)addr;
+	if (!m_range_free(m, as, va, len))
+		m_fail(m, "mapped at %#llx, where something is", (unsigned long long)va);
+	m_map_add(m, as, va, len, o, offset, prot);
+}
+
+static void alloc(struct model *m, unsigned int as, uint64_t pages)
+{
+	void *addr;
+	uint64_t len = pages * PAGE;
+	int err;
+
+	m_what(m, "alloc as%u %llu", as, (unsigned long long)len);
+	err = gm_alloc(m->as[as], len, 0, &addr);
+	check_err(m, err, 0);
+	if (err)
+		return;
+	if (!m_range_free(m, as, (uintptr_t)addr, len))
+		m_fail(m, "allocated at %p, where something is", addr);
+	if (len >= BLOCK && (uintptr_t)addr % BLOCK)
+		m_fail(m, "allocated at %p, not aligned", addr);
+	m_map_add(m, as, (uintptr_t)addr, len, m_object_new(m, len, NULL), 0, GM_READ | GM_WRITE);
+}
+
+static unsigned int objects_free(const struct model *m)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++)
+		n += !m->object[i].size;
+	return n;
+}
+
+void m_op_map(struct model *m)
+{
+	struct m_object *o = some_handle(m);
+	unsigned int as = (unsigned int)m_below(m, m->nr_as);
+
+	if (m_maps_free(m) < 8 || m->mapped > 3 * m->enough)
+		return;
+	if (o && m_chance(m, 192))
+		map_object(m, as, o);
+	else if (objects_free(m))
+		alloc(m, as, 1 + m_below(m, m_chance(m, 64) ? 1536 : 64));
+}
+
+/* There must always be something to work on. */
+void m_map_something(struct model *m)
+{
+	m_calm(m);
+	if (!objects_free(m) || !m_maps_free(m))
+		m_fail(m, "nothing is mapped, and nothing can be");
+	alloc(m, 0, 1024);
+}
+
+void m_op_object(struct model *m)
+{
+	struct m_object *o = some_handle(m);
+	struct gm_object *handle;
+	uint64_t size;
+	int err;
+
+	if (o && m_chance(m, 96)) {
+		m_what(m, "put object %u", (unsigned int)(o - m->object));
+		gm_object_put(o->handle);
+		o->handle = NULL;
+		m_object_check_gone(m, o);
+		return;
+	}
+	if (objects_free(m) < M_MAX_OBJECTS / 2)
+		return;
+	size = (1 + m_below(m, m_chance(m, 64) ? 2048 : 700)) * PAGE;
+	m_what(m, "create an object of %llu", (unsigned long long)size);
+	err = gm_object_create(size, 0, &handle);
+	check_err(m, err, 0);
+	if (!err)
+		m_object_new(m, size, handle);
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* Comparing the core's bytes with the model's, and checking what both must agree on. */
+#include <string.h>
+
+#include "model.h"
+
+#ifdef GM_DEBUG
+#include "core/check.h"
+#endif
+
+/* The bytes as they are, without moving anything: for a look after a failure. */
+void m_fetch(struct model *m, unsigned int as, uint64_t va, void *buf, uint64_t len)
+{
+	int err = len ? gm_copy(GM_NODE_NONE, NULL, (uintptr_t)buf, m->as[as], va, len) : 0;
+
+	if (err)
+		m_fail(m, "gm_copy out of %#llx: %d", (unsigned long long)va, err);
+}
+
+void m_compare(struct model *m, unsigned int as, uint64_t va, const uint8_t *buf, uint64_t len)
+{
+	while (len) {
+		struct m_map *map = m_map_at(m, as, va);
+		const uint8_t *ref = m_ref(map, va);
+		uint64_t n = map->va + map->len - va, i = 0;
+
+		n = n < len ? n : len;
+		if (memcmp(buf, ref, n)) {
+			while (buf[i] == ref[i])
+				i++;
+			m_fail(m, "as%u %#llx (object offset %#llx): %#x, should be %#x", as,
+			       (unsigned long long)(va + i),
+			       (unsigned long long)(map->offset + va - map->va + i), buf[i],
+			       ref[i]);
+		}
+		buf += n;
+		va += n;
+		len -= n;
+	}
+}
+
+/* A page that the core has nowhere reads as zero; one on a device is out of the CPU's reach. */
+static void check_place(struct model *m, const struct m_map *map, uint64_t va,
+			const struct gm_page_info *info)
+{
+	static const uint8_t zero[PAGE];
+
+	if (info->node == GM_NODE_NONE && memcmp(m_ref(map, va), zero, PAGE))
+		m_fail(m, "as%u %#llx is nowhere, and not zero", map->as, (unsigned long long)va);
+	if (info->node >= 0 && (gm_fake_page(m->as[map->as], va) & GM_FAKE_MAPPED))
+		m_fail(m, "as%u %#llx is on a device, and mapped in the CPU", map->as,
+		       (unsigned long long)va);
+}
+
+static void check_places(struct model *m, const struct m_map *map, uint64_t va, uint64_t len)
+{
+	static struct gm_page_info info[16];
+	int err = gm_as_query(m->as[map->as], va, len, info);
+
+	if (err)
+		m_fail(m, "gm_as_query of %#llx: %d", (unsigned long long)va, err);
+	for (uint64_t i = 0; i < len / PAGE; i++)
+		check_place(m, map, va + i * PAGE, &info[i]);
+}
+
+static struct gm_sim_ctx *some_ctx(const struct model *m, unsigned int as)
+{
+	for (unsigned int i = 0; i < M_MAX_DEVS; i++)
+		if (m->dev[i].ctx[as])
+			return m->dev[i].ctx[as];
+	return NULL;
+}
+
+static void check_bytes(struct model *m, const struct m_map *map, uint64_t va, uint64_t len,
+			unsigned int how)
+{
+	struct gm_sim_ctx *ctx = how == 1 ? some_ctx(m, map->as) : NULL;
+	int err = 0;
+
+	if (ctx)
+		err = gm_sim_access(ctx, (void *)(uintptr_t)va, m->buf, len, GM_READ);
+	else if (how == 2)
+		err = gm_fake_cpu_access(m->as[map->as], va, m->buf, len, GM_READ);
+	if ((!ctx && how != 2) || err == -ENOSPC) /* full of pinned pages */
+		m_fetch(m, map->as, va, m->buf, len);
+	else if (err)
+		m_fail(m, "reading %#llx to compare: %d", (unsigned long long)va, err);
+	m_compare(m, map->as, va, m->buf, len);
+}
+
+/* The invariants, where the build can check them. */
+void m_check_quick(struct model *m)
+{
+	(void)m;
+#ifdef GM_DEBUG
+	gm_check_all();
+#endif
+}
+
+/* Every byte; with @mix some by way of the CPU or a device, which moves them. */
+void m_check_everything(struct model *m, bool mix)
+{
+	m_calm(m);
+	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
+		struct m_map *map = &m->map[i];
+
+		for (uint64_t done = 0, n; map->obj && done < map->len; done += n) {
+			n = map->len - done < 16 * PAGE ? map->len - done : 16 * PAGE;
+			check_places(m, map, map->va + done, n);
+			check_bytes(m, map, map->va + done, n,
+				    mix ? (unsigned int)(m_mix(m->op + i + done) % 16) : 0);
+		}
+	}
+	m_check_quick(m);
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""Count what a driver costs outside its MMU functions: lines, and lines that call gmem.
+
+driver.c of the simulated accelerator is all of that. To keep the count honest no other
+file of the driver may call gmem, but for what an MMU function needs: gm_dev_data() and
+gm_fence_signal().
+"""
+import pathlib
+import re
+import sys
+
+MAX_LINES = 70
+MAX_CALLS = 30
+CALL = re.compile(r'\b(gm_(?:dev|as|context|object|fence)_\w+|gm_alloc|hmadvise|hmemcpy)\s*\(')
+FREE = {'gm_dev_data', 'gm_fence_signal'}
+
+
+def code_lines(path):
+    text = path.read_text(encoding='utf-8')
+    text = re.sub(r'/\*.*?\*/', lambda m: '\n' * m.group().count('\n'), text, flags=re.S)
+    text = re.sub(r'//[^\n]*', '', text)
+    return [(n, line) for n, line in enumerate(text.split('\n'), 1) if line.strip()]
+
+
+def main():
+    here = pathlib.Path(__file__).resolve().parent
+    sim = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / '../../src/drivers/sim'
+    lines = code_lines(sim / 'driver.c')
+    calls = [line for _, line in lines if CALL.search(line)]
+    print(f'driver.c: {len(lines)} lines (under {MAX_LINES}), '
+          f'{len(calls)} of them call gmem (under {MAX_CALLS})')
+    bad = len(lines) >= MAX_LINES or not 0 < len(calls) < MAX_CALLS
+
+    for path in sorted(sim.glob('*.[ch]')):
+        if path.name == 'driver.c':
+            continue
+        for n, line in code_lines(path):
+            for name in CALL.findall(line):
+                if name not in FREE:
+                    print(f'{path.name}:{n}: calls {name}(): that belongs in driver.c')
+                    bad = True
+    return 1 if bad else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

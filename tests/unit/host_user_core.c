@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* See host_user_core.h. One lock over the device's pages; regions change in one thread only. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host_user_core.h"
+
+struct tc tc;
+
+static struct {
+	struct gm_object *obj; /* NULL: free */
+	uint64_t off;
+	char bytes[PAGE];
+} dev[TC_PAGES];
+static pthread_mutex_t dev_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int gm_core_init(void)
+{
+	return 0;
+}
+
+void gm_core_exit(void)
+{
+}
+
+void **gm_as_host(struct gm_as *as)
+{
+	return &as->host;
+}
+
+void **gm_object_host(struct gm_object *obj)
+{
+	return &obj->host;
+}
+
+uint64_t gm_object_size(const struct gm_object *obj)
+{
+	return obj->size;
+}
+
+uint32_t gm_object_flags(const struct gm_object *obj)
+{
+	return obj->flags;
+}
+
+uint64_t gm_retained_bytes(void)
+{
+	return __atomic_load_n(&tc.retained, __ATOMIC_RELAXED);
+}
+
+void gm_memory_low(void)
+{
+	__atomic_fetch_add(&tc.low_calls, 1, __ATOMIC_RELAXED);
+}
+
+static struct gm_region *find(struct gm_as *as, uint64_t va)
+{
+	for (unsigned int i = 0; i < TC_REGIONS; i++) {
+		struct gm_region *r = as->regions[i];
+
+		if (r && va >= r->va && va < r->va + r->len)
+			return r;
+	}
+	return NULL;
+}
+
+bool gm_as_covers(struct gm_as *as, uint64_t va)
+{
+	return find(as, va) != NULL;
+}
+
+int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	struct gm_region *r = find(as, va);
+	uint64_t unit, off, bus, got;
+	int err = 0;
+
+	if (!r)
+		return -EFAULT;
+	unit = gm_os_backing_granule(r->obj);
+	va &= ~(unit - 1);
+	off = r->offset + (va - r->va);
+	pthread_mutex_lock(&dev_lock);
+	tc.faults++;
+	tc.last_access = access;
+	tc.last_va = va;
+	for (unsigned int i = 0; i < TC_PAGES && !err; i++) {
+		if (dev[i].obj != r->obj || dev[i].off < off || dev[i].off >= off + unit)
+			continue;
+		err = tc.fail;
+		if (!err)
+			err = gm_os_backing_get(r->obj, dev[i].off, PAGE, &bus, &got);
+		if (err)
+			continue;
+		memcpy((void *)(uintptr_t)bus, dev[i].bytes, PAGE);
+		gm_os_backing_put(r->obj, dev[i].off, PAGE);
+		dev[i].obj = NULL;
+	}
+	if (!err)
+		err = gm_os_backing_get(r->obj, off, unit, &bus, &got);
+	if (!err)
+		err = gm_os_cpu_map(r, va, unit);
+	pthread_mutex_unlock(&dev_lock);
+	return err;
+}
+
+static int slot_of(const struct gm_object *obj, uint64_t off)
+{
+	for (int i = 0; i < TC_PAGES; i++)
+		if (dev[i].obj == obj && (!obj || dev[i].off == off))
+			return i;
+	return -1;
+}
+
+void tc_to_dev(struct gm_region *r, uint64_t va)
+{
+	uint64_t off = r->offset + (va - r->va), bus, got;
+	int i;
+
+	pthread_mutex_lock(&dev_lock);
+	if (slot_of(r->obj, off) < 0) { /* else it is there */
+		i = slot_of(NULL, 0);
+		assert_true(i >= 0);
+		assert_int_equal(gm_os_cpu_arm(r, va, PAGE), 0);
+		assert_int_equal(gm_os_cpu_revoke(r, va, PAGE), 0);
+		assert_int_equal(gm_os_backing_get(r->obj, off, PAGE, &bus, &got), 0);
+		memcpy(dev[i].bytes, (void *)(uintptr_t)bus, PAGE);
+		dev[i].obj = r->obj;
+		dev[i].off = off;
+		gm_os_backing_put(r->obj, off, PAGE);
+		gm_os_backing_free(r->obj, off, PAGE);
+	}
+	pthread_mutex_unlock(&dev_lock);
+}
+
+int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
+{
+	(void)as;
+	(void)hnode;
+	(void)va;
+	(void)len;
+	(void)advice;
+	tc.advised++;
+	return 0;
+}
+
+/* The copy says whether it was told of managed memory, by bits: 1 the target, 2 the source. */
+int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
+	    uint64_t len)
+{
+	(void)hnode;
+	(void)dst;
+	(void)src;
+	(void)len;
+	tc.copied = (dst_as ? 1U : 0U) | (src_as ? 2U : 0U);
+	return 0;
+}
+
+int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info)
+{
+	(void)as;
+	(void)va;
+	(void)len;
+	(void)info;
+	tc.queried++;
+	return 0;
+}
+
+/* ------------------------------------------------------------------- making and breaking */
+
+struct gm_as *tc_as(uint32_t flags)
+{
+	struct gm_as_options opt = {.size = sizeof(opt), .flags = flags};
+	struct gm_as *as = calloc(1, sizeof(*as));
+
+	assert_non_null(as);
+	assert_int_equal(gm_os_as_create(as, &opt), 0);
+	return as;
+}
+
+void tc_as_free(struct gm_as *as)
+{
+	gm_os_as_stop(as);
+	gm_os_as_destroy(as);
+	free(as);
+}
+
+struct gm_object *tc_object(uint64_t size, uint32_t flags)
+{
+	struct gm_object *obj = calloc(1, sizeof(*obj));
+
+	assert_non_null(obj);
+	obj->size = size;
+	obj->flags = flags;
+	assert_int_equal(gm_os_object_create(obj, flags), 0);
+	return obj;
+}
+
+void tc_object_free(struct gm_object *obj)
+{
+	for (unsigned int i = 0; i < TC_PAGES; i++)
+		if (dev[i].obj == obj)
+			dev[i].obj = NULL;
+	gm_os_object_destroy(obj);
+	free(obj);
+}
+
+struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len)
+{
+	struct gm_region *r = calloc(1, sizeof(*r));
+	unsigned int i = 0;
+
+	assert_non_null(r);
+	*r = (struct gm_region){
+		.as = as, .obj = obj, .offset = offset, .len = len, .prot = GM_READ | GM_WRITE};
+	assert_int_equal(gm_os_region_map(r, false), 0);
+	while (as->regions[i])
+		assert_true(++i < TC_REGIONS);
+	as->regions[i] = r;
+	return r;
+}
+
+void tc_unmap(struct gm_region *r)
+{
+	assert_int_equal(gm_os_region_unmap(r, r->va, r->len), 0);
+	for (unsigned int i = 0; i < TC_REGIONS; i++)
+		if (r->as->regions[i] == r)
+			r->as->regions[i] = NULL;
+	gm_os_region_free(r);
+	free(r);
+}
+
+/* ------------------------------------------------------------------------- the process */
+
+int tc_child(const char *name, char *said, size_t size)
+{
+	size_t len = 0;
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		dup2(fds[1], STDERR_FILENO);
+		close(fds[0]);
+		close(fds[1]);
+		execl("/proc/self/exe", "test", "child", name, (char *)NULL);
+		_exit(126);
+	}
+	close(fds[1]);
+	while (len + 1 < size && (n = read(fds[0], said + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	said[len] = 0;
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static unsigned int entries(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+struct tc_resources tc_resources(void)
+{
+	struct tc_resources r = {.fds = entries("/proc/self/fd"),
+				 .threads = entries("/proc/self/task")};
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		r.maps++;
+		r.memfds += strstr(line, "memfd:gmem") != NULL;
+	}
+	fclose(f);
+	return r;
+}
+
+void tc_assert_same(struct tc_resources a, struct tc_resources b)
+{
+	assert_int_equal(a.fds, b.fds);
+	assert_int_equal(a.threads, b.threads);
+	assert_int_equal(a.memfds, b.memfds);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	assert_int_equal(a.maps, b.maps); /* a sanitizer maps and unmaps as it likes */
+#endif
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * A core just big enough to exercise the linux-user host alone: address spaces of a
+ * few regions, and a "device" that is an array of pages taken out of host backing.
+ * The real core decides what is armed, mapped and revoked; here a test does.
+ */
+#ifndef TESTS_HOST_USER_CORE_H
+#define TESTS_HOST_USER_CORE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <gmem/gmem.h>
+
+#include "core/os.h"
+
+#define PAGE 4096ULL
+#define BLOCK (2ULL << 20)
+#define TC_REGIONS 4
+#define TC_PAGES 64
+
+struct gm_object {
+	void *host;
+	uint64_t size;
+	uint32_t flags;
+};
+
+struct gm_as {
+	void *host;
+	struct gm_region *regions[TC_REGIONS];
+};
+
+/* What the fake core counts, and what it is told to do; volatile, for a fault changes it. */
+struct tc {
+	volatile unsigned int faults; /* gm_cpu_fault() calls */
+	volatile uint32_t last_access;
+	volatile uint64_t last_va;
+	volatile int fail; /* not 0: a page on the device cannot come home */
+	unsigned int advised, copied, queried;
+	uint64_t retained;	/* what gm_retained_bytes() says */
+	unsigned int low_calls; /* of gm_memory_low() */
+};
+extern struct tc tc;
+
+/* An address space, an object mapped into it; released by the tc_*_free() functions. */
+struct gm_as *tc_as(uint32_t flags);
+void tc_as_free(struct gm_as *as);
+struct gm_object *tc_object(uint64_t size, uint32_t flags);
+void tc_object_free(struct gm_object *obj);
+struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len);
+void tc_unmap(struct gm_region *r);
+
+/* Move the page at @va to the device: arm its block, revoke, copy out, free the frame. */
+void tc_to_dev(struct gm_region *r, uint64_t va);
+
+static inline volatile uint64_t *tc_word(uint64_t va)
+{
+	return (volatile uint64_t *)(uintptr_t)va;
+}
+
+/*
+ * Run this program again as `PROGRAM child NAME`, in a process of its own that has not
+ * forked; its wait status, and up to @size bytes of what it said on stderr.
+ */
+int tc_child(const char *name, char *said, size_t size);
+
+/* One line for each descriptor, thread and mapping of this process that is gmem's doing. */
+struct tc_resources {
+	unsigned int fds, threads, maps, memfds;
+};
+struct tc_resources tc_resources(void);
+void tc_assert_same(struct tc_resources a, struct tc_resources b);
+
+#endif

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* Address spaces and objects: map, unmap of any part, protect, aliases, lifetimes. */
+#include "unit.h"
+
+#define BASE 0x7000000000ULL
+
+static struct gm_object *object(uint64_t size)
+{
+	struct gm_object *obj;
+
+	assert_int_equal(gm_object_create(size, 0, &obj), 0);
+	return obj;
+}
+
+static void alloc_reads_zero(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 3 * BLOCK);
+
+	assert_int_equal(va % BLOCK, 0);
+	unit_verify(u, CPU, va, 3 * BLOCK, 0);
+	unit_verify(u, 0, va, BLOCK, 0);
+	unit_on(u->as, va + 2 * BLOCK, BLOCK, GM_NODE_HOST);
+	unit_on(u->as, va, BLOCK, unit_node(u, 0));
+}
+
+/* Unmap the middle of a block that is wholly on a device: the rest keeps its bytes. */
+static void unmap_middle_of_block(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 2 * BLOCK), value;
+	uint64_t before = unit_hnode(unit_node(u, 0)).free;
+
+	unit_fill(u, CPU, va, 2 * BLOCK, 7);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, BLOCK, GM_PREFETCH), 0);
+	unit_unmap(u->as, va + 100 * PAGE, 50 * PAGE);
+	unit_verify(u, 0, va, 100 * PAGE, 7);
+	unit_verify(u, CPU, va + 150 * PAGE, BLOCK - 150 * PAGE, 7);
+	assert_int_equal(unit_access(u, 0, va + 120 * PAGE, &value, 8, GM_READ), -EFAULT);
+	assert_int_equal(unit_access(u, CPU, va + 120 * PAGE, &value, 8, GM_READ), -EFAULT);
+	unit_verify(u, 0, va, 100 * PAGE, 7);
+	/* What was unmapped of anonymous memory is freed, on the device too. */
+	assert_int_equal(unit_hnode(unit_node(u, 0)).free, before - 100 * PAGE);
+	unit_unmap(u->as, va, 100 * PAGE);
+	unit_unmap(u->as, va + 150 * PAGE, 2 * BLOCK - 150 * PAGE);
+	assert_int_equal(unit_hnode(unit_node(u, 0)).free, before);
+}
+
+static void unmap_over_several(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *a = object(BLOCK), *b = object(BLOCK);
+	uint64_t value;
+
+	unit_map_at(u->as, a, 0, 20 * PAGE, BASE);
+	unit_map_at(u->as, b, 5 * PAGE, 20 * PAGE, BASE + 20 * PAGE);
+	unit_map_at(u->as, a, 100 * PAGE, 20 * PAGE, BASE + 40 * PAGE);
+	unit_fill(u, 0, BASE, 60 * PAGE, 3);
+	unit_unmap(u->as, BASE + 10 * PAGE, 40 * PAGE);
+	unit_verify(u, 1, BASE, 10 * PAGE, 3);
+	unit_verify(u, 1, BASE + 50 * PAGE, 10 * PAGE, 3);
+	for (uint64_t va = BASE + 10 * PAGE; va < BASE + 50 * PAGE; va += PAGE)
+		assert_int_equal(unit_access(u, CPU, va, &value, 8, GM_READ), -EFAULT);
+	/* Objects with a name keep their bytes. */
+	unit_map_at(u->as, b, 5 * PAGE, 20 * PAGE, BASE + 20 * PAGE);
+	unit_verify(u, CPU, BASE + 20 * PAGE, 20 * PAGE, 3);
+	gm_object_put(a);
+	gm_object_put(b);
+	unit_verify(u, CPU, BASE + 20 * PAGE, 20 * PAGE, 3);
+}
+
+/* The same bytes at two addresses and in two address spaces, whoever writes. */
+static void aliases_agree(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(2 * BLOCK);
+	struct unit other = { .as = NULL };
+
+	assert_int_equal(gm_as_create(NULL, &other.as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	unit_map_at(u->as, obj, 0, 2 * BLOCK, BASE);
+	unit_map_at(u->as, obj, 3 * PAGE, BLOCK, BASE + 8 * BLOCK + PAGE); /* an odd offset */
+	unit_map_at(other.as, obj, 0, 2 * BLOCK, BASE + BLOCK);
+
+	for (unsigned int round = 0; round < 4; round++) {
+		uint64_t off = (10 + round) * PAGE;
+
+		unit_store(u, CPU, BASE + off, round + 1);
+		assert_int_equal(unit_load(u, 0, BASE + 8 * BLOCK + PAGE + off - 3 * PAGE), round + 1);
+		assert_int_equal(unit_load(&other, CPU, BASE + BLOCK + off), round + 1);
+		unit_store(&other, 0, BASE + BLOCK + off, round + 100);
+		assert_int_equal(unit_load(u, 1, BASE + off), round + 100);
+		unit_store(u, 1, BASE + 8 * BLOCK + PAGE + off - 3 * PAGE, round + 200);
+		assert_int_equal(unit_load(&other, CPU, BASE + BLOCK + off), round + 200);
+		assert_int_equal(unit_load(u, CPU, BASE + off), round + 200);
+	}
+	gm_object_put(obj);
+	assert_int_equal(gm_as_destroy(other.as), 0);
+	assert_int_equal(unit_load(u, CPU, BASE + 10 * PAGE), 200);
+}
+
+/* An object outlives its mappings and its address space, also where a device has its bytes. */
+static void object_keeps_bytes(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(BLOCK);
+	uint64_t va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
+
+	unit_fill(u, 0, va, BLOCK, 5);
+	unit_unmap(u->as, va, BLOCK);
+	assert_int_equal(unit_map_at(u->as, obj, 0, BLOCK, va), va);
+	unit_verify(u, 1, va, BLOCK, 5);
+	assert_int_equal(gm_as_destroy(u->as), 0);
+	assert_int_equal(gm_as_create(NULL, &u->as), 0);
+	unit_map_at(u->as, obj, 0, BLOCK, va);
+	unit_verify(u, CPU, va, BLOCK, 5);
+	gm_object_put(obj);
+}
+
+/* Anonymous memory: unmapping frees; its metadata goes too. */
+static void metadata_is_given_back(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 8 * BLOCK);
+
+	unit_fill(u, CPU, va, 8 * BLOCK, 1);
+	assert_int_equal(gm_metadata_bytes(), 0); /* no device has touched it */
+	unit_store(u, 0, va + BLOCK + 5 * PAGE, 1);
+	assert_true(gm_metadata_bytes() > 0);
+	unit_unmap(u->as, va, 8 * BLOCK);
+	assert_int_equal(gm_metadata_bytes(), 0);
+	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
+}
+
+static void protect_part(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), value = 1;
+	void *part = (void *)(uintptr_t)(va + 10 * PAGE);
+
+	unit_fill(u, 0, va, BLOCK, 9);
+	assert_int_equal(gm_as_protect(u->as, part, 5 * PAGE, GM_READ), 0);
+	assert_int_equal(unit_access(u, 0, va + 12 * PAGE, &value, 8, GM_WRITE), -EACCES);
+	assert_int_equal(unit_access(u, CPU, va + 12 * PAGE, &value, 8, GM_WRITE), -EACCES);
+	unit_verify(u, 0, va, BLOCK, 9);
+	unit_verify(u, CPU, va, BLOCK, 9);
+	assert_int_equal(unit_access(u, 1, va + 14 * PAGE, &value, 8, GM_WRITE), -EACCES);
+	unit_store(u, 0, va + 9 * PAGE, 1);
+	unit_store(u, 0, va + 15 * PAGE, 1);
+	assert_int_equal(gm_as_protect(u->as, part, 5 * PAGE, GM_READ | GM_WRITE), 0);
+	unit_store(u, 0, va + 12 * PAGE, 17);
+	assert_int_equal(unit_load(u, CPU, va + 12 * PAGE), 17);
+}
+
+/* Writable and mapped on the device, then read-only: the old translation must not serve. */
+static void protect_revokes_writes(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), value = 1;
+
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, BLOCK, GM_PREFETCH), 0);
+	unit_store(u, 0, va, 5);
+	assert_int_equal(gm_as_protect(u->as, (void *)(uintptr_t)va, BLOCK, GM_READ), 0);
+	assert_int_equal(unit_access(u, 0, va, &value, 8, GM_WRITE), -EACCES);
+	assert_int_equal(unit_load(u, 0, va), 5);
+}
+
+static void many_regions(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(2000 * PAGE);
+
+	for (uint64_t i = 0; i < 1000; i++) /* backwards, so that each goes in front */
+		unit_map_at(u->as, obj, 2 * i * PAGE, PAGE, BASE + (1000 - i) * 2 * PAGE);
+	for (uint64_t i = 0; i < 1000; i++) {
+		assert_true(gm_as_covers(u->as, BASE + (1000 - i) * 2 * PAGE));
+		assert_false(gm_as_covers(u->as, BASE + (1000 - i) * 2 * PAGE + PAGE));
+	}
+	unit_store(u, 0, BASE + 500 * 2 * PAGE, 1);
+	assert_int_equal(unit_load(u, CPU, BASE + 500 * 2 * PAGE), 1);
+	gm_object_put(obj);
+}
+
+static void destroy_with_all_in_place(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 3 * BLOCK);
+
+	unit_fill(u, 0, va, BLOCK, 1);
+	unit_fill(u, 1, va + BLOCK, BLOCK, 1);
+	assert_int_equal(gm_as_destroy(u->as), 0);
+	u->as = NULL;
+	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
+	assert_int_equal(unit_hnode(unit_node(u, 1)).free, 4 * BLOCK);
+}
+
+/* A mapping made when devices have the object's pages already faults where it must. */
+static void late_mapping(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(BLOCK);
+	uint64_t va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE), late;
+
+	unit_fill(u, 0, va, 64 * PAGE, 4);
+	late = unit_map(u->as, obj, 0, BLOCK, GM_READ);
+	for (uint64_t i = 0; i < 64; i++)
+		assert_int_equal(unit_load(u, CPU, late + i * PAGE), unit_load(u, 0, va + i * PAGE));
+	gm_object_put(obj);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(alloc_reads_zero, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(unmap_middle_of_block, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(unmap_over_several, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(aliases_agree, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(object_keeps_bytes, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(metadata_is_given_back, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(protect_part, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(protect_revokes_writes, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(many_regions, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(destroy_with_all_in_place, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(late_mapping, unit_setup, unit_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* The buddy allocator: sizes, alignment, merging, and a random run against a map. */
+#include "unit.h"
+
+#include "core/buddy.h"
+
+#define SEED 20240511U
+
+static void whole_gigabyte(void **state)
+{
+	const uint64_t base = 5ULL << 18, frames = 1ULL << 18;
+	struct gm_buddy b;
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(gm_buddy_init(&b, base, base + frames), 0);
+	assert_int_equal(b.free, frames);
+	assert_true(b.memory_size <= frames * 16); /* 16 bytes a frame are allowed */
+	assert_true(gm_buddy_alloc(&b, GM_MAX_ORDER, &pfn));
+	assert_int_equal(pfn, base);
+	assert_int_equal(b.free, 0);
+	assert_false(gm_buddy_alloc(&b, 0, &pfn));
+	gm_buddy_free(&b, base, frames);
+	assert_true(gm_buddy_alloc(&b, GM_MAX_ORDER, &pfn));
+	gm_buddy_free(&b, pfn, frames);
+	gm_buddy_destroy(&b);
+}
+
+static void every_order(void **state)
+{
+	const uint64_t base = 3, end = base + 700000; /* neither end is aligned */
+	struct gm_buddy b;
+
+	(void)state;
+	assert_int_equal(gm_buddy_init(&b, base, end), 0);
+	for (unsigned int o = 0; o <= GM_MAX_ORDER; o++) {
+		uint64_t pfn;
+
+		assert_true(gm_buddy_alloc(&b, o, &pfn));
+		assert_int_equal(pfn & ((1ULL << o) - 1), 0);
+		assert_true(pfn >= base && pfn + (1ULL << o) <= end);
+		gm_buddy_free(&b, pfn, 1ULL << o);
+	}
+	assert_int_equal(b.free, end - base);
+	gm_buddy_destroy(&b);
+}
+
+/* Any part of an extent may be freed, in any order, and all merges again. */
+static void free_in_parts(void **state)
+{
+	struct gm_buddy b;
+	uint64_t pfn, again;
+
+	(void)state;
+	assert_int_equal(gm_buddy_init(&b, 0, 1024), 0);
+	assert_true(gm_buddy_alloc(&b, 9, &pfn));
+	assert_true(gm_buddy_alloc(&b, 9, &again));
+	for (uint64_t i = 0; i < 512; i += 2)
+		gm_buddy_free(&b, pfn + i, 1);
+	assert_false(gm_buddy_alloc(&b, 1, &again));
+	for (uint64_t i = 1; i < 512; i += 2)
+		gm_buddy_free(&b, pfn + i, 1);
+	assert_true(gm_buddy_alloc(&b, 9, &again));
+	assert_int_equal(again, pfn);
+	gm_buddy_free(&b, 0, 1024);
+	assert_true(gm_buddy_alloc(&b, 10, &pfn));
+	gm_buddy_free(&b, pfn, 1024);
+	gm_buddy_destroy(&b);
+}
+
+static void free_twice(void *arg)
+{
+	struct gm_buddy *b = arg;
+
+	gm_buddy_free(b, 7, 1);
+}
+
+static void free_outside(void *arg)
+{
+	struct gm_buddy *b = arg;
+
+	gm_buddy_free(b, 1023, 2);
+}
+
+static void misuse(void **state)
+{
+	struct gm_buddy b;
+
+	(void)state;
+	assert_int_equal(gm_buddy_init(&b, 0, 1024), 0);
+	unit_expect_bug(free_twice, &b, "is_free");
+	unit_expect_bug(free_outside, &b, "end");
+	gm_buddy_destroy(&b);
+}
+
+static void no_memory(void **state)
+{
+	struct gm_buddy b;
+
+	(void)state;
+	gm_fake_inject(GM_FAKE_ALLOC, 0, 1, -ENOMEM);
+	assert_int_equal(gm_buddy_init(&b, 0, 1024), -ENOMEM);
+}
+
+#define FRAMES 3000U
+#define BASE 100U
+
+/* Nothing is handed out twice, what is free is free, nothing gets lost. */
+static void random_run(void **state)
+{
+	static bool used[FRAMES];
+	unsigned int seed = SEED, in_use = 0;
+	struct gm_buddy b;
+
+	(void)state;
+	print_message("seed %u\n", seed);
+	memset(used, 0, sizeof(used));
+	assert_int_equal(gm_buddy_init(&b, BASE, BASE + FRAMES), 0);
+	for (unsigned int step = 0; step < 100000; step++) {
+		unsigned int r = (unsigned int)rand_r(&seed), order = r / 8 % 8;
+		uint64_t pfn;
+
+		if (r % 8 < 4 && gm_buddy_alloc(&b, order, &pfn)) {
+			for (uint64_t i = pfn - BASE; i < pfn - BASE + (1U << order); i++) {
+				assert_false(used[i]);
+				used[i] = true;
+			}
+			in_use += 1U << order;
+		} else {
+			unsigned int i = (unsigned int)rand_r(&seed) % FRAMES, n = 0;
+
+			while (n < 40 && i + n < FRAMES && used[i + n])
+				used[i + n++] = false;
+			if (n)
+				gm_buddy_free(&b, BASE + i, n);
+			in_use -= n;
+		}
+		assert_int_equal(b.free, FRAMES - in_use);
+		if (step % 4096 == 0)
+			for (unsigned int i = 0; i < FRAMES; i++)
+				assert_int_equal(gm_buddy_is_free(&b, BASE + i), !used[i]);
+	}
+	gm_buddy_destroy(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(whole_gigabyte, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(every_order, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(free_in_parts, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(misuse, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(no_memory, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(random_run, unit_setup_core, unit_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

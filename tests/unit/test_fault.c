@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* Faults of the CPU and of devices, batches, and how much moves for one. */
+#include "unit.h"
+
+#include "toy.h"
+
+static void cpu_brings_home(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), n;
+
+	unit_fill(u, 0, va, BLOCK, 1);
+	unit_on(u->as, va, BLOCK, unit_node(u, 0));
+	unit_verify(u, CPU, va, PAGE, 1);
+	n = unit_count_on(u->as, va, BLOCK, GM_NODE_HOST);
+	assert_int_equal(n, 16); /* the default granule of 64 KiB */
+	unit_verify(u, CPU, va, BLOCK, 1);
+	unit_on(u->as, va, BLOCK, GM_NODE_HOST);
+}
+
+static void cpu_granule(void **state)
+{
+	struct unit *u = *state;
+	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = BLOCK };
+	struct unit other = { .as = NULL };
+	uint64_t va;
+
+	assert_int_equal(gm_as_create(&opt, &other.as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	va = unit_alloc(&other, BLOCK);
+	unit_fill(&other, 0, va, BLOCK, 1);
+	unit_verify(&other, CPU, va + 77 * PAGE, PAGE, 1);
+	unit_on(other.as, va, BLOCK, GM_NODE_HOST);
+	assert_int_equal(gm_as_destroy(other.as), 0);
+}
+
+static void device_moves_one_page(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK);
+
+	unit_fill(u, CPU, va, BLOCK, 1);
+	unit_verify(u, 0, va + 7 * PAGE, PAGE, 1);
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, unit_node(u, 0)), 1);
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, GM_NODE_HOST), 511);
+	unit_verify(u, 1, va + 7 * PAGE, PAGE, 1); /* from device to device */
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, unit_node(u, 1)), 1);
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, unit_node(u, 0)), 0);
+	unit_verify(u, CPU, va, BLOCK, 1);
+}
+
+/* Pages that nobody has written appear on the device without a copy. */
+static void device_zero_fills(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK);
+	struct gm_stats s;
+
+	unit_verify(u, 0, va, 10 * PAGE, 0);
+	s = unit_dev_stats(unit_dev(u, 0));
+	assert_int_equal(s.pages_zeroed, 10);
+	assert_int_equal(s.pages_to_dev, 0);
+	unit_on(u->as, va + 10 * PAGE, 100 * PAGE, GM_NODE_NONE);
+}
+
+/* With growth on, dense use of a block soon moves all of it. */
+static void device_grows(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 2 * BLOCK);
+	struct gm_stats s;
+
+	unit_tune(unit_dev(u, 0), 64 << 10, false, true);
+	unit_fill(u, CPU, va, 2 * BLOCK, 1);
+	unit_verify(u, 0, va, BLOCK, 1);
+	s = unit_dev_stats(unit_dev(u, 0));
+	assert_true(s.dev_faults < 16);
+	assert_int_equal(s.pages_to_dev, 512);
+	/* One page of the second block: no more than the granule. */
+	unit_verify(u, 0, va + BLOCK + 100 * PAGE, PAGE, 1);
+	assert_int_equal(unit_count_on(u->as, va + BLOCK, BLOCK, unit_node(u, 0)), 16);
+}
+
+/* The page is there, only the mapping is not: nothing moves. */
+static void only_mapping_missing(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK);
+	struct gm_stats before, after;
+
+	unit_fill(u, 0, va, 4 * PAGE, 1);
+	before = unit_dev_stats(unit_dev(u, 0));
+	assert_int_equal(gm_as_protect(u->as, (void *)(uintptr_t)va, PAGE, GM_READ), 0);
+	assert_int_equal(gm_as_protect(u->as, (void *)(uintptr_t)va, PAGE, GM_READ | GM_WRITE), 0);
+	unit_fill(u, 0, va, 4 * PAGE, 2); /* whether it faults is the driver's affair */
+	after = unit_dev_stats(unit_dev(u, 0));
+	assert_int_equal(after.dev_faults_moved, before.dev_faults_moved);
+	assert_int_equal(after.pages_to_dev + after.pages_zeroed,
+			 before.pages_to_dev + before.pages_zeroed);
+}
+
+/* I8: servicing a fault twice, or one that is none, does no harm. */
+static void faults_twice(void **state)
+{
+	struct unit *u = *state;
+	struct gm_context *ctx;
+	uint64_t va = unit_alloc(u, BLOCK), value = 3;
+	struct toy toy;
+
+	toy_init(&toy, 2);
+	assert_int_equal(toy_plug(&toy), 0);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	unit_fill(u, CPU, va, BLOCK, 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(gm_dev_fault(ctx, va + 5, GM_WRITE), 0);
+		assert_int_equal(gm_cpu_fault(u->as, va + PAGE * i, GM_READ), 0);
+		assert_int_equal(gm_cpu_fault(u->as, va + PAGE * i, GM_WRITE), 0);
+	}
+	assert_int_equal(toy_access(ctx, va + PAGE - 8, &value, 8, GM_WRITE), 0);
+	unit_verify(u, CPU, va + PAGE, BLOCK - PAGE, 1);
+	assert_int_equal(unit_load(u, CPU, va + PAGE - 8), 3);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
+/* Each fault of a batch gets its own error; those of a block are serviced together. */
+static void batch(void **state)
+{
+	struct unit *u = *state;
+	struct gm_context *ctx;
+	uint64_t va = unit_alloc(u, BLOCK), ro = unit_alloc(u, PAGE);
+	struct gm_fault f[64];
+	unsigned int nr = 0;
+	struct toy toy;
+
+	toy_init(&toy, 2);
+	assert_int_equal(toy_plug(&toy), 0);
+	unit_tune(toy.dev, PAGE, true, true);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	assert_int_equal(gm_as_protect(u->as, (void *)(uintptr_t)ro, PAGE, GM_READ), 0);
+	unit_fill(u, CPU, va, BLOCK, 1);
+	for (unsigned int i = 0; i < 60; i++) /* unordered, and some twice */
+		f[nr++] = (struct gm_fault){ .va = va + i * 37 % 50 * PAGE + i, .access = GM_READ };
+	f[nr++] = (struct gm_fault){ .va = ro, .access = GM_WRITE };
+	f[nr++] = (struct gm_fault){ .va = ro + 8, .access = GM_READ };
+	f[nr++] = (struct gm_fault){ .va = ro + PAGE, .access = GM_READ };
+	f[nr++] = (struct gm_fault){ .va = 0, .access = GM_READ };
+	assert_int_equal(gm_dev_fault_batch(ctx, f, nr), 3);
+	for (unsigned int i = 0; i < nr; i++) {
+		int expect = 0;
+
+		assert_true(!i || f[i - 1].va <= f[i].va);
+		if (f[i].va == ro && f[i].access == GM_WRITE)
+			expect = -EACCES;
+		else if (f[i].va >= ro + PAGE || !f[i].va)
+			expect = f[i].va >= va && f[i].va < va + BLOCK ? 0 : -EFAULT;
+		assert_int_equal(f[i].err, expect);
+		if (!expect)
+			assert_non_null(toy_find(ctx, f[i].va));
+	}
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, gm_dev_hnode(toy.dev)), 50);
+	assert_int_equal(gm_dev_fault_batch(ctx, f, 0), 0);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+	unit_verify(u, CPU, va, BLOCK, 1);
+}
+
+static void faults_on_nothing(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, PAGE), value;
+	struct gm_stats s;
+
+	assert_int_equal(gm_cpu_fault(u->as, va + PAGE, GM_READ), -EFAULT);
+	assert_int_equal(gm_cpu_fault(u->as, 0, GM_WRITE), -EFAULT);
+	assert_int_equal(gm_cpu_fault(u->as, UINT64_MAX, GM_WRITE), -EFAULT);
+	assert_int_equal(gm_as_protect(u->as, (void *)(uintptr_t)va, PAGE, GM_READ), 0);
+	assert_int_equal(gm_cpu_fault(u->as, va, GM_WRITE), -EACCES);
+	assert_int_equal(unit_access(u, 0, va + PAGE, &value, 8, GM_READ), -EFAULT);
+	s = unit_as_stats(u->as);
+	assert_int_equal(s.fault_errors, 5);
+	assert_int_equal(s.cpu_faults, 4);
+	assert_int_equal(s.dev_faults, 1);
+}
+
+/* With everything pinned a fault fails at once, and what is pinned works on. */
+static void full_of_pins(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 5 * BLOCK), value;
+
+	unit_fill(u, CPU, va, 5 * BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, 4 * BLOCK, GM_PIN), 0);
+	assert_int_equal(unit_access(u, 0, va + 4 * BLOCK, &value, 8, GM_READ), -ENOSPC);
+	unit_peek(u->as, va, 5 * BLOCK, 1);
+	unit_verify(u, 0, va, 4 * BLOCK, 1);
+	unit_verify(u, CPU, va + 4 * BLOCK, BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, PAGE, GM_UNPIN), 0);
+	unit_verify(u, 0, va + 4 * BLOCK, PAGE, 1);
+	unit_verify(u, CPU, va, 5 * BLOCK, 1);
+}
+
+/* A large leaf is broken up when one page of it leaves; nothing else is lost. */
+static void page_leaves_large_leaf(void **state)
+{
+	struct unit *u = *state;
+	struct gm_context *ctx;
+	uint64_t va = unit_alloc(u, BLOCK), value;
+	struct toy toy;
+
+	toy_init(&toy, 2);
+	assert_int_equal(toy_plug(&toy), 0);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), va, BLOCK, GM_PREFETCH), 0);
+	assert_int_equal(toy_find(ctx, va)->leaf, BLOCK);
+	unit_load(u, CPU, va + 40 * PAGE);
+	assert_null(toy_find(ctx, va + 40 * PAGE));
+	assert_non_null(toy_find(ctx, va));
+	assert_true(toy_find(ctx, va)->leaf < BLOCK);
+	assert_non_null(toy_find(ctx, va + BLOCK - PAGE));
+	assert_int_equal(toy_find(ctx, va + 64 * PAGE)->leaf, 64 << 10);
+	value = 9;
+	assert_int_equal(toy_access(ctx, va + 40 * PAGE, &value, 8, GM_WRITE), 0);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(unit_load(u, CPU, va + 40 * PAGE), 9);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(cpu_brings_home, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(cpu_granule, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(device_moves_one_page, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(device_zero_fills, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(device_grows, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(only_mapping_missing, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(faults_twice, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(batch, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(faults_on_nothing, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(full_of_pins, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(page_leaves_large_leaf, unit_setup, unit_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,913 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The linux-user host: locks, deferred work, backing, mappings, what the machine is
+ * like. Faults are in test_host_faults.c.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host/linux-user/user.h"
+#include "host_user_core.h"
+
+/* ------------------------------------------------------------------- locks and waiting */
+
+struct shared {
+	struct gm_os_mutex mutex;
+	struct gm_os_spin spin;
+	struct gm_os_rwlock rw;
+	uint32_t word;
+	uint64_t by_mutex, by_spin, by_rw; /* each guarded by one lock */
+	uint64_t *state;
+	bool got;
+};
+
+static void *try_it(void *arg)
+{
+	struct shared *s = arg;
+
+	s->got = gm_os_mutex_trylock(&s->mutex);
+	s->state = gm_os_lock_state();
+	*s->state = 1;
+	return NULL;
+}
+
+static void *count_up(void *arg)
+{
+	struct shared *s = arg;
+
+	for (unsigned int i = 0; i < 5000; i++) {
+		gm_os_mutex_lock(&s->mutex);
+		s->by_mutex++;
+		gm_os_mutex_unlock(&s->mutex);
+		gm_os_spin_lock(&s->spin);
+		s->by_spin++;
+		gm_os_spin_unlock(&s->spin);
+		gm_os_rwlock_wrlock(&s->rw);
+		s->by_rw++;
+		gm_os_rwlock_unlock(&s->rw);
+	}
+	return NULL;
+}
+
+static void test_locks(void **state)
+{
+	struct shared s = {.got = false};
+	pthread_t t[2];
+
+	(void)state;
+	gm_os_mutex_init(&s.mutex);
+	gm_os_spin_init(&s.spin);
+	gm_os_rwlock_init(&s.rw);
+
+	gm_os_mutex_lock(&s.mutex);
+	s.got = true;
+	pthread_create(&t[0], NULL, try_it, &s);
+	pthread_join(t[0], NULL);
+	assert_false(s.got);
+	assert_ptr_not_equal(s.state, gm_os_lock_state());
+	assert_int_equal(*gm_os_lock_state(), 0);
+	gm_os_mutex_unlock(&s.mutex);
+	assert_true(gm_os_mutex_trylock(&s.mutex));
+	gm_os_mutex_unlock(&s.mutex);
+
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_create(&t[i], NULL, count_up, &s);
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	gm_os_rwlock_rdlock(&s.rw);
+	assert_int_equal(s.by_rw, 10000);
+	gm_os_rwlock_unlock(&s.rw);
+	assert_int_equal(s.by_mutex, 10000);
+	assert_int_equal(s.by_spin, 10000);
+
+	gm_os_rwlock_destroy(&s.rw);
+	gm_os_spin_destroy(&s.spin);
+	gm_os_mutex_destroy(&s.mutex);
+}
+
+static void *write_once(void *arg)
+{
+	struct shared *s = arg;
+
+	gm_os_rwlock_wrlock(&s->rw);
+	s->by_rw++;
+	gm_os_rwlock_unlock(&s->rw);
+	return NULL;
+}
+
+static void *read_for_ever(void *arg)
+{
+	struct shared *s = arg;
+	uint64_t seen = 0;
+
+	while (!seen) {
+		gm_os_rwlock_rdlock(&s->rw);
+		seen = s->by_rw;
+		gm_os_rwlock_unlock(&s->rw);
+	}
+	return NULL;
+}
+
+/* Readers that never cease do not keep a writer out: else this does not end. */
+static void test_writer_gets_in(void **state)
+{
+	struct shared s = {.by_rw = 0};
+	pthread_t readers[2], writer;
+
+	(void)state;
+	gm_os_rwlock_init(&s.rw);
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_create(&readers[i], NULL, read_for_ever, &s);
+	pthread_create(&writer, NULL, write_once, &s);
+	pthread_join(writer, NULL);
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_join(readers[i], NULL);
+	gm_os_rwlock_destroy(&s.rw);
+}
+
+static void *wait_on_word(void *arg)
+{
+	struct shared *s = arg;
+
+	while (!__atomic_load_n(&s->word, __ATOMIC_ACQUIRE))
+		gm_os_wait(&s->word, 0);
+	return NULL;
+}
+
+static void test_wait_and_time(void **state)
+{
+	struct shared s = {.word = 0};
+	uint64_t before = gm_os_now_ns();
+	pthread_t t;
+
+	(void)state;
+	gm_os_wait(&s.word, 1); /* it is not 1: returns at once */
+	pthread_create(&t, NULL, wait_on_word, &s);
+	usleep(2000);
+	gm_os_yield();
+	__atomic_store_n(&s.word, 1, __ATOMIC_RELEASE);
+	gm_os_wake(&s.word);
+	pthread_join(t, NULL);
+	assert_true(gm_os_now_ns() - before >= 2000000);
+}
+
+static void test_alloc(void **state)
+{
+	struct tc_resources before = tc_resources();
+	uint64_t bus;
+	char *p;
+
+	(void)state;
+	p = gm_os_alloc(5000);
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % PAGE, 0);
+	for (unsigned int i = 0; i < 5000; i++)
+		assert_int_equal(p[i], 0);
+	gm_os_free(p, 5000);
+	gm_os_free(NULL, 5000);
+	assert_null(gm_os_alloc((size_t)1 << 50));
+	p = gm_os_bounce_alloc(BLOCK, &bus);
+	assert_int_equal((uintptr_t)p, bus);
+	gm_os_bounce_free(p, BLOCK, bus);
+	tc_assert_same(before, tc_resources());
+}
+
+static void test_copy_plain(void **state)
+{
+	char *p = gm_os_alloc(4 * PAGE), *q = gm_os_alloc(4 * PAGE);
+
+	(void)state;
+	memset(p, 7, 4 * PAGE);
+	assert_int_equal(gm_os_copy_plain(q + 1, p, 3 * PAGE), 0);
+	assert_int_equal(q[0], 0);
+	assert_int_equal(q[3 * PAGE], 7);
+	assert_int_equal(q[3 * PAGE + 1], 0);
+	munmap(p + 2 * PAGE, PAGE);
+	assert_int_equal(gm_os_copy_plain(q, p, 4 * PAGE), -EFAULT);
+	assert_int_equal(gm_os_copy_plain(p, q, 4 * PAGE), -EFAULT);
+	gm_os_free(p, 4 * PAGE);
+	gm_os_free(q, 4 * PAGE);
+}
+
+/* ----------------------------------------------------------------------- deferred work */
+
+struct job {
+	struct gm_os_work work;
+	uint32_t runs, go, again;
+};
+
+static void run_job(struct gm_os_work *work)
+{
+	struct job *j = (struct job *)((char *)work - offsetof(struct job, work));
+
+	__atomic_fetch_add(&j->runs, 1, __ATOMIC_RELEASE);
+	gm_os_wake(&j->runs);
+	while (!__atomic_load_n(&j->go, __ATOMIC_ACQUIRE))
+		gm_os_wait(&j->go, 0);
+	if (j->again) {
+		j->again--;
+		gm_os_work_schedule(work);
+	}
+}
+
+static void await_runs(struct job *j, uint32_t n)
+{
+	uint32_t seen;
+
+	while ((seen = __atomic_load_n(&j->runs, __ATOMIC_ACQUIRE)) < n)
+		gm_os_wait(&j->runs, seen);
+}
+
+static void let_go(struct job *j)
+{
+	__atomic_store_n(&j->go, 1, __ATOMIC_RELEASE);
+	gm_os_wake(&j->go);
+}
+
+static void *let_go_later(void *arg)
+{
+	usleep(5000);
+	let_go(arg);
+	return NULL;
+}
+
+static void test_work(void **state)
+{
+	struct job j = {.work = {.fn = run_job}}, k = {.work = {.fn = run_job}, .go = 1};
+	struct job l = k;
+	struct tc_resources before = tc_resources();
+	pthread_t t;
+
+	(void)state;
+	/* Without an address space it waits for one. */
+	gm_os_work_schedule(&j.work);
+	gm_os_work_cancel(&j.work);
+	gm_os_work_schedule(&j.work);
+	assert_int_equal(gm_worker_get(), 0);
+	assert_int_equal(gm_worker_get(), 0);
+	await_runs(&j, 1);
+
+	/* While one runs, others queue; what is pending is not queued twice. */
+	gm_os_work_schedule(&k.work);
+	gm_os_work_schedule(&k.work);
+	gm_os_work_schedule(&l.work);
+	gm_os_work_schedule(&j.work);
+	gm_os_work_cancel(&l.work);
+	gm_os_work_cancel(&l.work); /* idle: nothing to do */
+	let_go(&j);
+	await_runs(&j, 2);
+	gm_os_work_cancel(&j.work);
+	gm_os_work_cancel(&k.work);
+	assert_int_equal(k.runs, 1);
+	assert_int_equal(l.runs, 0);
+
+	/* Cancel waits for a run that has begun. */
+	j = (struct job){.work = {.fn = run_job}};
+	gm_os_work_schedule(&j.work);
+	await_runs(&j, 1);
+	pthread_create(&t, NULL, let_go_later, &j);
+	gm_os_work_cancel(&j.work);
+	assert_int_equal(__atomic_load_n(&j.go, __ATOMIC_ACQUIRE), 1);
+	pthread_join(t, NULL);
+
+	/* What is queued is finished before the worker ends, what it queues itself too. */
+	j = (struct job){.work = {.fn = run_job}, .go = 1, .again = 2};
+	gm_os_work_schedule(&j.work);
+	gm_worker_put();
+	gm_worker_put();
+	assert_int_equal(j.runs, 3);
+	tc_assert_same(before, tc_resources());
+}
+
+/* --------------------------------------------------------------------------- backing */
+
+static uint64_t run_at(struct gm_object *obj, uint64_t off, uint64_t len, bool expect)
+{
+	bool present;
+	uint64_t n = gm_os_backing_run(obj, off, len, &present);
+
+	assert_int_equal(present, expect);
+	return n;
+}
+
+static void test_backing(void **state)
+{
+	struct tc_resources before = tc_resources();
+	struct gm_object *obj = tc_object(8 * BLOCK, 0);
+	uint64_t bus, got, meta = gm_os_metadata_bytes();
+	char buf[16] = "sixteen bytes!!";
+
+	(void)state;
+	assert_int_equal(gm_os_backing_granule(obj), PAGE);
+	assert_int_equal(meta, 0);
+	assert_int_equal(run_at(obj, 0, BLOCK, false), BLOCK);
+	assert_int_equal(run_at(obj, PAGE, PAGE, false), PAGE);
+
+	assert_int_equal(gm_os_backing_get(obj, BLOCK, BLOCK, &bus, &got), 0);
+	assert_int_equal(got, BLOCK);
+	assert_int_equal(gm_os_metadata_bytes(), PAGE);
+	assert_int_equal(*tc_word(bus + BLOCK - 8), 0);
+	memset((void *)(uintptr_t)bus, 3, BLOCK);
+	gm_os_backing_put(obj, BLOCK, BLOCK);
+	assert_int_equal(run_at(obj, 0, 8 * BLOCK, false), BLOCK);
+	assert_int_equal(run_at(obj, BLOCK, 7 * BLOCK, true), BLOCK);
+	assert_int_equal(run_at(obj, BLOCK + 5 * PAGE, PAGE, true), PAGE);
+
+	/* A hole in it; the rest keeps its bytes. */
+	gm_os_backing_free(obj, BLOCK + PAGE, 2 * PAGE);
+	assert_int_equal(run_at(obj, BLOCK, BLOCK, true), PAGE);
+	assert_int_equal(run_at(obj, BLOCK + PAGE, BLOCK, false), 2 * PAGE);
+	assert_int_equal(run_at(obj, BLOCK + 3 * PAGE, BLOCK, true), BLOCK - 3 * PAGE);
+	assert_int_equal(gm_os_backing_get(obj, BLOCK, 4 * PAGE, &bus, &got), 0);
+	assert_int_equal(*(char *)(uintptr_t)bus, 3);
+	assert_int_equal(*(char *)(uintptr_t)(bus + PAGE), 0);
+	assert_int_equal(*(char *)(uintptr_t)(bus + 3 * PAGE), 3);
+
+	/* Bytes, across a page's end. */
+	assert_int_equal(gm_os_backing_write(obj, 5 * BLOCK - 7, buf, sizeof(buf)), 0);
+	memset(buf, 0, sizeof(buf));
+	assert_int_equal(gm_os_backing_read(obj, 5 * BLOCK - 7, buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "sixteen bytes!!");
+	assert_int_equal(run_at(obj, 5 * BLOCK - PAGE, BLOCK, true), 2 * PAGE);
+
+	tc_object_free(obj);
+	assert_int_equal(gm_os_metadata_bytes(), 0);
+	tc_assert_same(before, tc_resources());
+}
+
+/* Pages that came to be by the CPU's hand, of which no bitmap knows. */
+static void test_backing_seen_by_cpu(void **state)
+{
+	struct gm_as *as = tc_as(0);
+	struct gm_object *obj = tc_object(4 * BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 0, 4 * BLOCK);
+	uint64_t off, n, pages = 0, bus, got;
+	bool present;
+
+	(void)state;
+	for (off = 0; off < BLOCK; off += 2 * PAGE) /* chequered */
+		*tc_word(r->va + off) = off;
+	for (off = BLOCK; off < 2 * BLOCK; off += PAGE)
+		*tc_word(r->va + off) = off;
+	for (off = 0; off < BLOCK; off += n) {
+		n = gm_os_backing_run(obj, off, BLOCK - off, &present);
+		assert_int_equal(n, PAGE);
+		assert_int_equal(present, off % (2 * PAGE) == 0);
+		pages += present;
+	}
+	assert_int_equal(pages, 256);
+	assert_int_equal(run_at(obj, BLOCK, 3 * BLOCK, true), BLOCK);
+	assert_int_equal(run_at(obj, 2 * BLOCK, 2 * BLOCK, false), 2 * BLOCK);
+
+	/* Some known, some not: the answer is the same. */
+	assert_int_equal(gm_os_backing_get(obj, BLOCK + 100 * PAGE, 50 * PAGE, &bus, &got), 0);
+	for (off = BLOCK, n = 0; off < 2 * BLOCK; off += n)
+		n = run_at(obj, off, 2 * BLOCK - off, true);
+	assert_int_equal(*tc_word(bus), BLOCK + 100 * PAGE);
+	gm_os_backing_free(obj, 0, 4 * BLOCK);
+	assert_int_equal(run_at(obj, 0, 4 * BLOCK, false), 4 * BLOCK);
+	assert_int_equal(*tc_word(r->va + BLOCK), 0);
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+/* A huge object costs what is used of it. */
+static void test_sparse(void **state)
+{
+	struct gm_object *obj = tc_object(1ULL << 43, 0);
+	uint64_t bus, got;
+
+	(void)state;
+	assert_int_equal(run_at(obj, 0, 1ULL << 43, false), 1ULL << 43);
+	assert_int_equal(gm_os_backing_get(obj, 1ULL << 42, PAGE, &bus, &got), 0);
+	assert_int_equal(run_at(obj, 0, 1ULL << 43, false), 1ULL << 42);
+	assert_int_equal(gm_os_metadata_bytes(), PAGE);
+	tc_object_free(obj);
+}
+
+static void with_limit(int what, rlim_t to, struct rlimit *saved)
+{
+	struct rlimit l;
+
+	assert_int_equal(getrlimit(what, saved), 0);
+	l = *saved;
+	l.rlim_cur = to;
+	assert_int_equal(setrlimit(what, &l), 0);
+}
+
+static void test_object_refused(void **state)
+{
+	struct gm_object obj = {.size = 1ULL << 46};
+	struct rlimit saved;
+
+	(void)state;
+	with_limit(RLIMIT_NOFILE, 3, &saved);
+	obj.size = PAGE;
+	assert_int_equal(gm_os_object_create(&obj, 0), -ENOMEM);
+	setrlimit(RLIMIT_NOFILE, &saved);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	with_limit(RLIMIT_AS, 1ULL << 30, &saved);
+	obj.size = 1ULL << 40; /* its bitmap fits, its alias does not */
+	assert_int_equal(gm_os_object_create(&obj, 0), -ENOMEM);
+	obj.size = 1ULL << 46; /* nor its bitmap */
+	assert_int_equal(gm_os_object_create(&obj, 0), -ENOMEM);
+	setrlimit(RLIMIT_AS, &saved);
+#endif
+	assert_null(obj.host);
+}
+
+/* ---------------------------------------------------------------------------- mapping */
+
+static void test_map(void **state)
+{
+	struct tc_resources before = tc_resources();
+	struct gm_as *as = tc_as(0);
+	struct gm_object *obj = tc_object(8 * BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 0, 4 * BLOCK);
+	struct gm_region *odd = tc_map(as, obj, BLOCK + 3 * PAGE, 2 * BLOCK);
+	struct gm_region *small = tc_map(as, obj, PAGE, PAGE);
+	struct gm_region fixed = *small;
+
+	(void)state;
+	assert_int_equal(r->va % BLOCK, 0);
+	assert_int_equal(odd->va % BLOCK, 3 * PAGE);
+
+	/* One page, three addresses. */
+	*tc_word(r->va + PAGE) = 42;
+	assert_int_equal(*tc_word(small->va), 42);
+	*tc_word(odd->va) = 43;
+	assert_int_equal(*tc_word(r->va + BLOCK + 3 * PAGE), 43);
+
+	/* Fixed: taken, free, impossible. */
+	assert_int_equal(gm_os_region_map(&fixed, true), -EEXIST);
+	tc_unmap(small);
+	assert_int_equal(gm_os_region_map(&fixed, true), 0);
+	assert_int_equal(*tc_word(fixed.va), 42);
+	assert_int_equal(gm_os_region_unmap(&fixed, fixed.va, fixed.len), 0);
+	gm_os_region_free(&fixed);
+	fixed.va = 1ULL << 60;
+	assert_int_equal(gm_os_region_map(&fixed, true), -ENOMEM);
+	fixed.va = 0;
+	fixed.len = 1ULL << 47;
+	assert_int_equal(gm_os_region_map(&fixed, false), -ENOMEM);
+
+	/* Protection is the CPU's. */
+	assert_int_equal(gm_os_region_protect(r, r->va, PAGE, GM_READ), 0);
+	assert_int_equal(gm_os_copy_plain((void *)(uintptr_t)r->va, "x", 1), -EFAULT);
+	assert_int_equal(gm_os_region_protect(r, r->va, PAGE, GM_READ | GM_WRITE), 0);
+	assert_int_equal(gm_os_copy_plain((void *)(uintptr_t)r->va, "x", 1), 0);
+	assert_int_equal(gm_os_region_protect(r, r->va - (1ULL << 44), PAGE, GM_READ), -ENOMEM);
+	assert_int_equal(tc.faults, 0);
+
+	tc_unmap(odd);
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+	tc_assert_same(before, tc_resources());
+}
+
+static unsigned int vmas_of(const struct gm_region *r)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned long begin, end;
+	unsigned int n = 0;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && begin >= r->va &&
+		    end <= r->va + r->len)
+			n++;
+	fclose(f);
+	return n;
+}
+
+/* Did a touch of this page, never touched before, come to the core? */
+static bool delivers(uint64_t va)
+{
+	unsigned int before = tc.faults;
+
+	assert_int_equal(*tc_word(va), 0);
+	return tc.faults != before;
+}
+
+static void test_arm(void **state)
+{
+	struct gm_as *as = tc_as(GM_AS_INLINE);
+	struct gm_object *obj = tc_object(256 * BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 3 * PAGE, 255 * BLOCK);
+	uint64_t b = r->va + BLOCK - 3 * PAGE; /* where the object's block 1 is */
+
+	(void)state;
+	/* Exactly the block asked for, cut to the region. */
+	assert_false(delivers(b));
+	assert_int_equal(gm_os_cpu_arm(r, b + BLOCK + 9 * PAGE, PAGE), 0);
+	assert_false(delivers(b + BLOCK - PAGE));
+	assert_true(delivers(b + BLOCK));
+	assert_true(delivers(b + 2 * BLOCK - PAGE));
+	assert_false(delivers(b + 2 * BLOCK));
+	assert_int_equal(gm_os_cpu_arm(r, r->va, PAGE), 0);
+	assert_true(delivers(b - PAGE));
+	assert_false(delivers(b + PAGE));
+	assert_int_equal(vmas_of(r), 4);
+
+	/* Filling the gap makes one piece of three. */
+	assert_int_equal(gm_os_cpu_arm(r, r->va, 3 * BLOCK), 0);
+	assert_int_equal(vmas_of(r), 2);
+	assert_int_equal(gm_os_cpu_arm(r, r->va, 3 * BLOCK), 0);
+
+	/* Every second block: at the 33rd piece the whole region is armed. */
+	for (uint64_t i = 5; i < 5 + 2 * 31; i += 2)
+		assert_int_equal(gm_os_cpu_arm(r, b + i * BLOCK, PAGE), 0);
+	assert_false(delivers(b + 200 * BLOCK));
+	assert_int_equal(vmas_of(r), 2 * 32);
+	assert_int_equal(gm_os_cpu_arm(r, b + 100 * BLOCK, PAGE), 0);
+	assert_int_equal(vmas_of(r), 1);
+	assert_true(delivers(b + 201 * BLOCK));
+	assert_int_equal(gm_os_cpu_arm(r, b + 210 * BLOCK, PAGE), 0);
+
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+/* Parts of a region that was split know of themselves whether they are armed. */
+static void test_split(void **state)
+{
+	struct gm_as *as = tc_as(GM_AS_INLINE);
+	struct gm_object *obj = tc_object(8 * BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 0, 8 * BLOCK);
+	struct gm_region *high = calloc(1, sizeof(*high));
+	uint64_t cut = 4 * BLOCK + 7 * PAGE;
+
+	(void)state;
+	assert_int_equal(gm_os_cpu_arm(r, r->va + 2 * BLOCK, BLOCK), 0);
+	assert_int_equal(gm_os_cpu_arm(r, r->va + 6 * BLOCK, BLOCK), 0);
+	*high = *r;
+	high->host = NULL;
+	high->va += cut;
+	high->offset += cut;
+	high->len -= cut;
+	r->len = cut;
+	assert_int_equal(gm_os_region_split(r, high), 0);
+	as->regions[1] = high;
+
+	/* The block with the cut in it was not armed: each part arms its own. */
+	assert_int_equal(gm_os_cpu_arm(r, r->va + 4 * BLOCK, 7 * PAGE), 0);
+	assert_true(delivers(r->va + 4 * BLOCK));
+	assert_false(delivers(high->va));
+	assert_int_equal(gm_os_cpu_arm(high, high->va + PAGE, PAGE), 0);
+	assert_true(delivers(high->va + PAGE));
+	/* What was armed before is known to be. */
+	assert_int_equal(gm_os_cpu_map(high, high->va + 2 * BLOCK - 7 * PAGE, PAGE), -EFAULT);
+	assert_true(delivers(high->va + 2 * BLOCK - 7 * PAGE));
+	/* Not armed: nothing to do. */
+	assert_int_equal(gm_os_cpu_map(high, high->va + 3 * BLOCK - 7 * PAGE, PAGE), 0);
+
+	tc_unmap(high);
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+/* Mapping many pages, some of which are mapped already, and across a piece that is not armed. */
+static void test_cpu_map(void **state)
+{
+	struct gm_as *as = tc_as(GM_AS_INLINE);
+	struct gm_object *obj = tc_object(4 * BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 0, 4 * BLOCK);
+	uint64_t bus, got;
+
+	(void)state;
+	tc.faults = 0;
+	assert_int_equal(gm_os_cpu_arm(r, r->va, BLOCK), 0);
+	assert_int_equal(gm_os_cpu_arm(r, r->va + 2 * BLOCK, BLOCK), 0);
+	assert_int_equal(gm_os_backing_get(obj, 0, 3 * BLOCK, &bus, &got), 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va + 5 * PAGE, 2 * PAGE), 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va + 9 * PAGE, PAGE), 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va, 3 * BLOCK), 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va, 3 * BLOCK), 0);
+	for (uint64_t off = 0; off < 3 * BLOCK; off += PAGE)
+		*tc_word(r->va + off) = off;
+	assert_int_equal(tc.faults, 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va + 2 * BLOCK, 2 * BLOCK), 0);
+
+	/* Revoked: gone for the CPU, and still there. Locked memory too. */
+	assert_int_equal(mlock((void *)(uintptr_t)r->va, 4 * PAGE), 0);
+	assert_int_equal(gm_os_cpu_revoke(r, r->va, BLOCK), 0);
+	assert_int_equal(*tc_word(r->va + PAGE), PAGE);
+	assert_int_equal(tc.faults, 1);
+	assert_int_equal(tc.last_access, GM_READ);
+	*tc_word(r->va + BLOCK - PAGE) = 1;
+	assert_int_equal(tc.faults, 2);
+	assert_int_equal(tc.last_access, GM_WRITE);
+
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+/* A process may have 65530 mappings. With all used up, arming a block arms the region. */
+static void test_no_vma_left(void **state)
+{
+	struct gm_as *as = tc_as(GM_AS_INLINE);
+	struct gm_object *obj = tc_object(4 * BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 0, 4 * BLOCK), fresh = *r;
+	uint64_t room = 1ULL << 30, used;
+	char *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int map_err;
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	for (used = 0; used < room; used += 2 * PAGE)
+		if (mprotect(p + used, PAGE, PROT_READ))
+			break;
+	if (used >= room) {
+		munmap(p, room);
+		skip(); /* the limit is set higher here */
+	}
+	assert_int_equal(gm_os_cpu_arm(r, r->va + BLOCK, BLOCK), 0);
+	map_err = gm_os_region_map(&fresh, false);
+	munmap(p, room);
+	assert_int_equal(map_err, -ENOMEM);
+	assert_true(delivers(r->va + 3 * BLOCK));
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+static void test_hugetlb(void **state)
+{
+	struct gm_object none = {.size = 1ULL << 40, .flags = GM_OBJECT_HUGETLB};
+	struct gm_object *obj;
+	struct gm_region *r;
+	struct gm_as *as;
+	uint64_t bus, got;
+	void *probe;
+
+	(void)state;
+	assert_true(gm_os_object_create(&none, GM_OBJECT_HUGETLB) < 0);
+	probe = mmap(NULL, 2 * BLOCK, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
+	if (probe == MAP_FAILED)
+		skip(); /* no huge pages: echo 8 > /proc/sys/vm/nr_hugepages */
+	munmap(probe, 2 * BLOCK);
+
+	as = tc_as(GM_AS_INLINE);
+	obj = tc_object(2 * BLOCK, GM_OBJECT_HUGETLB);
+	r = tc_map(as, obj, 0, 2 * BLOCK);
+	assert_int_equal(gm_os_backing_granule(obj), BLOCK);
+	assert_int_equal(run_at(obj, 0, 2 * BLOCK, false), 2 * BLOCK);
+	assert_true(delivers(r->va + BLOCK + 5 * PAGE)); /* armed from the first */
+	assert_false(delivers(r->va + BLOCK));
+	assert_int_equal(run_at(obj, 0, 2 * BLOCK, false), BLOCK);
+	assert_int_equal(run_at(obj, BLOCK, BLOCK, true), BLOCK);
+	*tc_word(r->va + BLOCK + 8) = 5;
+	assert_int_equal(gm_os_cpu_revoke(r, r->va, 2 * BLOCK), 0);
+	assert_int_equal(gm_os_backing_get(obj, 0, 2 * BLOCK, &bus, &got), 0);
+	assert_int_equal(*tc_word(bus + BLOCK + 8), 5);
+	assert_int_equal(gm_os_cpu_map(r, r->va, 2 * BLOCK), 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va, 2 * BLOCK), 0);
+	assert_int_equal(*tc_word(r->va + BLOCK + 8), 5);
+	gm_os_backing_free(obj, BLOCK, BLOCK);
+	assert_true(delivers(r->va + BLOCK + 8));
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+/* ------------------------------------------------------------------------ the machine */
+
+static char dir[] = "/tmp/gmem-test-XXXXXX";
+
+static void put_file(const char *name, const char *text)
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void drop_file(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	unlink(path);
+}
+
+static bool low_now(void)
+{
+	gm_memory_low_reset();
+	return gm_os_host_memory_low();
+}
+
+static bool low_in_cgroup(const char *max, const char *current)
+{
+	put_file("memory.max", max);
+	put_file("memory.current", current);
+	return low_now();
+}
+
+static void test_memory_low(void **state)
+{
+	const char *meminfo = gm_path_meminfo, *self = gm_path_self_cgroup, *cg = gm_path_cgroup;
+	char meminfo_path[64], self_path[64];
+
+	(void)state;
+	assert_true(gm_os_host_memory_total() > 1ULL << 20);
+	assert_non_null(mkdtemp(dir));
+	snprintf(meminfo_path, sizeof(meminfo_path), "%s/meminfo", dir);
+	snprintf(self_path, sizeof(self_path), "%s/self", dir);
+	gm_path_meminfo = meminfo_path;
+	gm_path_self_cgroup = self_path;
+	gm_path_cgroup = dir;
+
+	assert_false(low_now()); /* nothing can be read */
+	put_file("meminfo", "MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:   51 kB\n");
+	assert_false(low_now());
+	put_file("meminfo", "MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:   49 kB\n");
+	assert_true(low_now());
+	put_file("meminfo", "MemTotal:  1000 kB\nMemAvailable:   900 kB\n");
+	put_file("self", "4:cpu:/elsewhere\n0::/\n");
+	assert_false(low_in_cgroup("max\n", "999\n"));
+	assert_false(low_in_cgroup("1000\n", "940\n"));
+	assert_true(low_in_cgroup("1000\n", "960\n"));
+	put_file("self", "4:cpu:/elsewhere\n");
+	assert_true(gm_os_host_memory_low()); /* the answer is kept for a moment */
+	assert_false(low_now());
+
+	drop_file("meminfo");
+	drop_file("self");
+	drop_file("memory.max");
+	drop_file("memory.current");
+	rmdir(dir);
+	gm_path_meminfo = meminfo;
+	gm_path_self_cgroup = self;
+	gm_path_cgroup = cg;
+	gm_memory_low_reset();
+}
+
+/* While much is retained the worker looks by itself, once a second. */
+static void test_memory_watch(void **state)
+{
+	struct job j = {.work = {.fn = run_job}, .go = 1};
+	const char *meminfo = gm_path_meminfo;
+	char path[] = "/tmp/gmem-meminfo-XXXXXX";
+	const char text[] = "MemTotal: 1000 kB\nMemAvailable: 1 kB\n";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	close(fd);
+	gm_path_meminfo = path;
+	gm_memory_low_reset();
+	tc.low_calls = 0;
+	__atomic_store_n(&tc.retained, 1ULL << 30, __ATOMIC_RELAXED);
+	assert_int_equal(gm_worker_get(), 0);
+	gm_os_work_schedule(&j.work); /* the core schedules something when it retains more */
+	for (unsigned int i = 0; i < 600 && !__atomic_load_n(&tc.low_calls, __ATOMIC_RELAXED); i++)
+		usleep(100000);
+	assert_true(__atomic_load_n(&tc.low_calls, __ATOMIC_RELAXED) > 0);
+	__atomic_store_n(&tc.retained, 0, __ATOMIC_RELAXED);
+	gm_worker_put();
+	gm_path_meminfo = meminfo;
+	gm_memory_low_reset();
+	unlink(path);
+}
+
+static int nodes_of(const char *text)
+{
+	const char *saved = gm_path_nodes;
+	char path[] = "/tmp/gmem-nodes-XXXXXX";
+	int fd = mkstemp(path), n;
+
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	gm_path_nodes = path;
+	n = gm_os_numa_nodes();
+	gm_path_nodes = saved;
+	unlink(path);
+	return n;
+}
+
+static void test_nodes(void **state)
+{
+	const char *saved = gm_path_nodes;
+
+	(void)state;
+	assert_true(gm_os_numa_nodes() >= 1);
+	assert_int_equal(nodes_of("0\n"), 1);
+	assert_int_equal(nodes_of("0-3\n"), 4);
+	assert_int_equal(nodes_of("0,2-17\n"), 18);
+	assert_int_equal(nodes_of("\n"), 1);
+	assert_int_equal(nodes_of("99999999\n"), 1);
+	gm_path_nodes = "/nonexistent";
+	assert_int_equal(gm_os_numa_nodes(), 1);
+	gm_path_nodes = saved;
+}
+
+/* ------------------------------------------------------------------------- diagnostics */
+
+static int child_warn(void)
+{
+	char longest[1000];
+
+	gm_os_warn("one line", NULL);
+	gm_os_warn("another", "with an argument");
+	setenv("GMEM_QUIET", "1", 1);
+	gm_os_warn("unseen", NULL);
+	unsetenv("GMEM_QUIET");
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = 0;
+	gm_os_warn(longest, longest);
+	return 0;
+}
+
+static int child_bug(void)
+{
+	gm_os_bug("file.c", 1234, "what happened");
+}
+
+static void test_diagnostics(void **state)
+{
+	char said[1024];
+	int status;
+
+	(void)state;
+	assert_int_equal(tc_child("warn", said, sizeof(said)), 0);
+	assert_ptr_equal(strstr(said, "gmem: one line\ngmem: another: with an argument\ngmem: xx"),
+			 said);
+	assert_true(strlen(said) < 500);
+	assert_int_equal(said[strlen(said) - 1], '\n');
+	status = tc_child("bug", said, sizeof(said));
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_string_equal(said, "gmem: bug: file.c:1234: what happened\n");
+}
+
+static void test_bits(void **state)
+{
+	uint64_t bits[4] = {0};
+	bool v;
+
+	(void)state;
+	gm_bits_set(bits, 60, 100);
+	assert_int_equal(gm_bits_run(bits, 0, 256, &v), 60);
+	assert_false(v);
+	assert_int_equal(gm_bits_run(bits, 60, 196, &v), 100);
+	assert_true(v);
+	assert_int_equal(gm_bits_run(bits, 60, 50, &v), 50);
+	assert_int_equal(gm_bits_run(bits, 160, 96, &v), 96);
+	assert_false(v);
+	gm_bits_clear(bits, 64, 64);
+	assert_int_equal(gm_bits_run(bits, 60, 196, &v), 4);
+	assert_int_equal(gm_bits_run(bits, 64, 100, &v), 64);
+	gm_bits_set(bits, 0, 256);
+	assert_int_equal(gm_bits_run(bits, 0, 256, &v), 256);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bits),
+		cmocka_unit_test(test_locks),
+		cmocka_unit_test(test_writer_gets_in),
+		cmocka_unit_test(test_wait_and_time),
+		cmocka_unit_test(test_alloc),
+		cmocka_unit_test(test_copy_plain),
+		cmocka_unit_test(test_work),
+		cmocka_unit_test(test_backing),
+		cmocka_unit_test(test_backing_seen_by_cpu),
+		cmocka_unit_test(test_sparse),
+		cmocka_unit_test(test_object_refused),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_arm),
+		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_cpu_map),
+		cmocka_unit_test(test_no_vma_left),
+		cmocka_unit_test(test_hugetlb),
+		cmocka_unit_test(test_memory_low),
+		cmocka_unit_test(test_memory_watch),
+		cmocka_unit_test(test_nodes),
+		cmocka_unit_test(test_diagnostics),
+	};
+
+	if (argc == 3 && !strcmp(argv[1], "child"))
+		return !strcmp(argv[2], "warn") ? child_warn() : child_bug();
+	return cmocka_run_group_tests_name("host_user", tests, NULL, NULL);
+}

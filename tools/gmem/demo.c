@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * A run of a workload: data into managed memory, the plain run, the run on the
+ * simulated accelerator, and the check.
+ */
+#include <errno.h>
+
+#include "demo.h"
+#include "progress.h"
+#include "util.h"
+
+const struct workload *const workloads[] = {
+	&workload_pagerank, &workload_stream, &workload_gups, &workload_gemm, NULL,
+};
+
+int demo_arenas(struct demo *d, uint64_t size)
+{
+	int err;
+
+	if (size > GM_OBJECT_MAX_SIZE)
+		return fail(RUN_BAD_INPUT, "the data would be %s, and the most is %s: give less",
+			    size_text(size).s, size_text(GM_OBJECT_MAX_SIZE).s);
+	err = arena_init(&d->managed, d->as, size);
+	if (err)
+		return fail(RUN_FAILED, "cannot get %s of managed memory: %s", size_text(size).s,
+			    gm_strerror(err));
+	err = arena_init(&d->plain, NULL, size);
+	if (err)
+		return fail(RUN_FAILED, "cannot get %s of memory for the plain run: %s",
+			    size_text(size).s, gm_strerror(err));
+	return RUN_OK;
+}
+
+int demo_launch(struct demo *d, gm_sim_kernel_fn *kernel, void *arg)
+{
+	int err = gm_sim_launch(d->ctx, kernel, arg);
+
+	return err ? fail(RUN_FAILED, "a kernel failed: %s", gm_strerror(err)) : RUN_OK;
+}
+
+static int create_as(struct demo *d)
+{
+	struct gm_as_options opt = {
+		.size = sizeof(opt),
+		.flags = d->opt.inline_faults ? GM_AS_INLINE : 0,
+	};
+	int err = gm_as_create(&opt, &d->as);
+
+	if (err)
+		return fail(RUN_FAILED, "cannot create an address space: %s", gm_strerror(err));
+	progress_watch(d->as);
+	return RUN_OK;
+}
+
+/* The device comes after the data, for its memory is a part of that. */
+static int create_device(struct demo *d)
+{
+	struct gm_sim_options opt = {
+		.size = sizeof(opt),
+		.lanes = (uint32_t)d->opt.lanes,
+	};
+	uint64_t want = d->opt.hbm ? d->opt.hbm : d->managed.used / 4;
+	int err;
+
+	d->hbm = (want + GM_BLOCK_SIZE - 1) & ~(GM_BLOCK_SIZE - 1);
+	if (!d->hbm)
+		d->hbm = GM_BLOCK_SIZE;
+	opt.memory = d->hbm;
+	err = gm_sim_create(&opt, &d->sim);
+	if (err)
+		return fail(RUN_FAILED, "cannot create a device with %s of memory: %s",
+			    size_text(d->hbm).s, gm_strerror(err));
+	err = gm_sim_attach(d->sim, d->as, &d->ctx);
+	if (err)
+		return fail(RUN_FAILED, "cannot attach the device: %s", gm_strerror(err));
+	return RUN_OK;
+}
+
+static int take_stats(struct demo *d)
+{
+	int err;
+
+	d->stats.size = sizeof(d->stats);
+	d->dev_stats.size = sizeof(d->dev_stats);
+	d->sim_stats.size = sizeof(d->sim_stats);
+	err = gm_as_stats(d->as, &d->stats);
+	if (!err)
+		err = gm_dev_stats(gm_sim_dev(d->sim), &d->dev_stats);
+	gm_sim_stats(d->sim, &d->sim_stats);
+	return err ? fail(RUN_FAILED, "cannot read the counters: %s", gm_strerror(err)) : RUN_OK;
+}
+
+static int timed(struct demo *d, int (*step)(struct demo *), double *seconds)
+{
+	double begin = seconds_now();
+	int err = step(d);
+
+	*seconds = seconds_now() - begin;
+	return err;
+}
+
+static int run(struct demo *d)
+{
+	const struct workload *w = d->opt.workload;
+	int err;
+
+	err = create_as(d);
+	if (!err)
+		err = w->prepare(d);
+	if (!err)
+		err = create_device(d);
+	if (!err)
+		err = timed(d, w->run_cpu, &d->seconds_plain);
+	if (!err)
+		err = timed(d, w->run_device, &d->seconds_device);
+	if (!err) {
+		progress_phase("checking", 0);
+		err = timed(d, w->verify, &d->seconds_read);
+	}
+	if (!err)
+		err = take_stats(d);
+	return err;
+}
+
+/* Everything goes in the reverse order; what cannot be given back is worth a message. */
+static int clean_up(struct demo *d)
+{
+	int err = 0;
+
+	progress_watch(NULL);
+	if (d->ctx)
+		err = gm_sim_detach(d->ctx);
+	if (!err && d->sim)
+		err = gm_sim_destroy(d->sim);
+	if (!err)
+		err = arena_free(&d->managed);
+	if (!err)
+		err = arena_free(&d->plain);
+	if (!err && d->as)
+		err = gm_as_destroy(d->as);
+	return err ? fail(RUN_FAILED, "cannot clean up: %s", gm_strerror(err)) : RUN_OK;
+}
+
+int demo_run(const struct options *opt)
+{
+	struct demo d = {.opt = *opt};
+	int err, clean;
+
+	if (!opt->quiet)
+		progress_start();
+	err = run(&d);
+	progress_stop();
+	if (!err) {
+		if (opt->json ? demo_print_json(&d, stdout) : demo_print(&d, stdout))
+			err = fail(RUN_FAILED, "cannot write the result");
+		else if (!d.verified)
+			err = fail(RUN_FAILED, "%s: the result differs from the plain run's",
+				   opt->workload->name);
+	}
+	clean = clean_up(&d);
+	opt->workload->release(&d);
+	return err ? err : clean;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The gmem command: `gmem [OPTION] COMMAND [ARGUMENT...]`. Everything after the name of
+ * the command is the command's.
+ */
+#include <argp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "demo.h"
+#include "util.h"
+
+#define VERSION_TEXT "gmem " GMEM_VERSION
+
+static const struct argp_option options[] = {
+	{"help", 'h', NULL, 0, "Print this help", 0},
+	{"version", 'V', NULL, 0, "Print the version", 0},
+	{0},
+};
+
+static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
+			  "\n"
+			  "Commands:\n"
+			  "  demo      run a workload on the simulated accelerator and check it"
+			  "\v"
+			  "Examples:\n"
+			  "  gmem demo                rank this Debian system's packages\n"
+			  "  gmem demo stream         stream through a small device memory\n"
+			  "  gmem demo --help         all there is to choose\n"
+			  "\n"
+			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
+			  "cannot be used.";
+
+struct command_line {
+	int command;	     /* where its name is in argv; 0: nowhere */
+	const char *mistake; /* the option that is none */
+	bool help;
+	bool version;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct command_line *line = state->input;
+
+	(void)arg;
+	switch (key) {
+	case 'h':
+		line->help = true;
+		return 0;
+	case 'V':
+		line->version = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		/* The rest is not for this parser. */
+		line->command = state->next - 1;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_ERROR:
+		line->mistake = option_mistake(state->argc, state->argv, state->next);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.args_doc = "COMMAND [ARGUMENT...]",
+		.doc = doc,
+	};
+	struct command_line line = {0};
+	char name[] = "gmem";
+
+	/* argp says two lines about a mistake; one is enough. */
+	if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL, &line))
+		return fail(RUN_BAD_INPUT, "%s: unknown option; see 'gmem --help'", line.mistake);
+	if (line.help)
+		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
+	if (line.version)
+		puts(VERSION_TEXT);
+	if (line.help || line.version)
+		return RUN_OK;
+	if (!line.command)
+		return fail(RUN_BAD_INPUT,
+			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
+	if (!strcmp(argv[line.command], "demo"))
+		return demo_main(argc - line.command, argv + line.command);
+	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
+		    argv[line.command]);
+}
