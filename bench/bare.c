@@ -95,16 +95,26 @@ static double touch(unsigned char *p, unsigned int n)
 	return (now_us() - begin) / n;
 }
 
-double bare_fault_inline(struct bare *b, size_t off, unsigned int n)
+/* Deliver to the bare handler, or to whoever had SIGBUS before. */
+void bare_handler(struct bare *b, bool on)
 {
+	static struct sigaction before;
 	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER };
-	struct sigaction before;
-	double us;
 
 	current = b;
-	sigaction(SIGBUS, &sa, &before);
+	if (on)
+		sigaction(SIGBUS, &sa, &before);
+	else
+		sigaction(SIGBUS, &before, NULL);
+}
+
+double bare_fault_inline(struct bare *b, size_t off, unsigned int n)
+{
+	double us;
+
+	bare_handler(b, true);
 	us = touch(b->app + off, n);
-	sigaction(SIGBUS, &before, NULL);
+	bare_handler(b, false);
 	return us;
 }
 

@@ -38,6 +38,7 @@ void bare_create(struct bare *b, size_t size, bool sigbus);
 void bare_destroy(struct bare *b);
 void bare_unmap(struct bare *b, size_t off, size_t len);
 void bare_map(struct bare *b, size_t off, size_t len);
+void bare_handler(struct bare *b, bool on);
 /* Touch @n pages from @off on, serviced by a SIGBUS handler, or by a thread that spins. */
 double bare_fault_inline(struct bare *b, size_t off, unsigned int n);
 double bare_fault_thread(struct bare *b, size_t off, unsigned int n);

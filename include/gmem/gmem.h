@@ -125,15 +125,17 @@ GM_API int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, u
  * gm_as_unmap - unmap a page-aligned range
  *
  * Any part of one or several mappings; -EFAULT if a page of it is not mapped.
- * Memory of gm_alloc() is freed by it; an object with a name keeps its bytes.
+ * Memory of gm_alloc() is freed by it; an object with a name keeps its bytes. If a
+ * device fails to let go (its error), mappings before the one it fails for are gone.
  */
 GM_API int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len);
 
 /**
  * gm_as_protect - change the protection of a page-aligned, wholly mapped range
  *
- * For the CPU and for every attached device. If a device fails half-way its
- * mapping is dropped, so that it faults and sees the new protection.
+ * For the CPU and for every attached device. A device that cannot change a mapping
+ * loses it and faults; if it cannot even do that its error is returned, and mappings
+ * before the one it fails for have changed.
  */
 GM_API int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
 

@@ -45,6 +45,7 @@ GM_API int gm_sim_destroy(struct gm_sim *sim);
 GM_API struct gm_dev *gm_sim_dev(struct gm_sim *sim);
 GM_API unsigned int gm_sim_lanes(const struct gm_sim *sim);
 
+/** gm_sim_attach - as gm_as_attach(); @ctx ends with gm_sim_detach() or gm_as_destroy() */
 GM_API int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx);
 /** gm_sim_detach - must not be called while a kernel runs (-EBUSY); otherwise as gm_as_detach() */
 GM_API int gm_sim_detach(struct gm_sim_ctx *ctx);

@@ -375,20 +375,37 @@ int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len)
 	return err;
 }
 
-static int protect_region(struct gm_as *as, struct gm_region *region, uint32_t prot)
+/* Tell every context; one that cannot change a mapping loses it. */
+static int protect_devs(struct gm_as *as, struct gm_region *region, uint32_t prot)
 {
 	int err = 0;
 
-	gm_rwlock_wrlock(&region->obj->maps_lock, GM_RANK_MAPS);
 	for (struct gm_context *ctx = as->contexts; ctx && !err; ctx = ctx->next) {
 		err = gm_release_region(region, ctx, true, prot);
-		if (err) /* without a mapping it faults, and sees what the region then says */
+		if (err)
 			err = gm_release_region(region, ctx, false, 0);
 	}
+	return err;
+}
+
+/*
+ * The CPU is told last if the region becomes less, and first if it becomes more: what
+ * fails half-way leaves no device with more than the region allows.
+ */
+static int protect_region(struct gm_as *as, struct gm_region *region, uint32_t prot)
+{
+	bool more = prot & ~region->prot;
+	int err = 0;
+
+	gm_rwlock_wrlock(&region->obj->maps_lock, GM_RANK_MAPS);
+	if (!more)
+		err = protect_devs(as, region, prot);
 	if (!err)
 		err = gm_os_region_protect(region, region->va, region->len, prot);
 	if (!err)
 		region->prot = prot;
+	if (!err && more)
+		(void)protect_devs(as, region, prot); /* what keeps less will fault */
 	gm_rwlock_unlock(&region->obj->maps_lock, GM_RANK_MAPS);
 	return err;
 }

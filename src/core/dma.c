@@ -18,7 +18,7 @@ void gm_dma_begin(struct gm_dma *dma, struct gm_dev *dev, enum gm_dma_op op, str
 	dma->op = op;
 	dma->n = 0;
 	dma->err = 0;
-	dma->begin = gm_os_now_ns();
+	dma->begin = 0;
 }
 
 static void submit(struct gm_dma *dma)
@@ -46,6 +46,9 @@ static void submit(struct gm_dma *dma)
 static void add(struct gm_dma *dma, uint64_t pa, uint64_t bus, uint64_t off, uint64_t len)
 {
 	struct gm_extent *last = dma->n ? &dma->ext[dma->n - 1] : NULL;
+
+	if (!dma->begin)
+		dma->begin = gm_os_now_ns();
 
 	if (last && last->pa + last->len == pa &&
 	    (dma->op == GM_DMA_ZERO ||
@@ -88,10 +91,12 @@ int gm_dma_end(struct gm_dma *dma, struct gm_as *as)
 	} else if (dma->n) {
 		submit(dma);
 	}
-	ns = gm_os_now_ns() - dma->begin;
-	gm_add(&dma->dev->stats.ns_copy, ns);
-	if (as)
-		gm_add(&as->stats.ns_copy, ns);
+	if (dma->begin) {
+		ns = gm_os_now_ns() - dma->begin;
+		gm_add(&dma->dev->stats.ns_copy, ns);
+		if (as)
+			gm_add(&as->stats.ns_copy, ns);
+	}
 	return dma->err;
 }
 

@@ -184,7 +184,8 @@ void gm_os_as_destroy(struct gm_as *as);
  */
 int gm_os_region_map(struct gm_region *region, bool fixed);
 /*
- * The reverse, for a part of a region. Fails: -ENOMEM. Address space locked for
+ * The reverse, for a part of a region. Fails: -ENOMEM; but not for the whole of a
+ * region that was just mapped, so that a map can be undone. Address space locked for
  * writing.
  */
 int gm_os_region_unmap(struct gm_region *region, uint64_t va, uint64_t len);

@@ -10,6 +10,25 @@
 
 #include "model.h"
 
+/* Does the range reach the same bytes twice, by way of two mappings? */
+static bool meets_itself(struct model *m, unsigned int as, uint64_t va, uint64_t len)
+{
+	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
+		const struct m_map *a = &m->map[i];
+
+		if (!a->obj || a->as != as || a->va >= va + len || a->va + a->len <= va)
+			continue;
+		for (unsigned int j = 0; j < i; j++) {
+			const struct m_map *b = &m->map[j];
+
+			if (b->obj == a->obj && b->as == as && b->va < va + len &&
+			    b->va + b->len > va)
+				return true;
+		}
+	}
+	return false;
+}
+
 static void choose(struct model *m, unsigned int *as, uint64_t *va, uint64_t *len)
 {
 	const struct m_map *map = m_map_pick(m);
@@ -32,6 +51,9 @@ static void choose(struct model *m, unsigned int *as, uint64_t *va, uint64_t *le
 	}
 	*as = map->as;
 	*va = map->va + off;
+	/* What a store or copy that fails in the midst of that leaves is hard to tell. */
+	if (*len > map->len - off && meets_itself(m, *as, *va, *len))
+		*len = map->len - off;
 }
 
 /* New bytes: of this operation and no other. */
@@ -160,8 +182,8 @@ void m_op_fill(struct model *m)
 {
 	const struct m_map *map = m_map_pick(m);
 	uint64_t first = m_below(m, map->len / PAGE) * PAGE, len = map->len - first;
-	uint64_t max = m_chance(m, 16) ? M_BUF : 64 * PAGE;
-	int dev = (int)m_below(m, M_MAX_DEVS + 1) - 1;
+	uint64_t max = m_chance(m, 24) ? M_BUF : 128 * PAGE;
+	int dev = (int)(m_below(m, 2 * M_MAX_DEVS + 1) + 1) / 2 - 1; /* a device's rather than the CPU's */
 
 	len = len < max ? len : max;
 	if (dev >= 0 && !m->dev[dev].ctx[map->as])

@@ -18,7 +18,7 @@ void m_op_attach(struct model *m)
 
 	if (!d->sim)
 		return;
-	if (d->ctx[as] && m_chance(m, 128)) {
+	if (d->ctx[as] && m_chance(m, 96)) {
 		m_what(m, "detach dev%c from as%u", d == m->dev ? 'A' : 'B', as);
 		err = gm_sim_detach(d->ctx[as]);
 		check_err(m, err, 0);
@@ -122,30 +122,57 @@ void m_op_host(struct model *m)
 	gm_fake_set_auto_work(work);
 }
 
+/* The operations that are under way all the time; any other is chosen less often. */
+static enum gm_fake_op host_op(struct model *m)
+{
+	static const enum gm_fake_op often[] = { GM_FAKE_ALLOC, GM_FAKE_TRYLOCK, GM_FAKE_BACKING_GET,
+						 GM_FAKE_BACKING_GET, GM_FAKE_CPU_ARM,
+						 GM_FAKE_CPU_MAP, GM_FAKE_CPU_REVOKE,
+						 GM_FAKE_CPU_REVOKE };
+
+	if (m_chance(m, 160))
+		return often[m_below(m, 8)];
+	return (enum gm_fake_op)m_below(m, GM_FAKE_NR_OPS);
+}
+
+/* Of everything one call fails, soon. */
+static void inject_storm(struct model *m)
+{
+	m_what(m, "inject: a storm");
+	for (unsigned int op = 0; op < GM_FAKE_NR_OPS; op++)
+		gm_fake_inject((enum gm_fake_op)op, (uint32_t)m_below(m, 16), 1, -ENOMEM);
+	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
+		for (unsigned int op = 0; m->dev[d].sim && op < GM_SIM_NR_OPS; op++)
+			gm_sim_inject(m->dev[d].sim, (enum gm_sim_op)op, (uint32_t)m_below(m, 16), 1,
+				      -EIO);
+}
+
 void m_op_inject(struct model *m)
 {
-	static const int errs[] = {-EIO, -ENOMEM, -ENOSPC, -EIO};
+	static const int errs[] = { -EIO, -ENOMEM, -ENOSPC, -EIO };
 	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
 	uint32_t skip = (uint32_t)m_below(m, m_chance(m, 64) ? 64 : 4);
-	uint32_t count = m_chance(m, 32) ? UINT32_MAX : 1 + (uint32_t)m_below(m, 2);
-	unsigned int op, how = m_u8(m), left = 1 + (unsigned int)m_below(m, 6);
+	uint32_t count = m_chance(m, 64) ? UINT32_MAX : 1 + (uint32_t)m_below(m, 4);
+	unsigned int op, how = m_u8(m), left = 2 + (unsigned int)m_below(m, 24);
 	int err = errs[m_below(m, 4)];
 
 	if (!m->cfg->inject)
 		return;
-	if (how < 48) {
+	if (how < 32) {
+		inject_storm(m);
+	} else if (how < 64) {
 		m_what(m, "inject: call %u of the host's", skip + 1);
 		gm_fake_inject_nth(skip + 1);
-	} else if (how < 128 || !d->sim) {
-		op = (unsigned int)m_below(m, GM_FAKE_NR_OPS);
+	} else if (how < 144 || !d->sim) {
+		op = host_op(m);
 		m_what(m, "inject: host %s skip %u count %u", gm_fake_op_name((enum gm_fake_op)op),
 		       skip, count);
 		gm_fake_inject((enum gm_fake_op)op, skip, count, -ENOMEM);
 	} else {
 		op = (unsigned int)m_below(m, GM_SIM_NR_OPS);
-		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B',
-		       op, skip, count, err);
+		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B', op,
+		       skip, count, err);
 		gm_sim_inject(d->sim, (enum gm_sim_op)op, skip, count, err);
 	}
-	m->inject_left = left + 1;
+	m->inject_left = left;
 }

@@ -108,7 +108,7 @@ void m_op_prefetch(struct model *m)
 	uint64_t va, len;
 	int expect, err, node;
 
-	choose(m, &as, &va, &len, m_chance(m, 16) ? 2 * BLOCK : 32 * PAGE);
+	choose(m, &as, &va, &len, m_chance(m, 48) ? 2 * BLOCK : 128 * PAGE);
 	if (home)
 		d = NULL;
 	node = d ? node_of(d) : m_chance(m, 128) ? GM_NODE_HOST : 0;
@@ -122,7 +122,7 @@ void m_op_prefetch(struct model *m)
 		expect = err; /* both are wrong */
 	check_err(m, err, expect, d, len);
 	m->failed += err != expect;
-	if (err)
+	if (err || m->inject_left) /* a victim that could not go may have taken its place */
 		return;
 	check_nodes(m, as, va, len, d ? node : GM_NODE_HOST, 0, 0);
 	if (d)
@@ -150,9 +150,9 @@ void m_op_pin(struct model *m)
 		expect = err;
 	check_err(m, err, expect, d, len);
 	m->failed += err != expect;
-	if (!err && pin)
+	if (!err && pin && !m->inject_left)
 		check_nodes(m, as, va, len, node_of(d), GM_PAGE_PINNED, 0);
-	else if (!err)
+	else if (!err && !pin)
 		check_nodes(m, as, va, len, GM_NODE_NONE, 0, GM_PAGE_PINNED);
 }
 

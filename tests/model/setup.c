@@ -107,10 +107,10 @@ void m_setup(struct model *m)
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_create", gm_as_create(NULL, &m->as[i]));
 
-	m->dev[0] = (struct m_dev){.blocks = small ? 2 : 4,
+	m->dev[0] = (struct m_dev){.blocks = small ? 1 : 2,
 				   .base = 0x100000000ULL,
 				   .pgsizes = 1 << 12 | 1 << 16 | 1 << 21};
-	m->dev[1] = (struct m_dev){.blocks = small ? 3 : 6,
+	m->dev[1] = (struct m_dev){.blocks = small ? 2 : 3,
 				   .base = 0x4000000000ULL,
 				   .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0)};
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {

@@ -177,14 +177,23 @@ struct m_map *m_map_at(struct model *m, unsigned int as, uint64_t va)
 	return NULL;
 }
 
-/* Any mapping, large ones no more often than small ones; there is one. */
+/* Any mapping; half of the time a large one is as likely as a small one. There is one. */
 struct m_map *m_map_pick(struct model *m)
 {
-	unsigned int nr = M_MAX_MAPS - m_maps_free(m), n = (unsigned int)m_below(m, nr);
+	bool by_size = m_chance(m, 128);
+	uint64_t nr = by_size ? m->mapped / PAGE : M_MAX_MAPS - m_maps_free(m);
+	uint64_t n = m_below(m, nr);
 
-	for (unsigned int i = 0; i < M_MAX_MAPS; i++)
-		if (m->map[i].obj && n-- == 0)
-			return &m->map[i];
+	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
+		struct m_map *map = &m->map[i];
+		uint64_t weight = by_size ? map->len / PAGE : 1;
+
+		if (!map->obj)
+			continue;
+		if (n < weight)
+			return map;
+		n -= weight;
+	}
 	m_fail(m, "the model has no mapping");
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* See host_user_core.h. One lock over the device's pages; regions change in one thread only. */
+/* See host_user_core.h. One lock over everything; regions are added by one thread only. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -74,21 +74,22 @@ static struct gm_region *find(struct gm_as *as, uint64_t va)
 
 bool gm_as_covers(struct gm_as *as, uint64_t va)
 {
-	return find(as, va) != NULL;
+	bool covers;
+
+	pthread_mutex_lock(&dev_lock);
+	covers = find(as, va) != NULL;
+	pthread_mutex_unlock(&dev_lock);
+	return covers;
 }
 
-int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+static int fault(struct gm_region *r, uint64_t va, uint32_t access)
 {
-	struct gm_region *r = find(as, va);
 	uint64_t unit, off, bus, got;
 	int err = 0;
 
-	if (!r)
-		return -EFAULT;
 	unit = gm_os_backing_granule(r->obj);
 	va &= ~(unit - 1);
 	off = r->offset + (va - r->va);
-	pthread_mutex_lock(&dev_lock);
 	tc.faults++;
 	tc.last_access = access;
 	tc.last_va = va;
@@ -108,6 +109,18 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 		err = gm_os_backing_get(r->obj, off, unit, &bus, &got);
 	if (!err)
 		err = gm_os_cpu_map(r, va, unit);
+	return err;
+}
+
+/* The region cannot go while it is serviced. */
+int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	struct gm_region *r;
+	int err;
+
+	pthread_mutex_lock(&dev_lock);
+	r = find(as, va);
+	err = r ? fault(r, va, access) : -EFAULT;
 	pthread_mutex_unlock(&dev_lock);
 	return err;
 }
@@ -178,7 +191,7 @@ int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info
 
 struct gm_as *tc_as(uint32_t flags)
 {
-	struct gm_as_options opt = {.size = sizeof(opt), .flags = flags};
+	struct gm_as_options opt = { .size = sizeof(opt), .flags = flags };
 	struct gm_as *as = calloc(1, sizeof(*as));
 
 	assert_non_null(as);
@@ -220,20 +233,25 @@ struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offse
 
 	assert_non_null(r);
 	*r = (struct gm_region){
-		.as = as, .obj = obj, .offset = offset, .len = len, .prot = GM_READ | GM_WRITE};
+		.as = as, .obj = obj, .offset = offset, .len = len, .prot = GM_READ | GM_WRITE
+	};
 	assert_int_equal(gm_os_region_map(r, false), 0);
 	while (as->regions[i])
 		assert_true(++i < TC_REGIONS);
+	pthread_mutex_lock(&dev_lock);
 	as->regions[i] = r;
+	pthread_mutex_unlock(&dev_lock);
 	return r;
 }
 
 void tc_unmap(struct gm_region *r)
 {
+	pthread_mutex_lock(&dev_lock);
 	assert_int_equal(gm_os_region_unmap(r, r->va, r->len), 0);
 	for (unsigned int i = 0; i < TC_REGIONS; i++)
 		if (r->as->regions[i] == r)
 			r->as->regions[i] = NULL;
+	pthread_mutex_unlock(&dev_lock);
 	gm_os_region_free(r);
 	free(r);
 }
@@ -242,6 +260,7 @@ void tc_unmap(struct gm_region *r)
 
 int tc_child(const char *name, char *said, size_t size)
 {
+	char rest[256];
 	size_t len = 0;
 	int fds[2], status;
 	ssize_t n;
@@ -261,6 +280,8 @@ int tc_child(const char *name, char *said, size_t size)
 	while (len + 1 < size && (n = read(fds[0], said + len, size - 1 - len)) > 0)
 		len += (size_t)n;
 	said[len] = 0;
+	while (read(fds[0], rest, sizeof(rest)) > 0)
+		; /* or it would die of SIGPIPE */
 	close(fds[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return status;
@@ -280,8 +301,8 @@ static unsigned int entries(const char *path)
 
 struct tc_resources tc_resources(void)
 {
-	struct tc_resources r = {.fds = entries("/proc/self/fd"),
-				 .threads = entries("/proc/self/task")};
+	struct tc_resources r = { .fds = entries("/proc/self/fd"),
+				  .threads = entries("/proc/self/task") };
 	FILE *f = fopen("/proc/self/maps", "r");
 	char line[512];
 

@@ -33,12 +33,12 @@ struct gm_as {
 	struct gm_region *regions[TC_REGIONS];
 };
 
-/* What the fake core counts, and what it is told to do; volatile, for a fault changes it. */
+/* What the fake core counts, and what it is told to do; faults change it in other threads and in handlers. */
 struct tc {
-	volatile unsigned int faults; /* gm_cpu_fault() calls */
-	volatile uint32_t last_access;
-	volatile uint64_t last_va;
-	volatile int fail; /* not 0: a page on the device cannot come home */
+	_Atomic volatile unsigned int faults; /* gm_cpu_fault() calls */
+	_Atomic volatile uint32_t last_access;
+	_Atomic volatile uint64_t last_va;
+	_Atomic volatile int fail; /* not 0: a page on the device cannot come home */
 	unsigned int advised, copied, queried;
 	uint64_t retained;	/* what gm_retained_bytes() says */
 	unsigned int low_calls; /* of gm_memory_low() */

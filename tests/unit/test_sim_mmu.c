@@ -87,7 +87,7 @@ static uint64_t touch(struct rig *r, struct gm_sim_pmap *pmap, unsigned int lane
 
 static void invl(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size)
 {
-	struct gm_tlb_range range = {.va = va, .size = size};
+	struct gm_tlb_range range = { .va = va, .size = size };
 
 	gm_sim_tlb_invl(pmap, &range, 1);
 }
@@ -149,7 +149,7 @@ static void format_of_leaves(void **state)
 
 static void every_leaf_translates(void **state)
 {
-	static const uint64_t leaf[] = {GM_SIM_4K, GM_SIM_64K, GM_SIM_2M};
+	static const uint64_t leaf[] = { GM_SIM_4K, GM_SIM_64K, GM_SIM_2M };
 	struct rig *r = rig_new(16);
 	unsigned int i;
 
@@ -363,7 +363,7 @@ static void exhaustion(void **state)
 
 static void tlb_caches(void **state)
 {
-	static const uint64_t leaf[] = {GM_SIM_4K, GM_SIM_64K, GM_SIM_2M};
+	static const uint64_t leaf[] = { GM_SIM_4K, GM_SIM_64K, GM_SIM_2M };
 	struct rig *r = rig_new(16);
 	unsigned int i;
 
@@ -413,8 +413,9 @@ static void tlb_invalidates_much(void **state)
 
 static void tlb_coalesced(void **state)
 {
-	const struct gm_tlb_range ranges[] = {
-		{VA, GM_SIM_4K}, {VA + 2 * GM_SIM_4K, 0}, {VA + 4 * GM_SIM_4K, 2 * GM_SIM_4K}};
+	const struct gm_tlb_range ranges[] = { { VA, GM_SIM_4K },
+					       { VA + 2 * GM_SIM_4K, 0 },
+					       { VA + 4 * GM_SIM_4K, 2 * GM_SIM_4K } };
 	struct rig *r = rig_new(16);
 	unsigned int lane;
 	uint64_t i;
@@ -563,7 +564,7 @@ static bool model_may_cut(const struct model_page *m, uint64_t from, uint64_t to
 
 static void model_step(struct gm_sim_pmap *pmap, struct model_page *m)
 {
-	static const uint64_t leaves[] = {GM_SIM_4K, GM_SIM_64K, GM_SIM_2M};
+	static const uint64_t leaves[] = { GM_SIM_4K, GM_SIM_64K, GM_SIM_2M };
 	uint64_t leaf = leaves[rnd(3)], per = leaf / GM_SIM_4K;
 	uint64_t from = rnd(MODEL_PAGES / per) * per;
 	uint64_t n = (1 + rnd(leaf == GM_SIM_4K ? 40 : 3)) * per, i;
@@ -580,7 +581,7 @@ static void model_step(struct gm_sim_pmap *pmap, struct model_page *m)
 		err = gm_sim_pmap_enter(pmap, VA + from * GM_SIM_4K, pa, n * GM_SIM_4K, leaf, prot);
 		assert_int_equal(err, model_may_enter(m + from, n, pa, leaf) ? 0 : -EEXIST);
 		for (i = from; !err && i < from + n; i++)
-			m[i] = (struct model_page){pa + (i - from) * GM_SIM_4K, leaf, prot};
+			m[i] = (struct model_page){ pa + (i - from) * GM_SIM_4K, leaf, prot };
 		break;
 	case 2:
 		if (!model_may_cut(m, from, from + n))
@@ -621,7 +622,7 @@ static void random_against_model(void **state)
 	static struct model_page model[2][MODEL_PAGES];
 	const char *given = getenv("GM_TEST_SEED");
 	struct rig *r = rig_new(64);
-	struct gm_sim_pmap *pmap[2] = {&r->a, &r->b};
+	struct gm_sim_pmap *pmap[2] = { &r->a, &r->b };
 	unsigned int i, k;
 
 	(void)state;
@@ -690,7 +691,7 @@ static void *walker(void *arg)
 static void nobody_is_left_behind(void **state)
 {
 	struct rig *r = rig_new(8);
-	struct walker w[2] = {{.r = r, .lane = 0}, {.r = r, .lane = 1}};
+	struct walker w[2] = { { .r = r, .lane = 0 }, { .r = r, .lane = 1 } };
 	uint8_t *mem = r->mmu.mem;
 	pthread_t thread[2];
 	unsigned int i, k;
@@ -737,7 +738,7 @@ static void *releaser(void *arg)
 static void release_waits_for_walkers(void **state)
 {
 	struct rig *r = rig_new(8);
-	struct releaser a = {.r = r};
+	struct releaser a = { .r = r };
 	pthread_t thread;
 
 	(void)state;

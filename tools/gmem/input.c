@@ -192,7 +192,8 @@ static int refill(struct input *in)
 {
 	la_ssize_t n;
 
-	memmove(in->buf, in->buf + in->start, in->end - in->start);
+	if (in->end > in->start)
+		memmove(in->buf, in->buf + in->start, in->end - in->start);
 	in->end -= in->start;
 	in->start = 0;
 	if (in->cap - in->end < CHUNK) {

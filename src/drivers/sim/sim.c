@@ -363,7 +363,7 @@ int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot
 
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size)
 {
-	struct gm_tlb_range range = {.va = va, .size = size};
+	struct gm_tlb_range range = { .va = va, .size = size };
 
 	return gm_sim_op_tlb_invl_coalesced(pmap, &range, 1);
 }

@@ -25,7 +25,7 @@ static int fault_queue(struct gm_sim_lane *lane, uint64_t va, uint32_t access)
 	pthread_mutex_lock(&fb->lock);
 	while (fb->n == fb->size)
 		pthread_cond_wait(&fb->room, &fb->lock);
-	fb->buffer[fb->n++] = (struct gm_sim_fault){.lane = lane, .va = va, .access = access};
+	fb->buffer[fb->n++] = (struct gm_sim_fault){ .lane = lane, .va = va, .access = access };
 	gm_sim_count(&lane->sim->stats.faults, 1);
 	pthread_cond_signal(&fb->work);
 	lane->waiting = true;
@@ -68,7 +68,8 @@ static void batch_service(struct gm_sim *sim, unsigned int n)
 	for (i = 0; i < n; i++)
 		if (!report_find(fb, nr_reports, &fb->batch[i]))
 			fb->reports[nr_reports++] = (struct gm_fault){
-				.va = fb->batch[i].va, .access = fb->batch[i].access};
+				.va = fb->batch[i].va, .access = fb->batch[i].access
+			};
 	gm_sim_count(&sim->stats.fault_batches, 1);
 	gm_sim_service(fb->batch[0].lane->ctx, fb->reports, nr_reports);
 

@@ -43,7 +43,7 @@
  */
 static int lane_miss(struct gm_sim_lane *lane, uint64_t va, uint32_t access, uint64_t *pa)
 {
-	static const struct timespec nap = {.tv_nsec = 50000};
+	static const struct timespec nap = { .tv_nsec = 50000 };
 	unsigned int busy = 0;
 	int err;
 

@@ -32,7 +32,7 @@
 #define TOP 3
 #define ENTRIES 512
 
-static const uint64_t page_size[GM_SIM_NR_SIZES] = {GM_SIM_4K, GM_SIM_64K, GM_SIM_2M};
+static const uint64_t page_size[GM_SIM_NR_SIZES] = { GM_SIM_4K, GM_SIM_64K, GM_SIM_2M };
 
 /* One change to a pmap, under its lock. */
 struct edit {

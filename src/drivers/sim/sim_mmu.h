@@ -169,7 +169,7 @@ static inline void gm_sim_tlb_unlock(struct gm_sim_tlb *tlb)
 static inline uint64_t gm_sim_tlb_lookup(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va,
 					 uint32_t access)
 {
-	static const unsigned int shift[GM_SIM_NR_SIZES] = {12, 16, 21};
+	static const unsigned int shift[GM_SIM_NR_SIZES] = { 12, 16, 21 };
 	unsigned int s;
 
 	tlb->lookups++;

@@ -71,7 +71,11 @@ int gm_registry_fault(uint64_t va, uint32_t access)
 
 static int start(struct gm_user_as *u, const struct gm_as_options *opt)
 {
-	return u->inline_faults ? gm_sigbus_get() : gm_service_start(u, opt);
+	if (!u->inline_faults)
+		return gm_service_start(u, opt);
+	gm_sigbus_get();
+	u->sigbus = true;
+	return 0;
 }
 
 int gm_os_as_create(struct gm_as *as, const struct gm_as_options *opt)
@@ -116,10 +120,10 @@ void gm_os_as_stop(struct gm_as *as)
 	if (!u->listed)
 		return;
 	gm_registry_del(u);
-	if (u->inline_faults)
-		gm_sigbus_put();
-	else
+	if (!u->inline_faults)
 		gm_service_stop(u);
+	if (u->sigbus)
+		gm_sigbus_put();
 }
 
 void gm_os_as_destroy(struct gm_as *as)

@@ -5,8 +5,10 @@
  * must not go on.
  *
  * A thread that made the access in user mode gets SIGBUS with BUS_ADRERR and the
- * address, as the kernel would send it: queued to the thread first, then the thread
- * is woken and takes it before it makes the access again.
+ * address. The signal is queued first, then the thread is woken and takes it before it
+ * makes the access again. The kernel does not let one thread send another what looks
+ * like a fault; so the signal carries a code of our own, which our handler, installed
+ * at the first failure, makes BUS_ADRERR before it passes the signal on.
  *
  * A system call cannot take a signal in the midst of a copy, nor can a thread that
  * blocks SIGBUS: both fault again. After MAX_SIGNALS failures in a row the page is
@@ -60,7 +62,7 @@ static void send_sigbus(uint64_t va, uint32_t tid)
 
 	memset(&info, 0, sizeof(info));
 	info.si_signo = SIGBUS;
-	info.si_code = BUS_ADRERR;
+	info.si_code = GM_SIGBUS_FAILED;
 	info.si_addr = (void *)(uintptr_t)va;
 	/* It may be gone, or another process's (ptrace): then there is nobody to tell. */
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGBUS, &info);
@@ -109,7 +111,7 @@ static struct gm_user_fail *lookup_or_add(struct gm_user_as *u, uint64_t page)
 /* Marks the page and wakes who waits for it; of a hugetlb mapping only a whole page can be marked. */
 static bool poison(struct gm_user_as *u, struct gm_user_fail *f)
 {
-	struct poison_args a = {.range = {.start = f->page, .len = GM_PAGE}};
+	struct poison_args a = { .range = { .start = f->page, .len = GM_PAGE } };
 
 	if (!(u->features & UFFD_FEATURE_POISON))
 		return false;
@@ -134,6 +136,10 @@ void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t un
 	struct gm_user_fail *f;
 
 	pthread_mutex_lock(&u->fail_lock);
+	if (!u->sigbus) {
+		gm_sigbus_get();
+		u->sigbus = true;
+	}
 	f = lookup_or_add(u, page);
 	if (f->count < MAX_SIGNALS || f->poison_len || u->unmaps != unmaps || !poison(u, f)) {
 		f->count++;

@@ -20,7 +20,7 @@
 #include "user.h"
 
 static pthread_mutex_t fds_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct gm_user_fd fds = {.fd = -1, .prev = &fds, .next = &fds}; /* fds_lock */
+static struct gm_user_fd fds = { .fd = -1, .prev = &fds, .next = &fds }; /* fds_lock */
 static bool forked;
 
 void gm_fd_adopt(struct gm_user_fd *f, int fd)

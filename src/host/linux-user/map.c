@@ -219,7 +219,7 @@ int gm_os_region_protect(struct gm_region *r, uint64_t va, uint64_t len, uint32_
 static int do_register(const struct gm_region *r, uint64_t va, uint64_t len)
 {
 	struct uffdio_register reg = {
-		.range = {.start = va, .len = len},
+		.range = { .start = va, .len = len },
 		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
 	};
 
@@ -296,7 +296,7 @@ static int map_pages(struct gm_user_as *u, uint64_t va, uint64_t len, uint64_t s
 	int err = 0;
 
 	while (at < end && !err) {
-		struct uffdio_continue c = {.range = {.start = at, .len = end - at}};
+		struct uffdio_continue c = { .range = { .start = at, .len = end - at } };
 
 		if (!ioctl(u->uffd.fd, UFFDIO_CONTINUE, &c))
 			break;

@@ -67,8 +67,8 @@ int gm_os_copy_plain(void *dst, const void *src, uint64_t len)
 
 	while (len) {
 		size_t step = len < 1ULL << 30 ? len : 1ULL << 30;
-		struct iovec local = {.iov_base = to, .iov_len = step};
-		struct iovec remote = {.iov_base = (void *)(uintptr_t)from, .iov_len = step};
+		struct iovec local = { .iov_base = to, .iov_len = step };
+		struct iovec remote = { .iov_base = (void *)(uintptr_t)from, .iov_len = step };
 		ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 
 		if (n < 0 && (errno == EPERM || errno == ENOSYS || errno == EACCES)) {
@@ -126,7 +126,7 @@ static void emit(struct line *l)
 
 void gm_os_warn(const char *what, const char *arg)
 {
-	struct line l = {.len = 0};
+	struct line l = { .len = 0 };
 
 	if (getenv("GMEM_QUIET"))
 		return;
@@ -142,7 +142,7 @@ void gm_os_warn(const char *what, const char *arg)
 void gm_os_bug(const char *file, int line, const char *what)
 {
 	char digits[16], *d = digits + sizeof(digits) - 1;
-	struct line l = {.len = 0};
+	struct line l = { .len = 0 };
 
 	*d = 0;
 	do {

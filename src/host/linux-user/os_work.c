@@ -78,10 +78,10 @@ static struct {
 	struct gm_os_work *head, **tail;
 	struct gm_os_work *running;
 	bool stop; /* end when the queue is empty */
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
-	   .more = PTHREAD_COND_INITIALIZER,
-	   .done = PTHREAD_COND_INITIALIZER,
-	   .tail = &queue.head};
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .more = PTHREAD_COND_INITIALIZER,
+	    .done = PTHREAD_COND_INITIALIZER,
+	    .tail = &queue.head };
 
 static pthread_mutex_t life_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct gm_user_thread worker; /* life_lock */

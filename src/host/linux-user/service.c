@@ -45,7 +45,7 @@ void gm_uffd_woken(uint64_t va, uint64_t len)
 
 void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len)
 {
-	struct uffdio_range range = {.start = va, .len = len};
+	struct uffdio_range range = { .start = va, .len = len };
 
 	ioctl(u->uffd.fd, UFFDIO_WAKE, &range);
 }
@@ -81,8 +81,8 @@ static bool should_spin(const struct gm_user_as *u, uint64_t gap, uint64_t idle)
 static void *service_loop(void *arg)
 {
 	struct gm_user_as *u = arg;
-	struct pollfd fds[2] = {{.fd = u->uffd.fd, .events = POLLIN},
-				{.fd = u->stop.fd, .events = POLLIN}};
+	struct pollfd fds[2] = { { .fd = u->uffd.fd, .events = POLLIN },
+				 { .fd = u->stop.fd, .events = POLLIN } };
 	uint64_t since = gm_os_now_ns(), gap = GAP_CAP_NS, idle;
 	struct uffd_msg msg[BATCH];
 	ssize_t n;

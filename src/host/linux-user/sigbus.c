@@ -15,12 +15,13 @@
  * A SIGBUS that is not ours, or whose page could not be brought home, goes to the
  * action that was there before, as if we were not: with its mask, SA_NODEFER,
  * SA_RESETHAND, or the default, which is reached by restoring it and making the access
- * again. The handler is in place while there is an address space that needs it. An
- * application that installs its own later passes the signal on by gm_sigbus().
+ * again. The handler is in place while there is an address space that needs it (in
+ * thread mode: once a device has failed, see fail.c). An application that installs its
+ * own later passes the signal on by gm_sigbus().
  *
- * Locking. install_lock, for coming and going. `previous` is written before our
- * handler is installed; a handler that runs reads it without a lock, as it may not
- * wait for one that its own thread holds.
+ * Locking. install_lock, for coming and going. `previous` is written, and `installed`
+ * set with release, before our handler is installed; a handler that runs reads them
+ * without a lock, as it may not wait for one that its own thread holds.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,6 +36,7 @@
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int users; /* install_lock */
 static struct sigaction previous;
+static bool installed; /* once: previous is valid */
 
 static uint32_t access_of(const ucontext_t *uc)
 {
@@ -48,9 +50,13 @@ static uint32_t access_of(const ucontext_t *uc)
 
 int gm_sigbus(int sig, void *info, void *uc)
 {
-	const siginfo_t *si = info;
+	siginfo_t *si = info;
 	int saved = errno, err;
 
+	if (sig == SIGBUS && si->si_code == GM_SIGBUS_FAILED) {
+		si->si_code = BUS_ADRERR; /* see fail.c; the address is there */
+		return 0;
+	}
 	if (sig != SIGBUS || si->si_code != BUS_ADRERR || gm_is_forked())
 		return 0;
 	err = gm_registry_fault((uint64_t)(uintptr_t)si->si_addr, access_of(uc));
@@ -61,7 +67,7 @@ int gm_sigbus(int sig, void *info, void *uc)
 /* The default, or "ignore", which for a fault is the same: the access kills when it is made again. */
 static void fall_to_default(const struct sigaction *act, siginfo_t *si)
 {
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	bool sent = si->si_code <=
 		    0; /* by kill() and its like: there is no access to be made again */
 
@@ -74,9 +80,11 @@ static void fall_to_default(const struct sigaction *act, siginfo_t *si)
 
 static void pass_on(int sig, siginfo_t *si, ucontext_t *uc)
 {
-	struct sigaction act = previous;
+	struct sigaction act = { .sa_handler = SIG_DFL };
 	sigset_t mask;
 
+	if (__atomic_load_n(&installed, __ATOMIC_ACQUIRE))
+		act = previous;
 	if (!(act.sa_flags & SA_SIGINFO) &&
 	    (act.sa_handler == SIG_DFL || act.sa_handler == SIG_IGN)) {
 		fall_to_default(&act, si);
@@ -108,9 +116,9 @@ static bool is_ours(const struct sigaction *act)
 	return (act->sa_flags & SA_SIGINFO) && act->sa_sigaction == handler;
 }
 
-int gm_sigbus_get(void)
+void gm_sigbus_get(void)
 {
-	struct sigaction act = {.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART};
+	struct sigaction act = { .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART };
 	struct sigaction now;
 
 	act.sa_sigaction = handler;
@@ -126,11 +134,11 @@ int gm_sigbus_get(void)
 		/* It is ours if the application saved it and put it back after we had left. */
 		if (!is_ours(&now)) {
 			previous = now;
+			__atomic_store_n(&installed, true, __ATOMIC_RELEASE);
 			sigaction(SIGBUS, &act, NULL);
 		}
 	}
 	pthread_mutex_unlock(&install_lock);
-	return 0;
 }
 
 void gm_sigbus_put(void)

@@ -124,7 +124,7 @@ static int new_uffd(bool *user_only)
 
 static int handshake(int fd, uint64_t *features)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = *features};
+	struct uffdio_api api = { .api = UFFD_API, .features = *features };
 
 	if (ioctl(fd, UFFDIO_API, &api))
 		return -EINVAL;

@@ -87,6 +87,7 @@ struct gm_user_as {
 	struct gm_user_as *next; /* registry */
 	bool inline_faults;
 	bool listed;
+	bool sigbus; /* our handler is needed; in thread mode from the first failure on [fail_lock] */
 
 	struct gm_user_fd uffd;
 	uint64_t features; /* UFFD_FEATURE_* that were granted */
@@ -135,7 +136,8 @@ struct gm_as *gm_registry_find(uint64_t va);
 int gm_registry_fault(uint64_t va, uint32_t access);
 
 /* sigbus.c */
-int gm_sigbus_get(void);
+#define GM_SIGBUS_FAILED (-0x676d) /* si_code of a SIGBUS that fail.c sends */
+void gm_sigbus_get(void);
 void gm_sigbus_put(void);
 
 /* os_misc.c: where the figures are read; tests point them elsewhere */

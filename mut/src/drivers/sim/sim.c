@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The simulated accelerator's birth and death, the MMU functions that gmem calls,
+ * and what makes them fail.
+ *
+ * A device is put together piece by piece, and made known to gmem last; it is taken
+ * apart in reverse. gm_dev_destroy() comes first on the way down: it brings home
+ * what the device holds, which takes a working copy engine, and if it fails nothing
+ * has happened yet.
+ */
+#include "sim_dev.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define MAX_LANES 256
+#define MAX_TLB_ENTRIES (1U << 16)
+#define MAX_COPY_THREADS 64
+#define MAX_TABLE_MEMORY (1ULL << 43) /* their indices have 32 bits */
+#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M)
+
+/* ------------------------------------------------------------------- options */
+
+static int options_read(const struct gm_sim_options *from, struct gm_sim_options *opt)
+{
+	size_t known = sizeof(*opt), i;
+
+	memset(opt, 0, sizeof(*opt));
+	if (!from)
+		return 0;
+	if (from->size < sizeof(from->size))
+		return -EINVAL;
+	for (i = known; i < from->size; i++)
+		if (((const uint8_t *)from)[i])
+			return -E2BIG;
+	memcpy(opt, from, from->size < known ? from->size : known);
+	return 0;
+}
+
+static void options_default(struct gm_sim_options *opt)
+{
+	if (!opt->name)
+		opt->name = "sim";
+	if (!opt->memory)
+		opt->memory = 64ULL << 20;
+	if (!opt->table_memory)
+		opt->table_memory = opt->memory > 16 << 20 ? opt->memory / 64 : 256 << 10;
+	if (!opt->base)
+		opt->base = 4ULL << 30;
+	if (!opt->pgsize_bitmap)
+		opt->pgsize_bitmap = PGSIZES;
+	if (!opt->lanes)
+		opt->lanes = 4;
+	if (!opt->tlb_entries)
+		opt->tlb_entries = 64;
+	if (!opt->fault_batch)
+		opt->fault_batch = 256;
+}
+
+static bool options_ok(const struct gm_sim_options *opt)
+{
+	if (opt->memory % GM_SIM_2M || opt->base % GM_SIM_2M || opt->table_memory % GM_SIM_4K)
+		return false;
+	/* Entries of the page table hold 48 bits of address. */
+	if (opt->base > GM_SIM_VA_END || opt->memory > GM_SIM_VA_END - opt->base ||
+	    opt->table_memory > MAX_TABLE_MEMORY ||
+	    opt->table_memory > GM_SIM_VA_END - opt->base - opt->memory)
+		return false;
+	if (!(opt->pgsize_bitmap & GM_SIM_4K) || (opt->pgsize_bitmap & ~PGSIZES))
+		return false;
+	if (opt->tlb_entries & (opt->tlb_entries - 1))
+		return false;
+	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
+	       opt->copy_threads <= MAX_COPY_THREADS &&
+	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS));
+}
+
+/* ----------------------------------------------------------- birth and death */
+
+int gm_sim_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
+{
+	sigset_t block, old;
+	int err;
+
+	/* What a thread brings upon itself cannot be blocked. */
+	sigfillset(&block);
+	sigdelset(&block, SIGSEGV);
+	sigdelset(&block, SIGBUS);
+	sigdelset(&block, SIGFPE);
+	sigdelset(&block, SIGILL);
+	sigdelset(&block, SIGTRAP);
+	pthread_sigmask(SIG_SETMASK, &block, &old);
+	err = pthread_create(thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+static void mmu_fini(struct gm_sim *sim)
+{
+	if (sim->map)
+		munmap(sim->map, sim->map_len);
+	free(sim->mmu.frame);
+	free(sim->tlb_entries);
+	free(sim->mmu.tlb);
+	free(sim->mmu.table);
+}
+
+static int memory_map(struct gm_sim *sim)
+{
+	uintptr_t p;
+
+	sim->map_len = sim->mmu.data + sim->mmu.tables + GM_SIM_2M;
+	sim->map = mmap(NULL, sim->map_len, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sim->map == MAP_FAILED) {
+		sim->map = NULL;
+		return -ENOMEM;
+	}
+	p = ((uintptr_t)sim->map + GM_SIM_2M - 1) & ~(uintptr_t)(GM_SIM_2M - 1);
+	sim->mmu.mem = (uint8_t *)p;
+	madvise(sim->mmu.mem, sim->mmu.data, MADV_HUGEPAGE); /* if it can */
+	return 0;
+}
+
+static int tlbs_alloc(struct gm_sim *sim, size_t entries)
+{
+	struct gm_sim_mmu *mmu = &sim->mmu;
+	struct gm_sim_tlb_entry *e;
+	unsigned int i, s;
+
+	mmu->tlb = aligned_alloc(__alignof__(*mmu->tlb), mmu->nr_tlbs * sizeof(*mmu->tlb));
+	e = calloc(mmu->nr_tlbs * GM_SIM_NR_SIZES * entries, sizeof(*e));
+	sim->tlb_entries = e;
+	if (!mmu->tlb || !e)
+		return -ENOMEM;
+	memset(mmu->tlb, 0, mmu->nr_tlbs * sizeof(*mmu->tlb));
+	for (i = 0; i < mmu->nr_tlbs; i++) {
+		mmu->tlb[i].mask = entries - 1;
+		for (s = 0; s < GM_SIM_NR_SIZES; s++, e += entries)
+			mmu->tlb[i].entry[s] = e;
+	}
+	return 0;
+}
+
+static int mmu_init(struct gm_sim *sim, const struct gm_sim_options *opt)
+{
+	struct gm_sim_mmu *mmu = &sim->mmu;
+	int err = -ENOMEM;
+
+	mmu->base = opt->base;
+	mmu->data = opt->memory;
+	mmu->tables = opt->table_memory;
+	mmu->pgsizes = opt->pgsize_bitmap;
+	mmu->nr_tlbs = opt->lanes;
+	mmu->table = calloc(mmu->tables / GM_SIM_4K, sizeof(*mmu->table));
+	if (!mmu->table)
+		goto err_fini;
+	if (opt->flags & GM_SIM_CHECK) {
+		mmu->frame = calloc(mmu->data / GM_SIM_4K, sizeof(*mmu->frame));
+		if (!mmu->frame)
+			goto err_fini;
+	}
+	err = tlbs_alloc(sim, opt->tlb_entries);
+	if (!err)
+		err = memory_map(sim);
+	if (err)
+		goto err_fini;
+	gm_sim_mmu_init(mmu);
+	return 0;
+
+err_fini:
+	mmu_fini(sim);
+	return err;
+}
+
+int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
+{
+	struct gm_sim_options opt;
+	struct gm_sim *sim;
+	int err;
+
+	if (!out)
+		return -EINVAL;
+	err = options_read(options, &opt);
+	if (err)
+		return err;
+	options_default(&opt);
+	if (!options_ok(&opt))
+		return -EINVAL;
+
+	sim = calloc(1, sizeof(*sim));
+	if (!sim)
+		return -ENOMEM;
+	memcpy(sim->name, opt.name, strnlen(opt.name, sizeof(sim->name) - 1));
+	sim->flags = opt.flags;
+	pthread_mutex_init(&sim->inject_lock, NULL);
+	err = mmu_init(sim, &opt);
+	if (err)
+		goto err_free;
+	err = gm_sim_lanes_init(sim, opt.lanes);
+	if (err)
+		goto err_mmu;
+	err = gm_sim_faults_init(sim, opt.fault_batch);
+	if (err)
+		goto err_lanes;
+	err = gm_sim_engine_init(sim, opt.copy_threads);
+	if (err)
+		goto err_faults;
+	err = gm_sim_probe(sim);
+	if (err)
+		goto err_engine;
+	*out = sim;
+	return 0;
+
+err_engine:
+	gm_sim_engine_fini(sim);
+err_faults:
+	gm_sim_faults_fini(sim);
+err_lanes:
+	gm_sim_lanes_fini(sim);
+err_mmu:
+	mmu_fini(sim);
+err_free:
+	pthread_mutex_destroy(&sim->inject_lock);
+	free(sim);
+	return err;
+}
+
+int gm_sim_destroy(struct gm_sim *sim)
+{
+	int err = sim ? gm_sim_remove(sim) : -EINVAL;
+
+	if (err)
+		return err;
+	gm_sim_engine_fini(sim);
+	gm_sim_lanes_fini(sim);
+	gm_sim_faults_fini(sim);
+	mmu_fini(sim);
+	pthread_mutex_destroy(&sim->inject_lock);
+	free(sim);
+	return 0;
+}
+
+struct gm_dev *gm_sim_dev(struct gm_sim *sim)
+{
+	return sim->dev;
+}
+
+void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
+{
+	struct gm_sim_stats now = {
+		.size = stats->size,
+		.accesses = __atomic_load_n(&sim->stats.accesses, __ATOMIC_RELAXED),
+		.tlb_misses = __atomic_load_n(&sim->stats.tlb_misses, __ATOMIC_RELAXED),
+		.faults = __atomic_load_n(&sim->stats.faults, __ATOMIC_RELAXED),
+		.fault_batches = __atomic_load_n(&sim->stats.fault_batches, __ATOMIC_RELAXED),
+		.copies = __atomic_load_n(&sim->stats.copies, __ATOMIC_RELAXED),
+		.tables = __atomic_load_n(&sim->mmu.used, __ATOMIC_RELAXED),
+		.stale = __atomic_load_n(&sim->stats.stale, __ATOMIC_RELAXED),
+	};
+
+	if (now.size > sizeof(now)) {
+		memset((char *)stats + sizeof(now), 0, now.size - sizeof(now));
+		memcpy(stats, &now, sizeof(now));
+	} else {
+		memcpy(stats, &now, now.size);
+	}
+}
+
+/* ----------------------------------------------------------------- injection */
+
+void gm_sim_inject(struct gm_sim *sim, enum gm_sim_op op, uint32_t skip, uint32_t count, int err)
+{
+	struct gm_sim_injection *in;
+
+	if ((unsigned int)op >= GM_SIM_NR_OPS)
+		return;
+	in = &sim->inject[op];
+	pthread_mutex_lock(&sim->inject_lock);
+	in->skip = skip;
+	in->err = err;
+	__atomic_store_n(&in->count, count, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&sim->inject_lock);
+}
+
+int gm_sim_fails(struct gm_sim *sim, enum gm_sim_op op)
+{
+	struct gm_sim_injection *in = &sim->inject[op];
+	int err = 0;
+
+	if (!__atomic_load_n(&in->count, __ATOMIC_RELAXED))
+		return 0;
+	pthread_mutex_lock(&sim->inject_lock);
+	if (in->count && in->skip) {
+		in->skip--;
+	} else if (in->count) {
+		err = in->err;
+		if (in->count != UINT32_MAX)
+			__atomic_store_n(&in->count, in->count - 1, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&sim->inject_lock);
+	return err;
+}
+
+/* --------------------------------------------------- what gmem calls: sim_ops */
+
+int gm_sim_op_pmap_create(struct gm_dev *dev, void **pmap)
+{
+	struct gm_sim *sim = gm_dev_data(dev);
+	struct gm_sim_ctx *ctx;
+	int err;
+
+	err = gm_sim_fails(sim, GM_SIM_PMAP_CREATE);
+	if (err)
+		return err;
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx)
+		return -ENOMEM;
+	ctx->sim = sim;
+	err = gm_sim_pmap_init(&ctx->pmap, &sim->mmu);
+	if (err) {
+		free(ctx);
+		return err;
+	}
+	*pmap = ctx;
+	return 0;
+}
+
+void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap)
+{
+	struct gm_sim_ctx *ctx = pmap;
+
+	(void)dev;
+	gm_sim_pmap_fini(&ctx->pmap);
+	free(ctx);
+}
+
+int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
+			 uint32_t prot)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+
+	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
+}
+
+int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_RELEASE);
+
+	return err ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
+}
+
+int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_PROTECT);
+
+	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
+}
+
+int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size)
+{
+	struct gm_tlb_range range = { .va = va, .size = size };
+
+	return gm_sim_op_tlb_invl_coalesced(pmap, &range, 1);
+}
+
+int gm_sim_op_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_TLB_INVL);
+
+	if (!err)
+		gm_sim_tlb_invl(&ctx->pmap, ranges, n);
+	return err;
+}
+
+int gm_sim_op_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
+		   unsigned int n, struct gm_fence *fence)
+{
+	return gm_sim_engine_start(gm_dev_data(dev),
+				   dir == GM_TO_DEV ? GM_SIM_COPY_IN : GM_SIM_COPY_OUT, ext, n,
+				   fence);
+}
+
+int gm_sim_op_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
+		   struct gm_fence *fence)
+{
+	return gm_sim_engine_start(gm_dev_data(dev), GM_SIM_ZERO, ext, n, fence);
+}
