@@ -38,6 +38,7 @@ pre-push: check-format check
 install: all
 	@meson configure $(BUILD) --prefix=$(abspath $(prefix))
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+	@test -n '$(DESTDIR)' || ldconfig || echo "gmem: run 'ldconfig' as root" >&2
 
 clean:
 	@rm -rf build build-*

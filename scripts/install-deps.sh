@@ -9,7 +9,7 @@ case "${1-}" in
 build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libjansson-dev \
 libcmocka-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libjansson-dev \
-clang libclang-rt-dev libcmocka-dev mandoc python3 binutils gzip" ;;
+clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd" ;;
 format) want="clang-format" ;;
 *)
 	echo "usage: $0 build|check|format" >&2

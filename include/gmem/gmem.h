@@ -237,7 +237,7 @@ struct gm_stats {
 	uint64_t dev_faults;	   /* reported by the driver */
 	uint64_t dev_faults_moved; /* of these: moved pages to the device */
 	uint64_t dev_faults_map;   /* of these: the page was there, only its mapping was missing */
-	uint64_t fault_errors;	   /* CPU or device faults that failed */
+	uint64_t fault_errors;	   /* faults that failed, but for -EBUSY, which devices replay */
 	uint64_t pages_to_dev;	   /* copied in */
 	uint64_t pages_to_host;	   /* copied out */
 	uint64_t pages_zeroed;	   /* appeared on the device without a copy */

@@ -96,6 +96,7 @@ static void check_dev(struct gm_dev *dev)
 	for (struct gm_list *l = h->pinned_list.next; l != &h->pinned_list; l = l->next)
 		listed++;
 	gm_bug_on(free != h->free || total != h->total);
+	gm_bug_on(t.pages != h->resident);
 	gm_bug_on(h->free + t.pages != h->total); /* as many frames in use as pages: one each */
 	gm_bug_on(t.pinned != h->pinned || t.blocks != h->blocks || listed != h->blocks);
 }

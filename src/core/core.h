@@ -143,7 +143,8 @@ struct gm_hnode {
 	struct gm_spin lock;
 	struct gm_physmem *ranges;  /* [hnode], changed under [core] too */
 	uint64_t total, free;	    /* frames; written under [hnode] (a) */
-	uint64_t pinned;	    /* pages [hnode] */
+	uint64_t resident;	    /* pages of blocks [hnode] */
+	uint64_t pinned;	    /* of these [hnode] */
 	uint64_t blocks;	    /* residents [hnode] */
 	uint64_t low, high;	    /* watermarks, frames; written under [hnode] (a) */
 	bool closing;		    /* no more allocations [hnode] */
@@ -285,7 +286,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 
 /* ----------------------------------------------------------------- evict.c */
 
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, bool direct);
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t in_hand, bool direct);
 int gm_drain(struct gm_dev *dev);
 void gm_evict_work(struct gm_os_work *work);
 void gm_evict_kick(struct gm_dev *dev);

@@ -166,7 +166,7 @@ int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	struct gm_physmem *range;
 	int err = -EEXIST;
 
-	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE) || end > 1ULL << 58 ||
+	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE) || begin >= end || end > 1ULL << 58 ||
 	    gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
 		return -EINVAL;
 	range = gm_os_alloc(sizeof(*range));

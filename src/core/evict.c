@@ -24,15 +24,20 @@
 
 #define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
 
-/* The coldest block that is not locked; it returns locked. */
-static struct gm_block *pick_victim(struct gm_hnode *h, const struct gm_block *self, int *err)
+/*
+ * The coldest block that is not locked; it returns locked. None: -EBUSY if others hold
+ * the lock of one, or frames that are no block's yet; they will be soon, or free.
+ */
+static struct gm_block *pick_victim(struct gm_hnode *h, const struct gm_block *self,
+				    uint64_t in_hand, int *err)
 {
 	struct gm_block *victim = NULL;
 
-	*err = -ENOSPC;
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	if (h->closing)
 		*err = -ENODEV;
+	else
+		*err = h->free + h->resident + in_hand < h->total ? -EBUSY : -ENOSPC;
 	for (struct gm_list *l = h->cold.next; l != &h->cold && !victim; l = l->next) {
 		struct gm_block *block = gm_container(l, struct gm_resident, lru)->block;
 
@@ -88,17 +93,18 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 }
 
 /*
- * Evict one block from @dev. 0: something went; -ENOSPC: nothing may; -EBUSY: all that
- * may is locked by others; -ENODEV: the device is going; else the error of the last
- * victim that could not be moved.
+ * Evict one block from @dev, other than @self, for a caller who has @in_hand frames that
+ * are no block's yet. 0: something went; -ENOSPC: nothing may, though what was in use a
+ * moment ago may be free by now; -EBUSY: all that may is in others' hands; -ENODEV: the
+ * device is going; else the error of the last victim that could not be moved.
  */
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, bool direct)
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t in_hand, bool direct)
 {
 	int err = 0;
 
 	for (unsigned int i = 0; i < VICTIMS_TRIED; i++) {
 		int none;
-		struct gm_block *victim = pick_victim(&dev->hnode, self, &none);
+		struct gm_block *victim = pick_victim(&dev->hnode, self, in_hand, &none);
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
@@ -116,7 +122,7 @@ void gm_evict_work(struct gm_os_work *work)
 	struct gm_dev *dev = gm_container(work, struct gm_dev, hnode.work);
 
 	while (gm_load(&dev->hnode.free) < gm_load(&dev->hnode.high) &&
-	       !gm_reclaim(dev, NULL, false))
+	       !gm_reclaim(dev, NULL, 0, false))
 		;
 }
 

@@ -115,7 +115,7 @@ static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_b
 	int err;
 
 	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC) {
-		err = gm_reclaim(ctx->dev, block, true);
+		err = gm_reclaim(ctx->dev, block, 0, true);
 		if (err)
 			break;
 	}
@@ -225,7 +225,7 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 {
 	uint64_t begin = gm_os_now_ns();
 	struct gm_as *as = ctx->as;
-	unsigned int failed = 0;
+	unsigned int failed = 0, busy = 0;
 
 	gm_lock_check_none();
 	sort(faults, n);
@@ -233,10 +233,12 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 	for (unsigned int i = 0; i < n;)
 		i += block_faults(ctx, &faults[i], n - i);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++) {
 		failed += faults[i].err != 0;
+		busy += faults[i].err == -EBUSY;
+	}
 	gm_count(ctx->dev, as, dev_faults, n);
-	gm_count(ctx->dev, as, fault_errors, failed);
+	gm_count(ctx->dev, as, fault_errors, failed - busy);
 	gm_count(ctx->dev, as, ns_dev_fault, gm_os_now_ns() - begin);
 	return failed;
 }

@@ -300,11 +300,15 @@ void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uin
 		block->pages[page + i] = entry + i * step;
 }
 
-/* Give the array back if all pages agree again. */
+/* Give the array back if all pages agree again. The last page is looked at first: it mostly differs. */
 void gm_block_fold(struct gm_block *block)
 {
+	unsigned int last = GM_BLOCK_PAGES - 1;
 	uint64_t entry;
 
-	if (block->pages && gm_block_run(block, 0, GM_BLOCK_PAGES, &entry) == GM_BLOCK_PAGES)
+	if (!block->pages ||
+	    block->pages[last] != block->pages[0] + last * gm_entry_step(block->pages[0]))
+		return;
+	if (gm_block_run(block, 0, GM_BLOCK_PAGES, &entry) == GM_BLOCK_PAGES)
 		gm_block_set(block, 0, GM_BLOCK_PAGES, entry);
 }

@@ -176,45 +176,47 @@ struct gm_run {
 	uint64_t pfn;
 };
 
+/* The largest aligned extent that is free, of 1 << @best frames or less. */
+static bool take_free(struct gm_dev *dev, unsigned int best, struct gm_run *run)
+{
+	for (unsigned int order = best + 1; order-- > 0;) {
+		if (gm_hnode_alloc(dev, order, &run->pfn)) {
+			run->n = 1U << order;
+			return true;
+		}
+	}
+	return false;
+}
+
 /*
- * The largest aligned extent of frames for pages from @page on, at most @n. A whole
- * block would rather evict another than be scattered over what is left.
+ * Frames for the pages from @page on, at most @n, in one aligned extent. A whole block
+ * would rather evict another than be scattered over what is left; if nothing can be
+ * evicted it takes what there is.
  */
 static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
-			unsigned int n, struct gm_run *run)
+			unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
-	unsigned int best = gm_log2(n), order;
+	unsigned int best = gm_log2(n);
 	int err = 0;
 
 	if (page)
 		best = GM_MIN(best, gm_ctz(page));
 	run->page = page;
 	while (!err) {
-		for (order = best + 1; order-- > 0;) {
-			if (gm_hnode_alloc(dev, order, &run->pfn)) {
-				run->n = 1U << order;
-				return 0;
-			}
-			if (order == GM_BLOCK_ORDER && gm_load(&dev->hnode.free) < n)
-				break;
-		}
-		err = gm_reclaim(dev, block, true);
+		bool scarce = best == GM_BLOCK_ORDER && gm_load(&dev->hnode.free) < n;
+
+		if (!scarce && take_free(dev, best, run))
+			return 0;
+		err = gm_reclaim(dev, block, in_hand, true);
 	}
-	if (best == GM_BLOCK_ORDER) { /* nothing can be evicted: take what there is */
-		for (order = best; order-- > 0;) {
-			if (gm_hnode_alloc(dev, order, &run->pfn)) {
-				run->n = 1U << order;
-				return 0;
-			}
-		}
-	}
-	return err;
+	return take_free(dev, best, run) ? 0 : err;
 }
 
 /* Frames for the pages of [*page, end) that are not on @dev yet, as many as runs can hold. */
 static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *page,
 		      unsigned int end, struct gm_run *runs, unsigned int *nr)
 {
+	unsigned int in_hand = 0;
 	uint64_t e;
 	int err;
 
@@ -231,9 +233,10 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 				n += len;
 		}
 		if (n) {
-			err = alloc_extent(dev, block, *page, n, &runs[*nr]);
+			err = alloc_extent(dev, block, *page, n, in_hand, &runs[*nr]);
 			if (err)
 				return err;
+			in_hand += runs[*nr].n;
 			*page += runs[(*nr)++].n;
 		} else {
 			*page += skip;

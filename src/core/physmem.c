@@ -138,6 +138,7 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	res->nr = (uint32_t)((int)res->nr + pages);
 	res->nr_pinned = (uint32_t)((int)res->nr_pinned + pinned);
 	block->nr_dev = (uint16_t)(block->nr_dev + pages);
+	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))

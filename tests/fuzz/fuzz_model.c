@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct m_config cfg = {.inject = true, .abort = true};
+	static const struct m_config cfg = { .inject = true, .abort = true };
 
 	m_run_bytes(&cfg, data, size);
 	return 0;

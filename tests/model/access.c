@@ -183,7 +183,8 @@ void m_op_fill(struct model *m)
 	const struct m_map *map = m_map_pick(m);
 	uint64_t first = m_below(m, map->len / PAGE) * PAGE, len = map->len - first;
 	uint64_t max = m_chance(m, 24) ? M_BUF : 128 * PAGE;
-	int dev = (int)(m_below(m, 2 * M_MAX_DEVS + 1) + 1) / 2 - 1; /* a device's rather than the CPU's */
+	int dev = (int)(m_below(m, 2 * M_MAX_DEVS + 1) + 1) / 2 -
+		  1; /* a device's rather than the CPU's */
 
 	len = len < max ? len : max;
 	if (dev >= 0 && !m->dev[dev].ctx[map->as])

@@ -38,6 +38,7 @@ void m_op_plug(struct model *m)
 {
 	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
 	bool attached = d->ctx[0] || d->ctx[1];
+	struct gm_stats stats = { .size = sizeof(stats) };
 	int err;
 
 	if (!d->sim) {
@@ -49,16 +50,19 @@ void m_op_plug(struct model *m)
 		return;
 	}
 	m_what(m, "destroy dev%c", d == m->dev ? 'A' : 'B');
+	gm_dev_stats(gm_sim_dev(d->sim), &stats);
 	err = gm_sim_destroy(d->sim);
 	check_err(m, err, attached ? -EBUSY : 0);
-	if (!err)
-		d->sim = NULL;
+	if (err)
+		return;
+	m->evictions += stats.evictions;
+	d->sim = NULL;
 }
 
 void m_op_tune(struct model *m)
 {
 	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
-	struct gm_dev_tunables t = {.size = sizeof(t)};
+	struct gm_dev_tunables t = { .size = sizeof(t) };
 	uint64_t half = d->blocks * BLOCK / 2;
 
 	t.granule = m_chance(m, 64) ? 0 : 1U << (12 + m_below(m, 10));
@@ -78,7 +82,7 @@ void m_op_tune(struct model *m)
 
 void m_op_retain(struct model *m)
 {
-	static const uint64_t limits[] = {0, 64 * PAGE, 3 * BLOCK, 1ULL << 30};
+	static const uint64_t limits[] = { 0, 64 * PAGE, 3 * BLOCK, 1ULL << 30 };
 	uint64_t before = gm_retained_bytes(), after, n, got;
 
 	if (m_chance(m, 64)) {
@@ -109,7 +113,7 @@ void m_op_work(struct model *m)
 /* What of its freedoms the host makes use of. */
 void m_op_host(struct model *m)
 {
-	static const uint64_t runs[] = {0, 0, PAGE, 3 * PAGE, 64 * PAGE};
+	static const uint64_t runs[] = { 0, 0, PAGE, 3 * PAGE, 64 * PAGE };
 	uint64_t run = runs[m_below(m, 5)], granule = m_chance(m, 128) ? 0 : 16 * PAGE;
 	bool low = m_chance(m, 32), work = m_chance(m, 128);
 
@@ -125,10 +129,10 @@ void m_op_host(struct model *m)
 /* The operations that are under way all the time; any other is chosen less often. */
 static enum gm_fake_op host_op(struct model *m)
 {
-	static const enum gm_fake_op often[] = { GM_FAKE_ALLOC, GM_FAKE_TRYLOCK, GM_FAKE_BACKING_GET,
-						 GM_FAKE_BACKING_GET, GM_FAKE_CPU_ARM,
-						 GM_FAKE_CPU_MAP, GM_FAKE_CPU_REVOKE,
-						 GM_FAKE_CPU_REVOKE };
+	static const enum gm_fake_op often[] = { GM_FAKE_ALLOC,	      GM_FAKE_TRYLOCK,
+						 GM_FAKE_BACKING_GET, GM_FAKE_BACKING_GET,
+						 GM_FAKE_CPU_ARM,     GM_FAKE_CPU_MAP,
+						 GM_FAKE_CPU_REVOKE,  GM_FAKE_CPU_REVOKE };
 
 	if (m_chance(m, 160))
 		return often[m_below(m, 8)];
@@ -143,8 +147,8 @@ static void inject_storm(struct model *m)
 		gm_fake_inject((enum gm_fake_op)op, (uint32_t)m_below(m, 16), 1, -ENOMEM);
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
 		for (unsigned int op = 0; m->dev[d].sim && op < GM_SIM_NR_OPS; op++)
-			gm_sim_inject(m->dev[d].sim, (enum gm_sim_op)op, (uint32_t)m_below(m, 16), 1,
-				      -EIO);
+			gm_sim_inject(m->dev[d].sim, (enum gm_sim_op)op, (uint32_t)m_below(m, 16),
+				      1, -EIO);
 }
 
 void m_op_inject(struct model *m)
@@ -165,13 +169,15 @@ void m_op_inject(struct model *m)
 		gm_fake_inject_nth(skip + 1);
 	} else if (how < 144 || !d->sim) {
 		op = host_op(m);
+		if (op == GM_FAKE_TRYLOCK && count > 64) /* every try of every access: slow */
+			count = 64;
 		m_what(m, "inject: host %s skip %u count %u", gm_fake_op_name((enum gm_fake_op)op),
 		       skip, count);
 		gm_fake_inject((enum gm_fake_op)op, skip, count, -ENOMEM);
 	} else {
 		op = (unsigned int)m_below(m, GM_SIM_NR_OPS);
-		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B', op,
-		       skip, count, err);
+		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B',
+		       op, skip, count, err);
 		gm_sim_inject(d->sim, (enum gm_sim_op)op, skip, count, err);
 	}
 	m->inject_left = left;

@@ -13,7 +13,7 @@
 
 #include "model.h"
 
-static struct m_config cfg = {.seed = 1, .ops = 100000, .inject = true};
+static struct m_config cfg = { .seed = 1, .ops = 100000, .inject = true };
 static const char *layouts = "abc";
 
 static void usage(void)
@@ -36,13 +36,13 @@ static uint64_t number(const char *s)
 static void parse(int argc, char **argv)
 {
 	static const struct option longopts[] = {
-		{"seed", required_argument, NULL, 's'},
-		{"ops", required_argument, NULL, 'o'},
-		{"layout", required_argument, NULL, 'l'},
-		{"no-inject", no_argument, NULL, 'n'},
-		{"verbose", no_argument, NULL, 'v'},
-		{"from-bytes", required_argument, NULL, 'b'},
-		{NULL, 0, NULL, 0},
+		{ "seed", required_argument, NULL, 's' },
+		{ "ops", required_argument, NULL, 'o' },
+		{ "layout", required_argument, NULL, 'l' },
+		{ "no-inject", no_argument, NULL, 'n' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "from-bytes", required_argument, NULL, 'b' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 

@@ -87,6 +87,7 @@ struct model {
 	char what[256];		  /* the operation under way */
 	unsigned int inject_left; /* operations that may still fail; 0: none may */
 	uint64_t failed;	  /* operations that did */
+	uint64_t evictions;	  /* of devices that are gone */
 	uint8_t *buf, *buf2;	  /* M_BUF bytes each */
 };
 #define M_BUF (2 * BLOCK)

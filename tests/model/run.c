@@ -10,12 +10,14 @@ static const struct {
 	void (*fn)(struct model *m);
 	unsigned int weight; /* of 1024 */
 } ops[] = {
-	{m_op_cpu_read, 156}, {m_op_cpu_write, 180}, {m_op_dev_read, 180}, {m_op_dev_write, 180},
-	{m_op_fill, 32},      {m_op_copy, 64},	     {m_op_hint, 24},	   {m_op_prefetch, 24},
-	{m_op_pin, 16},	      {m_op_dontneed, 16},   {m_op_query, 32},	   {m_op_unmap, 12},
-	{m_op_map, 16},	      {m_op_protect, 12},    {m_op_object, 6},	   {m_op_attach, 2},
-	{m_op_plug, 1},	      {m_op_tune, 6},	     {m_op_retain, 8},	   {m_op_work, 20},
-	{m_op_inject, 34},    {m_op_host, 3},
+	{ m_op_cpu_read, 156 },	 { m_op_cpu_write, 180 }, { m_op_dev_read, 180 },
+	{ m_op_dev_write, 180 }, { m_op_fill, 32 },	  { m_op_copy, 64 },
+	{ m_op_hint, 24 },	 { m_op_prefetch, 24 },	  { m_op_pin, 16 },
+	{ m_op_dontneed, 16 },	 { m_op_query, 32 },	  { m_op_unmap, 12 },
+	{ m_op_map, 16 },	 { m_op_protect, 12 },	  { m_op_object, 6 },
+	{ m_op_attach, 2 },	 { m_op_plug, 1 },	  { m_op_tune, 6 },
+	{ m_op_retain, 8 },	 { m_op_work, 20 },	  { m_op_inject, 34 },
+	{ m_op_host, 3 },
 };
 
 static const struct model *running; /* for a crash */
@@ -48,7 +50,7 @@ static void after_op(struct model *m, uint64_t check_every)
 
 static void summary(const struct model *m)
 {
-	uint64_t evictions = 0;
+	uint64_t evictions = m->evictions;
 
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
 		struct gm_stats s = { .size = sizeof(s) };
@@ -56,8 +58,8 @@ static void summary(const struct model *m)
 		if (m->dev[d].sim && !gm_dev_stats(gm_sim_dev(m->dev[d].sim), &s))
 			evictions += s.evictions;
 	}
-	printf("model: layout %c seed %llu: %llu operations, %llu CPU faults, %llu evictions by the "
-	       "devices there are, %llu calls of the host failed, %llu operations failed\n",
+	printf("model: layout %c seed %llu: %llu operations, %llu CPU faults, %llu evictions, "
+	       "%llu calls of the host failed, %llu operations failed\n",
 	       m->cfg->layout, (unsigned long long)m->cfg->seed, (unsigned long long)m->op,
 	       (unsigned long long)gm_fake_cpu_faults(), (unsigned long long)evictions,
 	       (unsigned long long)gm_fake_injected(), (unsigned long long)m->failed);

@@ -107,12 +107,12 @@ void m_setup(struct model *m)
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_create", gm_as_create(NULL, &m->as[i]));
 
-	m->dev[0] = (struct m_dev){.blocks = small ? 1 : 2,
-				   .base = 0x100000000ULL,
-				   .pgsizes = 1 << 12 | 1 << 16 | 1 << 21};
-	m->dev[1] = (struct m_dev){.blocks = small ? 2 : 3,
-				   .base = 0x4000000000ULL,
-				   .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0)};
+	m->dev[0] = (struct m_dev){ .blocks = small ? 1 : 2,
+				    .base = 0x100000000ULL,
+				    .pgsizes = 1 << 12 | 1 << 16 | 1 << 21 };
+	m->dev[1] = (struct m_dev){ .blocks = small ? 1 : 3,
+				    .base = 0x4000000000ULL,
+				    .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0) };
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
 		must(m, "gm_sim_create", m_dev_plug(m, &m->dev[d]));
 		for (unsigned int i = 0; i < m->nr_as; i++)
@@ -121,11 +121,11 @@ void m_setup(struct model *m)
 	}
 
 	if (m->cfg->layout == 'a')
-		alloc_blocks(m, 0, small ? 6 : 16);
+		alloc_blocks(m, 0, small ? 3 : 16);
 	else if (m->cfg->layout == 'b')
-		layout_b(m, small ? 12 : 48);
+		layout_b(m, small ? 8 : 48);
 	else
-		layout_c(m, small ? 3 : 8);
+		layout_c(m, small ? 2 : 8);
 	m->enough = m->mapped / 2;
 }
 

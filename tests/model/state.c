@@ -117,7 +117,8 @@ struct m_map *m_map_add(struct model *m, unsigned int as, uint64_t va, uint64_t 
 			struct m_object *o, uint64_t offset, uint32_t prot)
 {
 	struct m_map new = {
-		.obj = o, .as = as, .va = va, .len = len, .offset = offset, .prot = prot};
+		.obj = o, .as = as, .va = va, .len = len, .offset = offset, .prot = prot
+	};
 	struct m_map *merged = map_merge(m, &new);
 
 	m->mapped += len;
@@ -240,7 +241,7 @@ uint64_t m_span(struct model *m, unsigned int as, uint64_t va, uint64_t len, uin
 /* Is this an error that an injected failure, or memory full of pinned pages, explains? */
 bool m_may_fail(struct model *m, int err)
 {
-	struct gm_hnode_info info = {.size = sizeof(info)};
+	struct gm_hnode_info info = { .size = sizeof(info) };
 	bool ok = err == -ENOMEM || err == -EIO || err == -ENOSPC || err == -EBUSY;
 
 	if (m->inject_left)

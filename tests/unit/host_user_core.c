@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* See host_user_core.h. One lock over everything; regions are added by one thread only. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "host_user_core.h"
 
@@ -254,73 +250,4 @@ void tc_unmap(struct gm_region *r)
 	pthread_mutex_unlock(&dev_lock);
 	gm_os_region_free(r);
 	free(r);
-}
-
-/* ------------------------------------------------------------------------- the process */
-
-int tc_child(const char *name, char *said, size_t size)
-{
-	char rest[256];
-	size_t len = 0;
-	int fds[2], status;
-	ssize_t n;
-	pid_t pid;
-
-	assert_int_equal(pipe(fds), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		dup2(fds[1], STDERR_FILENO);
-		close(fds[0]);
-		close(fds[1]);
-		execl("/proc/self/exe", "test", "child", name, (char *)NULL);
-		_exit(126);
-	}
-	close(fds[1]);
-	while (len + 1 < size && (n = read(fds[0], said + len, size - 1 - len)) > 0)
-		len += (size_t)n;
-	said[len] = 0;
-	while (read(fds[0], rest, sizeof(rest)) > 0)
-		; /* or it would die of SIGPIPE */
-	close(fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return status;
-}
-
-static unsigned int entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
-struct tc_resources tc_resources(void)
-{
-	struct tc_resources r = { .fds = entries("/proc/self/fd"),
-				  .threads = entries("/proc/self/task") };
-	FILE *f = fopen("/proc/self/maps", "r");
-	char line[512];
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		r.maps++;
-		r.memfds += strstr(line, "memfd:gmem") != NULL;
-	}
-	fclose(f);
-	return r;
-}
-
-void tc_assert_same(struct tc_resources a, struct tc_resources b)
-{
-	assert_int_equal(a.fds, b.fds);
-	assert_int_equal(a.threads, b.threads);
-	assert_int_equal(a.memfds, b.memfds);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	assert_int_equal(a.maps, b.maps); /* a sanitizer maps and unmaps as it likes */
-#endif
 }

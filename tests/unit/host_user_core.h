@@ -16,6 +16,7 @@
 #include <gmem/gmem.h>
 
 #include "core/os.h"
+#include "process.h"
 
 #define PAGE 4096ULL
 #define BLOCK (2ULL << 20)
@@ -60,18 +61,5 @@ static inline volatile uint64_t *tc_word(uint64_t va)
 {
 	return (volatile uint64_t *)(uintptr_t)va;
 }
-
-/*
- * Run this program again as `PROGRAM child NAME`, in a process of its own that has not
- * forked; its wait status, and up to @size bytes of what it said on stderr.
- */
-int tc_child(const char *name, char *said, size_t size);
-
-/* One line for each descriptor, thread and mapping of this process that is gmem's doing. */
-struct tc_resources {
-	unsigned int fds, threads, maps, memfds;
-};
-struct tc_resources tc_resources(void);
-void tc_assert_same(struct tc_resources a, struct tc_resources b);
 
 #endif

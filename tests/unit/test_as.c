@@ -86,7 +86,8 @@ static void aliases_agree(void **state)
 		uint64_t off = (10 + round) * PAGE;
 
 		unit_store(u, CPU, BASE + off, round + 1);
-		assert_int_equal(unit_load(u, 0, BASE + 8 * BLOCK + PAGE + off - 3 * PAGE), round + 1);
+		assert_int_equal(unit_load(u, 0, BASE + 8 * BLOCK + PAGE + off - 3 * PAGE),
+				 round + 1);
 		assert_int_equal(unit_load(&other, CPU, BASE + BLOCK + off), round + 1);
 		unit_store(&other, 0, BASE + BLOCK + off, round + 100);
 		assert_int_equal(unit_load(u, 1, BASE + off), round + 100);
@@ -204,7 +205,8 @@ static void late_mapping(void **state)
 	unit_fill(u, 0, va, 64 * PAGE, 4);
 	late = unit_map(u->as, obj, 0, BLOCK, GM_READ);
 	for (uint64_t i = 0; i < 64; i++)
-		assert_int_equal(unit_load(u, CPU, late + i * PAGE), unit_load(u, 0, va + i * PAGE));
+		assert_int_equal(unit_load(u, CPU, late + i * PAGE),
+				 unit_load(u, 0, va + i * PAGE));
 	gm_object_put(obj);
 }
 
@@ -220,7 +222,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(protect_part, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(protect_revokes_writes, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(many_regions, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(destroy_with_all_in_place, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(destroy_with_all_in_place, unit_setup,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(late_mapping, unit_setup, unit_teardown),
 	};
 

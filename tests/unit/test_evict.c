@@ -63,8 +63,9 @@ static void pinned_stays(void **state)
 static void background(void **state)
 {
 	struct unit *u = *state;
-	struct gm_dev_tunables t = { .size = sizeof(t), .low = BLOCK, .high = 2 * BLOCK,
-				     .granule = BLOCK };
+	struct gm_dev_tunables t = {
+		.size = sizeof(t), .low = BLOCK, .high = 2 * BLOCK, .granule = BLOCK
+	};
 	uint64_t va = unit_alloc(u, 4 * BLOCK);
 	int node = unit_node(u, 0);
 	struct gm_stats s;

@@ -7,17 +7,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,7 +49,7 @@ static void tear_down(struct bench *b)
 
 static void coherent(uint32_t flags)
 {
-	struct tc_resources before = tc_resources();
+	struct proc_resources before = proc_resources();
 	struct bench b = set_up(flags);
 
 	for (uint64_t i = 0; i < 32; i++)
@@ -79,7 +75,7 @@ static void coherent(uint32_t flags)
 	assert_int_equal(*tc_word(b.va + 100 * PAGE), 0);
 	assert_int_equal(tc.faults, 65);
 	tear_down(&b);
-	tc_assert_same(before, tc_resources());
+	proc_assert_same(before);
 }
 
 static void test_thread(void **state)
@@ -288,8 +284,8 @@ static void test_device_fails_syscall(void **state)
 	assert_false(faults(b.va + PAGE));
 	assert_int_equal(*tc_word(b.va + PAGE), 78);
 	assert_int_equal(write_word(fds[1], b.va), 0);
-	assert_int_equal(gm_user_as(b.as)->nr_poisoned, 0);
-	assert_int_equal(gm_user_as(b.as)->nr_fails, 0);
+	assert_int_equal(__atomic_load_n(&gm_user_as(b.as)->nr_poisoned, __ATOMIC_RELAXED), 0);
+	assert_int_equal(__atomic_load_n(&gm_user_as(b.as)->nr_fails, __ATOMIC_RELAXED), 0);
 	close(fds[0]);
 	close(fds[1]);
 	tear_down(&b);
@@ -314,7 +310,8 @@ static void test_many_fail(void **state)
 	tc.fail = -EIO;
 	for (uint64_t i = 0; i < 2 * n; i++)
 		assert_true(faults(b.va + i % n * PAGE));
-	assert_int_equal(gm_user_as(b.as)->nr_fails, GM_NR_FAILS);
+	assert_int_equal(__atomic_load_n(&gm_user_as(b.as)->nr_fails, __ATOMIC_RELAXED),
+			 GM_NR_FAILS);
 	if (kernel_can_poison())
 		assert_int_equal(write_word(fds[1], b.va), -EFAULT);
 	tc.fail = 0;
@@ -366,32 +363,11 @@ static int child_unmanaged(uint32_t flags)
 	return 2;
 }
 
-static void dies(const char *name, int sig)
-{
-	char said[256];
-	int status = tc_child(name, said, sizeof(said));
-
-#ifdef __SANITIZE_ADDRESS__ /* which catches the signal and says so */
-	if (WIFEXITED(status) && strstr(said, sig == SIGBUS ? "BUS" : "SEGV"))
-		return;
-#endif
-	if (!WIFSIGNALED(status) || WTERMSIG(status) != sig)
-		fail_msg("%s: status %x, said: %s", name, (unsigned int)status, said);
-}
-
-static void ends_well(const char *name, char *said, size_t size)
-{
-	int status = tc_child(name, said, size);
-
-	if (status)
-		fail_msg("%s: status %x, said: %s", name, (unsigned int)status, said);
-}
-
 static void test_dies(void **state)
 {
 	(void)state;
-	dies("blocked", SIGBUS);
-	dies("unmanaged-inline", SIGBUS);
+	proc_dies("blocked", SIGBUS);
+	proc_dies("unmanaged-inline", SIGBUS);
 }
 
 /* ------------------------------------------------------- the application's own signals */
@@ -539,35 +515,13 @@ static void test_default_action(void **state)
 	char said[256];
 
 	(void)state;
-	dies("default-fault", SIGBUS);
-	dies("ignored-fault", SIGBUS);
-	dies("default-sent", SIGBUS);
-	ends_well("ignored-sent", said, sizeof(said));
+	proc_dies("default-fault", SIGBUS);
+	proc_dies("ignored-fault", SIGBUS);
+	proc_dies("default-sent", SIGBUS);
+	proc_ends_well("ignored-sent", said, sizeof(said));
 }
 
 /* ------------------------------------------------------------------------------- fork */
-
-static int wait_for(pid_t pid)
-{
-	int status;
-
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return status;
-}
-
-static bool has_fd_of(const char *name)
-{
-	char path[64], to[128];
-	ssize_t n;
-
-	for (int fd = 3; fd < 64; fd++) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		n = readlink(path, to, sizeof(to) - 1);
-		if (n > 0 && (to[n] = 0, strstr(to, name)))
-			return true;
-	}
-	return false;
-}
 
 static int in_forked_child(uint64_t va, bool touch)
 {
@@ -576,13 +530,13 @@ static int in_forked_child(uint64_t va, bool touch)
 
 	signal(SIGSEGV, SIG_DFL);
 	if (touch)
-		return (int)*tc_word(va);
+		return (int)*tc_word(va) & 0;
 	if (gm_os_usable() != -EPERM || !strstr(gm_strerror(-EPERM), "fork"))
 		return 1;
 	if (hmadvise(0, p, PAGE, GM_COLD) != -EPERM || hmemcpy(0, p, p, 1) != -EPERM ||
 	    gm_query(p, PAGE, &info) != -EPERM)
 		return 2;
-	if (has_fd_of("memfd:gmem") || has_fd_of("userfaultfd") || has_fd_of("eventfd"))
+	if (proc_has_fd("memfd:gmem") || proc_has_fd("userfaultfd") || proc_has_fd("eventfd"))
 		return 3;
 	return 0;
 }
@@ -595,14 +549,14 @@ static void forked(uint32_t flags)
 
 	*tc_word(b.va) = 5;
 	tc_to_dev(b.r, b.va + PAGE);
-	assert_true(has_fd_of("memfd:gmem"));
+	assert_true(proc_has_fd("memfd:gmem"));
 	for (unsigned int touch = 0; touch < 3; touch++) {
 		pid = fork();
 		if (!pid)
 			_exit(in_forked_child(touch == 2 ? b.va + PAGE : b.va, touch));
-		status = wait_for(pid);
+		status = proc_wait(pid);
 		if (touch)
-			assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+			assert_true(proc_died_of(status, SIGSEGV));
 		else
 			assert_int_equal(status, 0);
 	}
@@ -611,7 +565,7 @@ static void forked(uint32_t flags)
 	pid = fork();
 	if (!pid)
 		exit(0);
-	assert_int_equal(wait_for(pid), 0);
+	assert_int_equal(proc_wait(pid), 0);
 	/* The parent goes on. */
 	assert_int_equal(*tc_word(b.va), 5);
 	assert_int_equal(*tc_word(b.va + PAGE), 0);
@@ -628,27 +582,6 @@ static void test_fork(void **state)
 
 /* ---------------------------------------------------------------------------- refusals */
 
-static void filter_userfaultfd(uint32_t err)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog prog = { .len = 4, .filter = code };
-
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
-		_exit(77);
-}
-
-static void drop_privileges(void)
-{
-	if (!geteuid() && (setgid(65534) || setuid(65534)))
-		_exit(77);
-}
-
 /* Says what gm_as_create() would: the error, and gm_strerror() of it. */
 static int try_create(uint32_t flags)
 {
@@ -664,14 +597,14 @@ static int try_create(uint32_t flags)
 
 static int child_seccomp(uint32_t err)
 {
-	filter_userfaultfd(err);
-	drop_privileges();
+	proc_filter_userfaultfd(err);
+	proc_drop_privileges();
 	return try_create(0);
 }
 
 static int child_device(void)
 {
-	filter_userfaultfd(EPERM);
+	proc_filter_userfaultfd(EPERM);
 	return try_create(0); /* by /dev/userfaultfd */
 }
 
@@ -679,7 +612,7 @@ static int child_no_fds(void)
 {
 	struct rlimit l = { .rlim_cur = 3, .rlim_max = 3 };
 
-	drop_privileges();
+	proc_drop_privileges();
 	setrlimit(RLIMIT_NOFILE, &l);
 	return try_create(0);
 }
@@ -696,7 +629,7 @@ static int child_no_threads(void)
 {
 	struct rlimit l = { .rlim_cur = 0, .rlim_max = 0 };
 
-	drop_privileges();
+	proc_drop_privileges();
 	setrlimit(RLIMIT_NPROC, &l);
 	return try_create(0);
 }
@@ -705,7 +638,7 @@ static int child_user_only(uint32_t flags)
 {
 	struct bench b;
 
-	drop_privileges();
+	proc_drop_privileges();
 	for (unsigned int i = 0; i < 2; i++) { /* what cannot work is said once */
 		b = set_up(flags);
 		*tc_word(b.va) = 9;
@@ -720,35 +653,16 @@ static int child_user_only(uint32_t flags)
 	return 0;
 }
 
-static void says(const char *name, const char *text, const char *also)
-{
-	char said[1024];
-
-	ends_well(name, said, sizeof(said));
-	if (!strstr(said, text) || !strstr(said, also))
-		fail_msg("%s said: %s", name, said);
-}
-
-static bool unprivileged_may(void)
-{
-	FILE *f = fopen("/proc/sys/vm/unprivileged_userfaultfd", "r");
-	int c = f ? fgetc(f) : '1';
-
-	if (f)
-		fclose(f);
-	return c != '0';
-}
-
 static void test_refused(void **state)
 {
 	(void)state;
-	says("seccomp-eperm", "-1: a seccomp filter refuses", "--device /dev/userfaultfd");
-	says("seccomp-enosys", "-1: a seccomp filter refuses", "--device /dev/userfaultfd");
-	says("no-fds", "-12: no file descriptor is left", "ulimit");
-	says("no-fd-for-stop", "-12: ", "");
-	says("no-threads", "-12: ", "");
+	proc_says("seccomp-eperm", "-1: a seccomp filter refuses", "--device /dev/userfaultfd");
+	proc_says("seccomp-enosys", "-1: a seccomp filter refuses", "--device /dev/userfaultfd");
+	proc_says("no-fds", "-12: no file descriptor is left", "ulimit");
+	proc_says("no-fd-for-stop", "-12: ", "");
+	proc_says("no-threads", "-12: ", "");
 	if (!geteuid() && !access("/dev/userfaultfd", R_OK | W_OK))
-		says("device", "0: success", "");
+		proc_says("device", "0: success", "");
 }
 
 static void test_user_only(void **state)
@@ -757,20 +671,20 @@ static void test_user_only(void **state)
 	const char *first;
 
 	(void)state;
-	if (unprivileged_may())
+	if (proc_unprivileged_may())
 		skip(); /* vm.unprivileged_userfaultfd is 1 here: nothing is refused to anybody */
-	ends_well("user-only", said, sizeof(said));
+	proc_ends_well("user-only", said, sizeof(said));
 	first = strstr(said, "gmem: system calls such as read(2)");
 	assert_non_null(first);
 	assert_null(strstr(first + 1, "gmem: "));
 	assert_non_null(strstr(first, "vm.unprivileged_userfaultfd=1"));
-	ends_well("user-only-inline", said, sizeof(said));
+	proc_ends_well("user-only-inline", said, sizeof(said));
 	assert_string_equal(said, "");
 }
 
 static void test_options_refused(void **state)
 {
-	struct tc_resources before = tc_resources();
+	struct proc_resources before = proc_resources();
 	struct gm_as_options opt = { .service_threads = 65 };
 	struct gm_as as = { .host = NULL };
 
@@ -781,7 +695,7 @@ static void test_options_refused(void **state)
 	gm_os_as_stop(&as);
 	gm_os_as_stop(&as);
 	gm_os_as_destroy(&as);
-	tc_assert_same(before, tc_resources());
+	proc_assert_same(before);
 }
 
 /* --------------------------------------------------------------------- public functions */
@@ -816,6 +730,7 @@ static void test_public(void **state)
 	assert_int_equal(tc.queried, 1);
 	assert_int_equal(gm_query(p, PAGE, NULL), -EINVAL);
 	assert_int_equal(gm_query(p, 0, &info), -EINVAL);
+	assert_int_equal(gm_query(p, PAGE, p), -EINVAL); /* not into managed memory */
 	assert_int_equal(gm_query(plain_memory, PAGE, &info), -EFAULT);
 
 	assert_string_equal(gm_strerror(0), "success");

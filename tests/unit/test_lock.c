@@ -186,7 +186,8 @@ int main(void)
 #endif
 		cmocka_unit_test_setup_teardown(right_order, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(pool, unit_setup_core, unit_teardown),
-		cmocka_unit_test_setup_teardown(pool_without_memory, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(pool_without_memory, unit_setup_core,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(pool_misuse, unit_setup_core, unit_teardown),
 	};
 

@@ -170,8 +170,10 @@ int main(void)
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(find_or_hold, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(failures, unit_setup_core, unit_teardown),
-		cmocka_unit_test_setup_teardown(entries_of_one_extent, unit_setup_core, unit_teardown),
-		cmocka_unit_test_setup_teardown(split_without_memory, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(entries_of_one_extent, unit_setup_core,
+						unit_teardown),
+		cmocka_unit_test_setup_teardown(split_without_memory, unit_setup_core,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(misuse, unit_setup_core, unit_teardown),
 	};
 

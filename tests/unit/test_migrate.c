@@ -73,8 +73,8 @@ static void device_steps_fail(void **state)
 		bool in = i < 3;
 		int err;
 
-		assert_int_equal(gm_advise(u->as, in ? GM_NODE_HOST : unit_node(u, 0), va, 32 * PAGE,
-					   GM_PREFETCH),
+		assert_int_equal(gm_advise(u->as, in ? GM_NODE_HOST : unit_node(u, 0), va,
+					   32 * PAGE, GM_PREFETCH),
 				 0);
 		gm_sim_inject(u->sim[0], ops[i], 0, UINT32_MAX, -EIO);
 		err = unit_access(u, in ? 0 : CPU, va, &value, 8, GM_READ);
@@ -98,8 +98,8 @@ static void host_steps_fail(void **state)
 	for (unsigned int i = 0; i < 4; i++) {
 		bool in = i < 2;
 
-		assert_int_equal(gm_advise(u->as, in ? GM_NODE_HOST : unit_node(u, 0), va, 32 * PAGE,
-					   GM_PREFETCH),
+		assert_int_equal(gm_advise(u->as, in ? GM_NODE_HOST : unit_node(u, 0), va,
+					   32 * PAGE, GM_PREFETCH),
 				 0);
 		gm_fake_inject(ops[i], 0, UINT32_MAX, -ENOMEM);
 		assert_int_equal(unit_access(u, in ? 0 : CPU, va, &value, 8, GM_READ), -ENOMEM);
@@ -220,7 +220,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(scattered_host, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(device_steps_fail, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(host_steps_fail, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(page_alone_if_piece_fails, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(page_alone_if_piece_fails, unit_setup,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_up_to_a_bound, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_none, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_trimmed, unit_setup, unit_teardown),

@@ -56,8 +56,9 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 			assert_true(e->leaf <= leaf);
 			e->valid = false;
 		}
-		*pte_new(p) = (struct toy_pte){ .va = va + off, .pa = pa + off, .leaf = leaf,
-						.prot = prot, .valid = true };
+		*pte_new(p) = (struct toy_pte){
+			.va = va + off, .pa = pa + off, .leaf = leaf, .prot = prot, .valid = true
+		};
 	}
 	return 0;
 }

@@ -24,7 +24,7 @@ int arena_init(struct arena *a, struct gm_as *as, uint64_t size)
 		if (base == MAP_FAILED)
 			return -errno;
 	}
-	*a = (struct arena){.as = as, .base = base, .size = size};
+	*a = (struct arena){ .as = as, .base = base, .size = size };
 	return 0;
 }
 
@@ -39,7 +39,7 @@ int arena_free(struct arena *a)
 	else if (munmap(a->base, a->size))
 		err = -errno;
 	if (!err)
-		*a = (struct arena){0};
+		*a = (struct arena){ 0 };
 	return err;
 }
 

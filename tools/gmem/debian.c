@@ -68,7 +68,7 @@ static void pairs_add(struct pairs *pairs, uint32_t a, uint32_t b)
 		pairs->cap = pairs->cap ? pairs->cap * 2 : 4096;
 		pairs->pair = xrealloc(pairs->pair, pairs->cap, sizeof(*pairs->pair));
 	}
-	pairs->pair[pairs->nr++] = (struct pair){a, b};
+	pairs->pair[pairs->nr++] = (struct pair){ a, b };
 }
 
 static uint32_t intern(struct packages *p, const char *s, size_t len)
@@ -181,7 +181,7 @@ static bool parse_field(const char *line, size_t len, enum field *field, const c
 static int read_file(struct packages *p, const char *path)
 {
 	enum field field = NR_FIELDS;
-	struct stanza st = {0};
+	struct stanza st = { 0 };
 	const char *value;
 	struct input *in;
 	char *line;
@@ -218,7 +218,7 @@ static int read_file(struct packages *p, const char *path)
 
 static int is_list(const struct dirent *entry)
 {
-	static const char *const endings[] = {"", ".gz", ".lz4", ".xz", ".zst", ".bz2", ".lzma"};
+	static const char *const endings[] = { "", ".gz", ".lz4", ".xz", ".zst", ".bz2", ".lzma" };
 	const char *s = strstr(entry->d_name, "_Packages");
 	size_t i;
 
@@ -336,7 +336,7 @@ static void packages_free(struct packages *p)
 
 int edges_read_debian(const char *root, struct edges *edges)
 {
-	struct packages p = {0};
+	struct packages p = { 0 };
 	char *lists = NULL, *status = NULL;
 	int err;
 

@@ -143,7 +143,7 @@ static int clean_up(struct demo *d)
 
 int demo_run(const struct options *opt)
 {
-	struct demo d = {.opt = *opt};
+	struct demo d = { .opt = *opt };
 	int err, clean;
 
 	if (!opt->quiet)

@@ -70,7 +70,7 @@ void names_free(struct names *names)
 		free(names->name[i]);
 	free(names->name);
 	free(names->slot);
-	*names = (struct names){0};
+	*names = (struct names){ 0 };
 }
 
 void edges_add(struct edges *edges, uint32_t from, uint32_t to)
@@ -113,7 +113,7 @@ void edges_free(struct edges *edges)
 	free(edges->name);
 	free(edges->version);
 	free(edges->edge);
-	*edges = (struct edges){0};
+	*edges = (struct edges){ 0 };
 }
 
 /* An id at *s: its digits without leading zeros, at *id. False if there is none. */
@@ -157,7 +157,7 @@ static int parse_line(const char *line, size_t len, struct names *names, struct 
 
 int edges_read_list(const char *path, struct edges *edges)
 {
-	struct names names = {0};
+	struct names names = { 0 };
 	struct input *in;
 	char *line;
 	size_t len;

@@ -54,7 +54,7 @@ static int gemm_prepare(struct demo *d)
 	uint64_t i, elements;
 	int err;
 
-	*g = (struct gemm){0};
+	*g = (struct gemm){ 0 };
 	d->data = g;
 	g->n = (uint64_t)sqrt((double)d->opt.size / (3 * sizeof(double))) / TILE * TILE;
 	if (!g->n)
@@ -157,7 +157,7 @@ static void gemm_kernel(struct gm_sim_lane *lane, void *data)
 static int gemm_run_device(struct demo *d)
 {
 	struct gemm *g = d->data;
-	struct kernel_arg arg = {.gemm = g, .lanes = gm_sim_lanes(d->sim)};
+	struct kernel_arg arg = { .gemm = g, .lanes = gm_sim_lanes(d->sim) };
 
 	progress_phase("accelerator", (g->n / TILE) * (g->n / TILE));
 	return demo_launch(d, gemm_kernel, &arg);

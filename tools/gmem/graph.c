@@ -68,7 +68,7 @@ void graph_build(struct graph *g, struct arena *arena, const struct edges *edges
 	for (i = 0; i < g->nr_edges; i++, edge++) {
 		from = &g->nodes[edge_from(edges->edge[i])];
 		to = &g->nodes[edge_to(edges->edge[i])];
-		*edge = (struct edge){.from = from, .to = to, .next_out = from->package->out};
+		*edge = (struct edge){ .from = from, .to = to, .next_out = from->package->out };
 		from->package->out = edge;
 		from->package->nr_out++;
 		if (to->package->nr_in++)

@@ -96,7 +96,7 @@ static void gups_kernel(struct gm_sim_lane *lane, void *data)
 static int gups_run_device(struct demo *d)
 {
 	struct gups *g = d->data;
-	struct kernel_arg arg = {.gups = g, .lanes = gm_sim_lanes(d->sim)};
+	struct kernel_arg arg = { .gups = g, .lanes = gm_sim_lanes(d->sim) };
 
 	progress_phase("accelerator", g->updates);
 	return demo_launch(d, gups_kernel, &arg);

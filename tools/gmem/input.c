@@ -114,7 +114,7 @@ int input_open(const char *path, const char *expected, struct input **result)
 	int err;
 
 	in = xrealloc(NULL, 1, sizeof(*in));
-	*in = (struct input){.expected = expected, .path = xstrndup(path, strlen(path))};
+	*in = (struct input){ .expected = expected, .path = xstrndup(path, strlen(path)) };
 	in->raw = xrealloc(NULL, CHUNK, 1);
 	crc_init();
 	in->fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -14,9 +14,9 @@
 #define VERSION_TEXT "gmem " GMEM_VERSION
 
 static const struct argp_option options[] = {
-	{"help", 'h', NULL, 0, "Print this help", 0},
-	{"version", 'V', NULL, 0, "Print the version", 0},
-	{0},
+	{ "help", 'h', NULL, 0, "Print this help", 0 },
+	{ "version", 'V', NULL, 0, "Print the version", 0 },
+	{ 0 },
 };
 
 static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
 		.args_doc = "COMMAND [ARGUMENT...]",
 		.doc = doc,
 	};
-	struct command_line line = {0};
+	struct command_line line = { 0 };
 	char name[] = "gmem";
 
 	/* argp says two lines about a mistake; one is enough. */

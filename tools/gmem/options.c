@@ -32,25 +32,25 @@ enum key {
 };
 
 static const struct argp_option options[] = {
-	{"hbm", KEY_HBM, "SIZE", 0,
-	 "Memory of the accelerator, rounded up to 2 MiB; default: a quarter of the data", 1},
-	{"lanes", KEY_LANES, "N", 0, "Lanes (threads) of the accelerator; default: 4", 1},
-	{"inline", KEY_INLINE, NULL, 0,
-	 "Service CPU faults in the thread that faults, not in a service thread", 1},
-	{"input", KEY_INPUT, "FILE", 0,
-	 "pagerank: an edge list (lines 'from<TAB>to' of integer ids, comments after '#'), plain "
-	 "or gzip",
-	 2},
-	{"root", KEY_ROOT, "DIR", 0, "pagerank: the package lists of the system under DIR", 2},
-	{"iterations", KEY_ITERATIONS, "N", 0,
-	 "pagerank: passes; stream: rounds; gups: thousands (1024) of updates", 2},
-	{"size", KEY_SIZE, "SIZE", 0,
-	 "Bytes of data, with or without a suffix K, M, G or T: stream, gups, gemm", 2},
-	{"seed", KEY_SEED, "N", 0, "Seed of the data: stream, gups, gemm; default: 1", 2},
-	{"json", KEY_JSON, NULL, 0, "Print the result as one JSON object", 3},
-	{"quiet", 'q', NULL, 0, "Do not show progress", 3},
-	{"help", 'h', NULL, 0, "Print this help", 4},
-	{0},
+	{ "hbm", KEY_HBM, "SIZE", 0,
+	  "Memory of the accelerator, rounded up to 2 MiB; default: a quarter of the data", 1 },
+	{ "lanes", KEY_LANES, "N", 0, "Lanes (threads) of the accelerator; default: 4", 1 },
+	{ "inline", KEY_INLINE, NULL, 0,
+	  "Service CPU faults in the thread that faults, not in a service thread", 1 },
+	{ "input", KEY_INPUT, "FILE", 0,
+	  "pagerank: an edge list (lines 'from<TAB>to' of integer ids, comments after '#'), plain "
+	  "or gzip",
+	  2 },
+	{ "root", KEY_ROOT, "DIR", 0, "pagerank: the package lists of the system under DIR", 2 },
+	{ "iterations", KEY_ITERATIONS, "N", 0,
+	  "pagerank: passes; stream: rounds; gups: thousands (1024) of updates", 2 },
+	{ "size", KEY_SIZE, "SIZE", 0,
+	  "Bytes of data, with or without a suffix K, M, G or T: stream, gups, gemm", 2 },
+	{ "seed", KEY_SEED, "N", 0, "Seed of the data: stream, gups, gemm; default: 1", 2 },
+	{ "json", KEY_JSON, NULL, 0, "Print the result as one JSON object", 3 },
+	{ "quiet", 'q', NULL, 0, "Do not show progress", 3 },
+	{ "help", 'h', NULL, 0, "Print this help", 4 },
+	{ 0 },
 };
 
 static const char doc[] =
@@ -201,10 +201,10 @@ static int check(struct options *o)
 		unsigned int bit;
 		const char *names;
 	} special[] = {
-		{TAKES_INPUT, "--input and --root"},
-		{TAKES_ITERATIONS, "--iterations"},
-		{TAKES_SIZE, "--size"},
-		{TAKES_SEED, "--seed"},
+		{ TAKES_INPUT, "--input and --root" },
+		{ TAKES_ITERATIONS, "--iterations" },
+		{ TAKES_SIZE, "--size" },
+		{ TAKES_SEED, "--seed" },
 	};
 	size_t i;
 
@@ -233,7 +233,7 @@ int demo_main(int argc, char **argv)
 		.doc = doc,
 		.help_filter = help_filter,
 	};
-	struct options opt = {.workload = workloads[0], .lanes = 4, .seed = 1};
+	struct options opt = { .workload = workloads[0], .lanes = 4, .seed = 1 };
 	char name[] = "gmem demo";
 	int err;
 

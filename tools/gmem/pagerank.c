@@ -46,12 +46,12 @@ struct pagerank {
 
 static int pagerank_prepare(struct demo *d)
 {
-	struct edges edges = {0};
+	struct edges edges = { 0 };
 	struct pagerank *pr;
 	int err;
 
 	pr = xrealloc(NULL, 1, sizeof(*pr));
-	*pr = (struct pagerank){0};
+	*pr = (struct pagerank){ 0 };
 	d->data = pr;
 	err = d->opt.input ? edges_read_list(d->opt.input, &edges)
 			   : edges_read_debian(d->opt.root, &edges);
@@ -205,7 +205,7 @@ static void pass_kernel(struct gm_sim_lane *lane, void *data)
 static int pagerank_run_device(struct demo *d)
 {
 	struct graph *g = &((struct pagerank *)d->data)->managed;
-	struct kernel_arg arg = {.graph = g, .lanes = gm_sim_lanes(d->sim)};
+	struct kernel_arg arg = { .graph = g, .lanes = gm_sim_lanes(d->sim) };
 	uint64_t pass;
 	int err;
 

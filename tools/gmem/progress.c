@@ -39,13 +39,13 @@ static struct {
 	uint64_t pass, passes;
 	struct gm_as *as;
 	_Atomic uint64_t done;
-} state = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} state = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* The line as it stands; state.lock held. */
 static void draw(void)
 {
 	uint64_t done = atomic_load(&state.done);
-	struct gm_stats stats = {.size = sizeof(stats)};
+	struct gm_stats stats = { .size = sizeof(stats) };
 
 	if (!state.what)
 		return;

@@ -28,10 +28,10 @@ struct stream {
 static const struct {
 	unsigned int in[2], out;
 } arrays[NR_OPS] = {
-	[COPY] = {{0, 0}, 2},
-	[SCALE] = {{2, 2}, 1},
-	[ADD] = {{0, 1}, 2},
-	[TRIAD] = {{1, 2}, 0},
+	[COPY] = { { 0, 0 }, 2 },
+	[SCALE] = { { 2, 2 }, 1 },
+	[ADD] = { { 0, 1 }, 2 },
+	[TRIAD] = { { 1, 2 }, 0 },
 };
 
 /* Both runs do their arithmetic here, so that they are equal to the last bit. */
@@ -65,7 +65,7 @@ static int stream_prepare(struct demo *d)
 	uint64_t i;
 	int err;
 
-	*s = (struct stream){.n = d->opt.size / (3 * CHUNK * sizeof(double)) * CHUNK};
+	*s = (struct stream){ .n = d->opt.size / (3 * CHUNK * sizeof(double)) * CHUNK };
 	d->data = s;
 	if (!s->n)
 		return fail(RUN_BAD_INPUT,
@@ -133,7 +133,7 @@ static void stream_kernel(struct gm_sim_lane *lane, void *data)
 static int stream_run_device(struct demo *d)
 {
 	struct stream *s = d->data;
-	struct kernel_arg arg = {.stream = s, .lanes = gm_sim_lanes(d->sim)};
+	struct kernel_arg arg = { .stream = s, .lanes = gm_sim_lanes(d->sim) };
 	uint64_t pass;
 	int err = RUN_OK;
 

@@ -102,7 +102,7 @@ const char *option_mistake(int argc, char **argv, int next)
 
 struct text size_text(uint64_t bytes)
 {
-	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	double v = (double)bytes;
 	unsigned int unit = 0;
 	struct text t;

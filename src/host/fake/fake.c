@@ -14,7 +14,7 @@
 #define MARK 0x6b72616d65656666ULL
 
 struct fake_count fake_count;
-struct fake_options fake_opt = {.memory_total = 1ULL << 30};
+struct fake_options fake_opt = { .memory_total = 1ULL << 30 };
 
 void gm_fake_reset(void)
 {

@@ -23,7 +23,7 @@ static struct {
 	struct plan plan[GM_FAKE_NR_OPS];
 	uint64_t nth;
 	uint64_t calls, injected;
-} inj = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} inj = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static const char *const names[GM_FAKE_NR_OPS] = {
 	[GM_FAKE_ALLOC] = "alloc",
@@ -80,7 +80,7 @@ int fake_fail(enum gm_fake_op op)
 void gm_fake_inject(enum gm_fake_op op, uint32_t skip, uint32_t count, int err)
 {
 	pthread_mutex_lock(&inj.lock);
-	inj.plan[op] = (struct plan){.skip = skip, .count = count, .err = err};
+	inj.plan[op] = (struct plan){ .skip = skip, .count = count, .err = err };
 	pthread_mutex_unlock(&inj.lock);
 }
 

@@ -72,11 +72,16 @@ static struct fake_lock *lock_of(const uint64_t *word)
 	return (struct fake_lock *)(uintptr_t)word[1];
 }
 
-static void lock_unmake(uint64_t *word)
+static struct fake_lock *lock_of_idle(const uint64_t *word)
 {
 	for (unsigned int i = 0; i < nr_held; i++)
 		if (held[i].lock == word)
 			fake_bug("a lock destroyed while it is held");
+	return lock_of(word);
+}
+
+static void lock_unmake(uint64_t *word)
+{
 	free(lock_of(word));
 	word[0] = word[1] = 0;
 	fake_sub(locks, 1);
@@ -93,7 +98,7 @@ static void hold(const void *lock, bool spin)
 {
 	if (nr_held == MAX_HELD)
 		fake_bug("more locks held than any sound program holds");
-	held[nr_held++] = (struct held){.lock = lock, .spin = spin};
+	held[nr_held++] = (struct held){ .lock = lock, .spin = spin };
 	nr_spins += spin;
 }
 
@@ -118,7 +123,7 @@ void gm_os_mutex_init(struct gm_os_mutex *m)
 
 void gm_os_mutex_destroy(struct gm_os_mutex *m)
 {
-	pthread_mutex_destroy(&lock_of(m->word)->mutex);
+	pthread_mutex_destroy(&lock_of_idle(m->word)->mutex);
 	lock_unmake(m->word);
 }
 
@@ -160,7 +165,7 @@ void gm_os_spin_init(struct gm_os_spin *s)
 
 void gm_os_spin_destroy(struct gm_os_spin *s)
 {
-	pthread_mutex_destroy(&lock_of(s->word)->mutex);
+	pthread_mutex_destroy(&lock_of_idle(s->word)->mutex);
 	lock_unmake(s->word);
 }
 
@@ -190,7 +195,7 @@ void gm_os_rwlock_init(struct gm_os_rwlock *l)
 
 void gm_os_rwlock_destroy(struct gm_os_rwlock *l)
 {
-	pthread_rwlock_destroy(&lock_of(l->word)->rwlock);
+	pthread_rwlock_destroy(&lock_of_idle(l->word)->rwlock);
 	lock_unmake(l->word);
 }
 

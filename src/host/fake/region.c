@@ -62,12 +62,22 @@ void gm_os_as_destroy(struct gm_as *as)
 
 /* -------------------------------------------------------------------- lookup */
 
+static bool is_gone(const struct fake_region *r, uint64_t va)
+{
+	bool gone;
+
+	pthread_mutex_lock(&r->obj->lock);
+	gone = *fake_region_page(r, va) & FAKE_GONE;
+	pthread_mutex_unlock(&r->obj->lock);
+	return gone;
+}
+
 struct fake_region *fake_find(struct fake_as *fas, uint64_t va)
 {
 	struct fake_region *r;
 
 	for (r = fas->regions; r; r = r->next)
-		if (va >= r->va && va - r->va < r->len && !(*fake_region_page(r, va) & FAKE_GONE))
+		if (va >= r->va && va - r->va < r->len && !is_gone(r, va))
 			return r;
 	return NULL;
 }
@@ -80,7 +90,7 @@ static uint64_t taken_until(const struct fake_as *fas, uint64_t va, uint64_t len
 		uint64_t to = va + len < r->va + r->len ? va + len : r->va + r->len;
 
 		for (; from < to; from += FAKE_PAGE)
-			if (!(*fake_region_page(r, from) & FAKE_GONE))
+			if (!is_gone(r, from))
 				return from + FAKE_PAGE;
 	}
 	return 0;
@@ -200,8 +210,10 @@ static bool just_mapped(const struct fake_region *r, uint64_t len)
 {
 	uint64_t i = 0, n = r->len / FAKE_PAGE;
 
+	pthread_mutex_lock(&r->obj->lock);
 	while (i < n && !(r->page[i] & (FAKE_GONE | GM_FAKE_MAPPED | GM_FAKE_ARMED)))
 		i++;
+	pthread_mutex_unlock(&r->obj->lock);
 	return i == n && len == r->len;
 }
 

@@ -21,7 +21,7 @@ static uint32_t yields;
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-} sleepers = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+} sleepers = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
 static struct {
 	pthread_mutex_t lock;
@@ -29,7 +29,7 @@ static struct {
 	struct gm_os_work *first, **last;
 	struct gm_os_work *running;
 	uint64_t pending;
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .ran = PTHREAD_COND_INITIALIZER};
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .ran = PTHREAD_COND_INITIALIZER };
 
 void fake_wait_reset(void)
 {

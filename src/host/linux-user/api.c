@@ -69,6 +69,10 @@ int gm_query(const void *addr, size_t len, struct gm_page_info *info)
 		return err;
 	if (!len || va + len < va || !info)
 		return -EINVAL;
+	/* It is written to with locks held. */
+	if (gm_registry_find(addr_of(info)) ||
+	    gm_registry_find(addr_of(info + (len - 1) / GM_PAGE)))
+		return -EINVAL;
 	as = gm_registry_find(va);
 	return as ? gm_as_query(as, va, len, info) : -EFAULT;
 }

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * One suite for every kind of fault delivery: `conformance thread` and `conformance
+ * inline`, on the library as it is installed and two simulated accelerators.
+ */
+#ifndef TESTS_CONFORMANCE_H
+#define TESTS_CONFORMANCE_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <gmem/driver.h>
+#include <gmem/gmem.h>
+#include <gmem/sim.h>
+
+#include "process.h"
+
+#define PAGE GM_PAGE_SIZE
+#define BLOCK GM_BLOCK_SIZE
+#define DEV_MEMORY (4 * BLOCK)
+#define NR_DEVS 2
+
+/* How faults are delivered in this run. */
+extern uint32_t cf_flags;
+
+struct cf {
+	struct gm_as *as;
+	struct gm_sim *sim[NR_DEVS];
+	struct gm_sim_ctx *ctx[NR_DEVS];
+};
+
+/* An address space, two devices attached; and all of it gone again, with nothing left behind. */
+struct cf *cf_setup(void);
+void cf_teardown(struct cf *cf);
+
+/* Once, before the first setup. */
+void cf_warm_up(void);
+
+/*
+ * A test between the two. Not cmocka's own setup and teardown, for around each of these it
+ * installs a SIGBUS handler of its own.
+ */
+typedef void cf_test_fn(struct cf *cf);
+void cf_run(void **state);
+#define CF_TEST(fn)                                                                                \
+	{                                                                                          \
+#fn, cf_run, NULL, NULL, (void *)(1 ? (fn) : (cf_test_fn *)NULL)                   \
+	}
+
+struct gm_as *cf_as(void);
+struct gm_sim *cf_sim(void);
+struct gm_dev *cf_dev(struct cf *cf, int i);
+int cf_node(struct cf *cf, int i);
+char *cf_alloc(struct cf *cf, uint64_t len);
+void cf_unmap(struct cf *cf, void *p, uint64_t len);
+
+/* Who reads or writes: the CPU, or device number 0 or 1. */
+#define CPU (-1)
+/* Every word of [p, p+len) to a value of its place and @seed; or check that it is so. */
+void cf_fill(struct cf *cf, int who, void *p, uint64_t len, uint64_t seed);
+void cf_check(struct cf *cf, int who, const void *p, uint64_t len, uint64_t seed);
+/* The same of a part, which begins @at bytes into what was filled. */
+void cf_check_at(struct cf *cf, int who, const void *p, uint64_t len, uint64_t seed, uint64_t at);
+void cf_check_zero(struct cf *cf, int who, const void *p, uint64_t len);
+/* One access of a word by a device: 0 or -errno. */
+int cf_dev_load(struct cf *cf, int dev, const void *p, uint64_t *v);
+int cf_dev_store(struct cf *cf, int dev, void *p, uint64_t v);
+
+/* All pages of [p, p+len) are on @node. */
+void cf_on(const void *p, uint64_t len, int node);
+uint64_t cf_count_on(const void *p, uint64_t len, int node);
+struct gm_stats cf_dev_stats(struct cf *cf, int i);
+struct gm_stats cf_as_stats(struct cf *cf);
+
+/* Does the CPU's access to @p end in @sig? -1: no; else the signal's si_code. */
+int cf_cpu_dies(const void *p, bool write, int sig);
+
+extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[];
+extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests;
+int cf_run_child(const char *name);
+
+#endif
