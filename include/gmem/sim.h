@@ -20,22 +20,25 @@ struct gm_sim;	    /* a device */
 struct gm_sim_ctx;  /* a device attached to an address space */
 struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 
-#define GM_SIM_CHECK 1U	      /* name a missing invalidation: look for stale translations at every copy */
+#define GM_SIM_CHECK 1U /* name a missing invalidation: look for stale translations at every copy */
 #define GM_SIM_SYNC_FAULTS 2U /* no fault thread: the lane that faults services its own fault */
 
 /* Zero is the default of every field. */
 struct gm_sim_options {
-	size_t size;		/* of this struct; an unknown tail that is not zero is -E2BIG */
-	const char *name;	/* "sim" */
-	uint64_t memory;	/* bytes for data, a multiple of 2 MiB; 0: 64 MiB. Page tables come on top */
-	uint64_t table_memory;	/* bytes for page tables, a multiple of 4 KiB; 0: memory/64, 256 KiB at least */
+	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */
+	const char *name; /* "sim" */
+	uint64_t
+		memory; /* bytes for data, a multiple of 2 MiB; 0: 64 MiB. Page tables come on top */
+	uint64_t
+		table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory/64, 256 KiB at least */
 	uint64_t base;		/* physical address of its memory, a multiple of 2 MiB; 0: 4 GiB */
 	uint64_t pgsize_bitmap; /* subset of 4 KiB | 64 KiB | 2 MiB, 4 KiB included; 0: all three */
 	uint32_t lanes;		/* 0: 4; at most 256 */
 	uint32_t tlb_entries;	/* per lane and page size, a power of two; 0: 64 */
-	uint32_t copy_threads;	/* asynchronous copy engines; 0: copies are done by whoever starts them */
-	uint32_t fault_batch;	/* faults the buffer holds; 0: 256 */
-	uint32_t flags;		/* GM_SIM_* */
+	uint32_t
+		copy_threads; /* asynchronous copy engines; 0: copies are done by whoever starts them */
+	uint32_t fault_batch; /* faults the buffer holds; 0: 256 */
+	uint32_t flags;	      /* GM_SIM_* */
 };
 
 /** gm_sim_create - plug a device in: registers it and its memory with gmem */
@@ -91,8 +94,7 @@ GM_API void gm_sim_write(struct gm_sim_lane *lane, void *va, const void *buf, si
  * on this device. Stops at the first page that cannot be accessed and returns its
  * error.
  */
-GM_API int gm_sim_access(struct gm_sim_ctx *ctx, void *va, void *buf, size_t len,
-			 uint32_t access);
+GM_API int gm_sim_access(struct gm_sim_ctx *ctx, void *va, void *buf, size_t len, uint32_t access);
 
 /* The operations that can be made to fail. */
 enum gm_sim_op {

@@ -52,6 +52,22 @@ bool gm_as_covers(struct gm_as *as, uint64_t va)
 	return covers;
 }
 
+uint64_t gm_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len)
+{
+	uint32_t i;
+
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	i = lower(as, va);
+	if (i < as->nr_regions && as->regions[i]->va < end) {
+		va = GM_MAX(va, as->regions[i]->va);
+		*len = GM_MIN(end, gm_region_end(as->regions[i])) - va;
+	} else {
+		va = end;
+	}
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return va;
+}
+
 /* Is all of [va, va+len) mapped? -EINVAL: not a range; -EFAULT: it has a hole. */
 int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len)
 {
@@ -188,6 +204,16 @@ static int carve(struct gm_as *as, uint64_t va)
 	return err;
 }
 
+int gm_as_carve(struct gm_as *as, uint64_t va)
+{
+	int err;
+
+	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
+	err = carve(as, va);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return err;
+}
+
 /* Check a range to be changed and make it whole regions. */
 static int carve_range(struct gm_as *as, uint64_t va, uint64_t len)
 {
@@ -277,7 +303,9 @@ int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t
 	if (!gm_aligned(offset | len | va, obj->granule) || offset + len < len ||
 	    offset + len > obj->size || va + len < va || ((flags & GM_MAP_FIXED) && !va))
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = map_locked(as, obj, offset, len, prot, flags & GM_MAP_FIXED, &va);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
@@ -362,7 +390,9 @@ int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len)
 
 	if (!as || !gm_aligned(va | len, GM_PAGE_SIZE))
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = carve_range(as, va, len);
 	while (!err && va < end) {
@@ -418,7 +448,9 @@ int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot)
 	if (!as || !gm_aligned(va | len, GM_PAGE_SIZE) || (prot & ~(GM_READ | GM_WRITE)) ||
 	    !(prot & GM_READ))
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = carve_range(as, va, len);
 	while (!err && va < end) {
@@ -487,6 +519,8 @@ int gm_as_create(const struct gm_as_options *options, struct gm_as **out)
 	if (!out)
 		return -EINVAL;
 	err = check_options(options, &opt);
+	if (!err)
+		err = gm_enter();
 	if (err)
 		return err;
 	as = gm_os_alloc(sizeof(*as));
@@ -510,11 +544,13 @@ err_as:
 
 int gm_as_destroy(struct gm_as *as)
 {
-	int err = 0;
+	int err;
 
 	if (!as)
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	while (as->nr_regions && !err)
 		err = unmap_region(as, as->regions[as->nr_regions - 1]);

@@ -61,7 +61,9 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 		return -EINVAL;
 	if (mode != GM_EXCLUSIVE)
 		return -EOPNOTSUPP;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	ctx = gm_os_alloc(sizeof(*ctx));
 	if (!ctx)
 		return -ENOMEM;
@@ -101,11 +103,13 @@ static int empty_region(struct gm_region *r, struct gm_dev *dev)
 int gm_as_detach(struct gm_context *ctx)
 {
 	struct gm_as *as;
-	int err = 0;
+	int err;
 
 	if (!ctx)
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	as = ctx->as;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	for (uint32_t i = 0; i < as->nr_regions && !err; i++)

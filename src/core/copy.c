@@ -47,7 +47,7 @@ static int half_no_block(const struct gm_half *h)
 
 	for (; begin < end && !err; begin += got) {
 		if (h->write) {
-			err = gm_os_backing_get(h->obj, begin, end - begin, &bus, &got);
+			err = gm_os_backing_get(h->obj, begin, end - begin, false, &bus, &got);
 			if (err)
 				break;
 			gm_os_backing_put(h->obj, begin, got);

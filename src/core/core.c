@@ -73,5 +73,6 @@ void gm_core_reap(void)
 uint64_t gm_metadata_bytes(void)
 {
 	return gm_pool_bytes(&gm_core.blocks) + gm_pool_bytes(&gm_core.arrays) +
-	       gm_pool_bytes(&gm_core.nodes) + gm_pool_bytes(&gm_core.residents);
+	       gm_pool_bytes(&gm_core.nodes) + gm_pool_bytes(&gm_core.residents) +
+	       gm_os_metadata_bytes();
 }

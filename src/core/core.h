@@ -184,6 +184,13 @@ extern struct gm_core gm_core;
 
 void gm_core_reap(void);
 
+/* Entry of a public function that takes locks: none is held, and the host lets it be called. */
+static inline int gm_enter(void)
+{
+	gm_lock_check_none();
+	return gm_os_usable();
+}
+
 /* --------------------------------------------------- who asks, and is charged */
 
 #define gm_count(dev, as, field, n)                                                                \

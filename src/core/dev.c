@@ -58,6 +58,8 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	if (!mmu || !name || !out)
 		return -EINVAL;
 	err = check_mmu(mmu, name);
+	if (!err)
+		err = gm_enter();
 	if (err)
 		return err;
 	dev = gm_os_alloc(sizeof(*dev));
@@ -124,7 +126,9 @@ int gm_dev_destroy(struct gm_dev *dev)
 
 	if (!dev)
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	if (gm_load_acquire(&dev->contexts))
 		return -EBUSY;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
@@ -164,20 +168,21 @@ static bool overlaps(const struct gm_dev *dev, uint64_t begin, uint64_t end)
 int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 {
 	struct gm_physmem *range;
-	int err = -EEXIST;
+	int err;
 
 	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE) || begin >= end || end > 1ULL << 58 ||
 	    gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
 		return -EINVAL;
+	err = gm_enter();
+	if (err)
+		return err;
 	range = gm_os_alloc(sizeof(*range));
 	if (!range)
 		return -ENOMEM;
 	begin >>= GM_PAGE_SHIFT;
 	end >>= GM_PAGE_SHIFT;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
-	if (overlaps(dev, begin, end))
-		goto err_range;
-	err = gm_buddy_init(&range->buddy, begin, end);
+	err = overlaps(dev, begin, end) ? -EEXIST : gm_buddy_init(&range->buddy, begin, end);
 	if (err)
 		goto err_range;
 	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
@@ -199,19 +204,20 @@ err_range:
 int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 {
 	struct gm_physmem **link, *range;
-	int err = -ENOENT;
+	int err;
 
 	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE))
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	begin >>= GM_PAGE_SHIFT;
 	end >>= GM_PAGE_SHIFT;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	for (link = &dev->hnode.ranges; (range = *link); link = &range->next)
 		if (range->buddy.begin == begin && range->buddy.end == end)
 			break;
-	if (range)
-		err = close_and_drain(dev);
+	err = range ? close_and_drain(dev) : -ENOENT;
 	if (!err) {
 		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
 		*link = range->next;
@@ -238,6 +244,8 @@ int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
 	if (!dev || !t)
 		return -EINVAL;
 	err = gm_options_copy(&new, sizeof(new), t, t->size);
+	if (!err)
+		err = gm_enter();
 	if (err)
 		return err;
 	new.size = sizeof(new);
@@ -260,11 +268,15 @@ int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
 
 int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 {
-	int i = hnode - gm_core.first_hnode, err = -ENODEV;
+	int i = hnode - gm_core.first_hnode, err;
 	struct gm_hnode_info now = { .size = sizeof(now) };
 
 	if (!info)
 		return -EINVAL;
+	err = gm_enter();
+	if (err)
+		return err;
+	err = -ENODEV;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	if (i >= 0 && i < (int)GM_MAX_DEVS && gm_core.dev[i]) {
 		struct gm_hnode *h = &gm_core.dev[i]->hnode;

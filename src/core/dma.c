@@ -62,15 +62,15 @@ static void add(struct gm_dma *dma, uint64_t pa, uint64_t bus, uint64_t off, uin
 	dma->ext[dma->n++] = (struct gm_extent){ .pa = pa, .host = bus, .len = len };
 }
 
-/* Copy between the device at @pa and the object's host frames at @off, which are made to exist. */
-void gm_dma_add(struct gm_dma *dma, uint64_t pa, uint64_t off, uint64_t len)
+/* Copy between the device at @pa and the object's host frames at @off; made to exist unless they do. */
+void gm_dma_add(struct gm_dma *dma, uint64_t pa, uint64_t off, uint64_t len, bool exist)
 {
 	uint64_t bus = 0, got;
 
 	while (len && !dma->err) {
 		got = len;
 		if (dma->op != GM_DMA_ZERO)
-			dma->err = gm_os_backing_get(dma->obj, off, len, &bus, &got);
+			dma->err = gm_os_backing_get(dma->obj, off, len, exist, &bus, &got);
 		if (dma->err)
 			return;
 		add(dma, pa, bus, off, got);

@@ -20,7 +20,7 @@ struct gm_dma {
 };
 
 void gm_dma_begin(struct gm_dma *dma, struct gm_dev *dev, enum gm_dma_op op, struct gm_object *obj);
-void gm_dma_add(struct gm_dma *dma, uint64_t pa, uint64_t off, uint64_t len);
+void gm_dma_add(struct gm_dma *dma, uint64_t pa, uint64_t off, uint64_t len, bool exist);
 int gm_dma_end(struct gm_dma *dma, struct gm_as *as);
 int gm_dma_bytes(struct gm_dev *dev, enum gm_dma_op op, uint64_t pa, uint64_t bus, uint64_t len);
 

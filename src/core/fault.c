@@ -21,6 +21,7 @@
 #include "core/core.h"
 
 #define TRIES 256U
+#define CPU_GRANULE 16U /* pages, where no address space says otherwise */
 
 /* Where an address lies: its region, block and page. */
 struct gm_place {
@@ -100,6 +101,47 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	if (err)
 		gm_add(&as->stats.fault_errors, 1);
 	gm_add(&as->stats.ns_cpu_fault, gm_os_now_ns() - begin);
+	return err;
+}
+
+/*
+ * Make one page of a locked block the CPU's. What is home already is left alone, for a
+ * host that maps page by page comes here for each; what is not brings its granule.
+ */
+static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page)
+{
+	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
+	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
+	int err;
+
+	if (gm_entry_state(gm_block_entry(block, page)) == GM_NONE)
+		return gm_make_host(block, page, 1);
+	if (gm_entry_state(gm_block_entry(block, page)) == GM_HOST)
+		return 0;
+	if (as)
+		gm_add(&as->stats.cpu_faults_moved, 1);
+	err = gm_migrate_home(block, page & ~(granule - 1), granule, &how);
+	/* The rest of the granule was only a guess. */
+	return err && granule > 1 ? gm_migrate_home(block, page, 1, &how) : err;
+}
+
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block)
+{
+	uint64_t begin = gm_os_now_ns();
+	int err = 0;
+
+	gm_lock_check_none();
+	*block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
+	if (!*block)
+		return 0;
+	err = home_page(*block, as, (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)));
+	if (err)
+		gm_block_unlock(*block);
+	if (as) {
+		gm_add(&as->stats.cpu_faults, 1);
+		gm_add(&as->stats.fault_errors, err != 0);
+		gm_add(&as->stats.ns_cpu_fault, gm_os_now_ns() - begin);
+	}
 	return err;
 }
 

@@ -82,6 +82,11 @@ struct gm_block *gm_lpt_peek(struct gm_object *obj, uint64_t index)
 	return slot ? gm_load_acquire(slot) : NULL;
 }
 
+bool gm_object_touched(struct gm_object *obj, uint64_t off)
+{
+	return gm_lpt_peek(obj, off >> GM_BLOCK_SHIFT) != NULL;
+}
+
 /* Lock the block; @wanted tells an eviction of it that is under way to give up. */
 static bool lock_if_same(struct gm_block *block, struct gm_object *obj, uint64_t index, bool wanted)
 {

@@ -88,7 +88,7 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 		n = gm_block_run(block, page, end, &e);
 		if (goes_home(e, dev, how))
 			gm_dma_add(&dma, gm_entry_pfn(e) << GM_PAGE_SHIFT, page_off(block, page),
-				   page_bytes(n));
+				   page_bytes(n), e & GM_E_RETAINED);
 	}
 	err = gm_dma_end(&dma, how->as);
 	if (!err && how->why == GM_WHY_EVICT && gm_load(&block->willneed))
@@ -268,7 +268,7 @@ static int fill_runs(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 			n = gm_block_run(block, page, r->page + r->n, &e);
 			if (gm_entry_state(e) == want)
 				gm_dma_add(&dma, (r->pfn + page - r->page) << GM_PAGE_SHIFT,
-					   page_off(block, page), page_bytes(n));
+					   page_off(block, page), page_bytes(n), true);
 		}
 	}
 	return gm_dma_end(&dma, as);
@@ -375,7 +375,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n)
 		err = prepare_change(block, len);
 		if (!err)
 			err = gm_os_backing_get(block->obj, page_off(block, page), page_bytes(len),
-						&bus, &got);
+						false, &bus, &got);
 		if (err)
 			return err;
 		gm_os_backing_put(block->obj, page_off(block, page), got);

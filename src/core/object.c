@@ -13,8 +13,10 @@
 int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_object **out)
 {
 	struct gm_object *obj;
-	int err;
+	int err = gm_enter();
 
+	if (err)
+		return err;
 	obj = gm_pool_get(&gm_core.small);
 	if (!obj)
 		return -ENOMEM;
@@ -69,7 +71,7 @@ static void forget_blocks(struct gm_object *obj)
 
 void gm_object_put(struct gm_object *obj)
 {
-	if (!obj || __atomic_sub_fetch(&obj->refs, 1, __ATOMIC_ACQ_REL))
+	if (!obj || gm_os_usable() || __atomic_sub_fetch(&obj->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	gm_bug_on(obj->regions);
 	forget_blocks(obj);

@@ -130,13 +130,13 @@ void gm_os_object_destroy(struct gm_object *obj);
 uint64_t gm_os_backing_granule(struct gm_object *obj);
 
 /*
- * Make the pages exist (zero where they did not) and give the bus address of the
- * first, for a copy engine, and how many bytes from there on are contiguous: *got,
- * a multiple of the page size, at least one page, at most @len. Paired with
- * backing_put of the same bytes. Fails: -ENOMEM (pages may exist that did not).
- * Fault path.
+ * Make the pages exist (zero where they did not; @exist: the caller knows that all do)
+ * and give the bus address of the first, for a copy engine, and how many bytes from
+ * there on are contiguous: *got, a multiple of the page size, at least one page, at
+ * most @len. Paired with backing_put of the same bytes. Fails: -ENOMEM (pages may exist
+ * that did not). Fault path.
  */
-int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, uint64_t *bus,
+int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,
 		      uint64_t *got);
 void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
@@ -247,8 +247,34 @@ uint32_t gm_object_flags(const struct gm_object *obj);
  */
 int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
 
+/*
+ * For a host whose CPU faults name an object and an offset, and which maps what they
+ * find by itself. 0: what devices had around @off is home, the page is in host backing,
+ * and *block is locked, so that it stays there, until gm_block_unlock(); or *block is
+ * NULL: no device has touched the block, see gm_object_touched(). @as is charged; may be
+ * NULL. Fails: as gm_cpu_fault(). Called with no lock held.
+ */
+struct gm_block;
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block);
+void gm_block_unlock(struct gm_block *block);
+
+/*
+ * Has a device touched the block of @off? Once gm_os_cpu_arm() was called for a block the
+ * answer is yes; before that call a host may fill the block without the core's help.
+ */
+bool gm_object_touched(struct gm_object *obj, uint64_t off);
+
+/* A reference more, for a mapping that belongs to no address space; gm_object_put() ends it. */
+void gm_object_get(struct gm_object *obj);
+
 /* Is va mapped in as? A hint, unless the caller keeps others from unmapping. */
 bool gm_as_covers(struct gm_as *as, uint64_t va);
+
+/* The first address of [va, end) that is mapped, and how far its region goes; or @end. */
+uint64_t gm_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len);
+
+/* Cut the region that covers va in two there, so that either part can go. Fails: as gm_as_unmap(). */
+int gm_as_carve(struct gm_as *as, uint64_t va);
 
 /* Host memory is short: give a part of the retained frames back. Called with no lock held. */
 void gm_memory_low(void);

@@ -108,6 +108,8 @@ uint64_t gm_retain_trim(uint64_t bytes)
 {
 	uint64_t freed = 0;
 
+	if (gm_enter())
+		return 0;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	for (unsigned int i = 0; i < GM_MAX_DEVS && freed < bytes; i++) {
 		struct gm_dev *dev = gm_core.dev[i];

@@ -6,6 +6,14 @@
 #include "../model/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__asan_default_options(void);
+
+/* Each run allocates megabytes; kept in quarantine they would be fresh pages every time. */
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=4:thread_local_quarantine_size_kb=64:"
+	       "allocator_release_to_os_interval_ms=-1";
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -103,6 +103,7 @@ __attribute__((format(printf, 2, 3))) void m_what(struct model *m, const char *f
 __attribute__((format(printf, 2, 3), noreturn)) void m_fail(struct model *m, const char *fmt, ...);
 void m_print_where(const struct model *m);
 struct m_object *m_object_new(struct model *m, uint64_t size, struct gm_object *handle);
+void m_object_free(struct m_object *o);
 void m_object_check_gone(struct model *m, struct m_object *o);
 struct m_map *m_map_add(struct model *m, unsigned int as, uint64_t va, uint64_t len,
 			struct m_object *o, uint64_t offset, uint32_t prot);

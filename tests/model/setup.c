@@ -9,7 +9,6 @@
  *
  * The devices are small, of different sizes and with different page sizes.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "model.h"
@@ -95,12 +94,11 @@ static void layout_c(struct model *m, uint64_t blocks)
 
 void m_setup(struct model *m)
 {
+	static uint8_t bufs[2][M_BUF];
 	bool small = m->cfg->small;
 
-	m->buf = malloc(M_BUF);
-	m->buf2 = malloc(M_BUF);
-	if (!m->buf || !m->buf2)
-		m_fail(m, "no memory");
+	m->buf = bufs[0];
+	m->buf2 = bufs[1];
 	gm_fake_set_auto_work(true);
 	must(m, "gm_core_init", gm_core_init());
 	m->nr_as = m->cfg->layout == 'c' ? 2 : 1;
@@ -151,11 +149,9 @@ void m_teardown(struct model *m)
 	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++) {
 		if (m->object[i].handle && !put_first)
 			gm_object_put(m->object[i].handle);
-		free(m->object[i].ref);
+		m_object_free(&m->object[i]);
 	}
 	gm_core_exit();
 	if (!gm_fake_check_clean())
 		m_fail(m, "something leaked");
-	free(m->buf);
-	free(m->buf2);
 }

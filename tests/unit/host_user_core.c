@@ -94,7 +94,7 @@ static int fault(struct gm_region *r, uint64_t va, uint32_t access)
 			continue;
 		err = tc.fail;
 		if (!err)
-			err = gm_os_backing_get(r->obj, dev[i].off, PAGE, &bus, &got);
+			err = gm_os_backing_get(r->obj, dev[i].off, PAGE, false, &bus, &got);
 		if (err)
 			continue;
 		memcpy((void *)(uintptr_t)bus, dev[i].bytes, PAGE);
@@ -102,7 +102,7 @@ static int fault(struct gm_region *r, uint64_t va, uint32_t access)
 		dev[i].obj = NULL;
 	}
 	if (!err)
-		err = gm_os_backing_get(r->obj, off, unit, &bus, &got);
+		err = gm_os_backing_get(r->obj, off, unit, false, &bus, &got);
 	if (!err)
 		err = gm_os_cpu_map(r, va, unit);
 	return err;
@@ -140,7 +140,7 @@ void tc_to_dev(struct gm_region *r, uint64_t va)
 		assert_true(i >= 0);
 		assert_int_equal(gm_os_cpu_arm(r, va, PAGE), 0);
 		assert_int_equal(gm_os_cpu_revoke(r, va, PAGE), 0);
-		assert_int_equal(gm_os_backing_get(r->obj, off, PAGE, &bus, &got), 0);
+		assert_int_equal(gm_os_backing_get(r->obj, off, PAGE, false, &bus, &got), 0);
 		memcpy(dev[i].bytes, (void *)(uintptr_t)bus, PAGE);
 		dev[i].obj = r->obj;
 		dev[i].off = off;

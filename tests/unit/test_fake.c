@@ -249,7 +249,7 @@ static void backing_exists_page_by_page(void **state)
 	(void)state;
 	assert_int_equal(gm_os_backing_run(obj, 0, 8 * PAGE, &present), 8 * PAGE);
 	assert_false(present);
-	assert_int_equal(gm_os_backing_get(obj, 2 * PAGE, 3 * PAGE, &bus, &got), 0);
+	assert_int_equal(gm_os_backing_get(obj, 2 * PAGE, 3 * PAGE, false, &bus, &got), 0);
 	assert_int_equal(got, 3 * PAGE);
 	for (uint64_t i = 0; i < got; i++)
 		assert_int_equal(((uint8_t *)(uintptr_t)bus)[i], 0);
@@ -263,7 +263,7 @@ static void backing_exists_page_by_page(void **state)
 	gm_os_backing_free(obj, 2 * PAGE, PAGE);
 	assert_int_equal(((uint8_t *)(uintptr_t)bus)[17], 0xDD); /* stale bytes are seen */
 	gm_fake_set_max_run(2 * PAGE);
-	assert_int_equal(gm_os_backing_get(obj, 0, 8 * PAGE, &bus, &got), 0);
+	assert_int_equal(gm_os_backing_get(obj, 0, 8 * PAGE, false, &bus, &got), 0);
 	assert_int_equal(got, 2 * PAGE);
 	gm_os_backing_put(obj, 0, got);
 	gm_object_put(obj);
@@ -273,7 +273,7 @@ static void put_unpaired(void *arg)
 {
 	uint64_t bus, got;
 
-	gm_os_backing_get(arg, 0, PAGE, &bus, &got);
+	gm_os_backing_get(arg, 0, PAGE, false, &bus, &got);
 	gm_os_backing_put(arg, 0, PAGE);
 	gm_os_backing_put(arg, 0, PAGE);
 }
@@ -282,7 +282,7 @@ static void free_in_use(void *arg)
 {
 	uint64_t bus, got;
 
-	gm_os_backing_get(arg, 0, PAGE, &bus, &got);
+	gm_os_backing_get(arg, 0, PAGE, false, &bus, &got);
 	gm_os_backing_free(arg, 0, PAGE);
 }
 
@@ -297,7 +297,7 @@ static void get_outside(void *arg)
 {
 	uint64_t bus, got;
 
-	gm_os_backing_get(arg, 7 * PAGE, 2 * PAGE, &bus, &got);
+	gm_os_backing_get(arg, 7 * PAGE, 2 * PAGE, false, &bus, &got);
 }
 
 static void backing_bugs(void **state)

@@ -52,9 +52,9 @@ static void block_learns_what_exists(void **state)
 	struct gm_block *block;
 
 	(void)state;
-	assert_int_equal(gm_os_backing_get(obj, 3 * PAGE, 2 * PAGE, &bus, &got), 0);
+	assert_int_equal(gm_os_backing_get(obj, 3 * PAGE, 2 * PAGE, false, &bus, &got), 0);
 	gm_os_backing_put(obj, 3 * PAGE, got);
-	assert_int_equal(gm_os_backing_get(obj, BLOCK, 5 * PAGE, &bus, &got), 0);
+	assert_int_equal(gm_os_backing_get(obj, BLOCK, 5 * PAGE, false, &bus, &got), 0);
 	gm_os_backing_put(obj, BLOCK, got);
 
 	assert_int_equal(gm_block_get(obj, 0, false, &block), 0);

@@ -96,7 +96,18 @@ void fake_page_make(struct fake_object *o, uint64_t off)
 	*page |= FAKE_EXISTS;
 }
 
-int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, uint64_t *bus,
+static bool all_exist(struct fake_object *o, uint64_t off, uint64_t len)
+{
+	bool all = true;
+
+	pthread_mutex_lock(&o->lock);
+	for (uint64_t i = off / FAKE_PAGE; i <= (off + len - 1) / FAKE_PAGE; i++)
+		all &= !!(o->page[i] & FAKE_EXISTS);
+	pthread_mutex_unlock(&o->lock);
+	return all;
+}
+
+int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,
 		      uint64_t *got)
 {
 	struct fake_object *o = fake_object(obj);
@@ -104,6 +115,7 @@ int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, uint64_
 
 	fake_check_may_sleep("backing_get");
 	check_range(o, off, len, FAKE_PAGE);
+	fake_bug_on(exist && !all_exist(o, off, len));
 	if (err)
 		return err;
 	if (fake_opt.max_run && len > fake_opt.max_run)
@@ -134,17 +146,6 @@ void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len)
 	}
 	pthread_mutex_unlock(&o->lock);
 	fake_bug_on(!paired);
-}
-
-static bool all_exist(struct fake_object *o, uint64_t off, uint64_t len)
-{
-	bool all = true;
-
-	pthread_mutex_lock(&o->lock);
-	for (uint64_t i = off / FAKE_PAGE; i <= (off + len - 1) / FAKE_PAGE; i++)
-		all &= !!(o->page[i] & FAKE_EXISTS);
-	pthread_mutex_unlock(&o->lock);
-	return all;
 }
 
 int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len)

@@ -66,6 +66,11 @@ void gm_fake_on_bug(void (*fn)(void))
 	fake_opt.on_bug = fn;
 }
 
+int gm_os_usable(void)
+{
+	return 0;
+}
+
 bool gm_os_host_memory_low(void)
 {
 	return fake_opt.memory_low;

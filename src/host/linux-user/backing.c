@@ -6,16 +6,15 @@
  * go there, whatever the application's mappings are doing, and a bus address is a
  * pointer into it. A page exists if the file has it, be it in memory or in swap.
  *
- * What exists is asked for at every migration, so the kernel is asked as little as
- * possible. A bitmap, "known", has a bit for each page that exists for sure: it was
- * populated by way of the alias and not freed since. It is a hint for shmem, whose
- * pages also appear when the CPU touches an unarmed mapping, and the whole truth for
- * hugetlb, which has no SEEK_DATA: there every mapping is armed from the first, so
- * that each page comes to be in gm_os_backing_get(). It is reserved without
- * commitment and costs memory only where bits were set.
+ * The core mostly knows that a page exists, and then nothing is to be done: the alias
+ * is touched and that is all. Where it does not, MADV_POPULATE_WRITE makes the pages
+ * and says when there is no memory, where a touch would raise SIGBUS.
  *
- * For pages that are not known the kernel has three answers, all of which were
- * measured on 2 MiB: lseek(SEEK_DATA) takes 0.3-0.6 us, for a hole is skipped as a
+ * hugetlb has no SEEK_DATA, so a bitmap says which pages exist. It is the whole truth,
+ * for there every mapping is armed from the first: each page comes to be in
+ * gm_os_backing_get().
+ *
+ * For shmem the kernel has three answers, all of which were measured on 2 MiB: lseek(SEEK_DATA) takes 0.3-0.6 us, for a hole is skipped as a
  * whole. lseek(SEEK_HOLE) takes 31 ns a page up to the next hole or the end of the
  * file: 1.6 ms in a full 256 MiB, and it cannot be bounded. mincore() takes 2 us
  * where the alias has the pages mapped and 50 us where it does not, and reports
@@ -23,8 +22,8 @@
  * is told by mincore(), in windows that grow so that a chequered block costs no more
  * than it must, and by SEEK_DATA for each page that mincore() reports absent.
  *
- * Locking. None here: the core holds the block. Words of the bitmap are shared by
- * nobody (a block has eight of its own, hugetlb's bits are set atomically).
+ * Locking. None here: the core holds the block. Blocks share words of the bitmap, whose
+ * bits are therefore set and cleared atomically.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -77,20 +76,28 @@ static int open_memfd(uint32_t flags)
 										   : -errno;
 }
 
-static int map_known(struct gm_user_object *o)
+static uint64_t known_bytes(const struct gm_user_object *o)
 {
-	uint64_t words = ((o->size >> o->shift) + 63) / 64;
-	uint64_t bytes = (words * 8 + GM_PAGE - 1) & ~(GM_PAGE - 1);
-	void *p;
+	return ((o->size >> o->shift) + 63) / 64 * 8;
+}
 
-	o->known_bytes = (bytes + bytes / GM_PAGE + GM_PAGE - 1) & ~(GM_PAGE - 1);
-	p = mmap(NULL, o->known_bytes, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
+/* Only hugetlb needs it. */
+static int make_known(struct gm_user_object *o)
+{
+	if (o->shift == 12)
+		return 0;
+	o->known = calloc(1, known_bytes(o));
+	if (!o->known)
 		return -ENOMEM;
-	o->known = p;
-	o->known_used = (uint8_t *)p + bytes;
+	__atomic_fetch_add(&metadata, known_bytes(o), __ATOMIC_RELAXED);
 	return 0;
+}
+
+static void free_known(struct gm_user_object *o)
+{
+	if (o->known)
+		__atomic_fetch_sub(&metadata, known_bytes(o), __ATOMIC_RELAXED);
+	free(o->known);
 }
 
 static int map_alias(struct gm_user_object *o, int fd)
@@ -129,7 +136,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 		err = errno == ENOMEM ? -ENOMEM : -EINVAL;
 		goto err_fd;
 	}
-	err = map_known(o);
+	err = make_known(o);
 	if (err)
 		goto err_fd;
 	err = map_alias(o, fd);
@@ -140,7 +147,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	return 0;
 
 err_known:
-	munmap(o->known, o->known_bytes);
+	free_known(o);
 err_fd:
 	close(fd);
 err_object:
@@ -153,60 +160,53 @@ void gm_os_object_destroy(struct gm_object *obj)
 	struct gm_user_object *o = gm_user_object(obj);
 
 	munmap(o->alias, o->size);
-	munmap(o->known, o->known_bytes);
-	__atomic_fetch_sub(&metadata, o->metadata, __ATOMIC_RELAXED);
+	free_known(o);
 	gm_fd_close(&o->mem);
 	free(o);
 	*gm_object_host(obj) = NULL;
 }
 
-/* -------------------------------------------------------------------- what is known */
+/* ------------------------------------------------------------------ making and using */
 
-/* Count the pages of the bitmap that these bits are the first to write to. */
-static void charge(struct gm_user_object *o, uint64_t first, uint64_t n)
+static int populate(const struct gm_user_object *o, uint64_t off, uint64_t len)
 {
-	uint64_t per_page = GM_PAGE * 8;
-
-	for (uint64_t i = first / per_page; i <= (first + n - 1) / per_page; i++) {
-		if (__atomic_load_n(&o->known_used[i], __ATOMIC_RELAXED) ||
-		    __atomic_exchange_n(&o->known_used[i], 1, __ATOMIC_RELAXED))
-			continue;
-		__atomic_fetch_add(&o->metadata, GM_PAGE, __ATOMIC_RELAXED);
-		__atomic_fetch_add(&metadata, GM_PAGE, __ATOMIC_RELAXED);
-	}
-}
-
-static int populate(struct gm_user_object *o, uint64_t first, uint64_t n)
-{
-	while (madvise(o->alias + (first << o->shift), n << o->shift, MADV_POPULATE_WRITE)) {
+	while (madvise(o->alias + off, len, MADV_POPULATE_WRITE)) {
 		if (errno != EAGAIN && errno != EINTR)
 			return -ENOMEM; /* as a SIGBUS would have said: no page to be had */
 		sched_yield();
 	}
-	charge(o, first, n);
-	gm_bits_set(o->known, first, n);
 	return 0;
 }
 
-int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, uint64_t *bus,
+/* Huge pages are made whole, and only where they do not exist. */
+static int make_huge(struct gm_user_object *o, uint64_t off, uint64_t len)
+{
+	uint64_t i = off >> o->shift, end = ((off + len - 1) >> o->shift) + 1, n;
+	bool known;
+	int err = 0;
+
+	for (; i < end && !err; i += n) {
+		n = gm_bits_run(o->known, i, end - i, &known);
+		if (known)
+			continue;
+		err = populate(o, i << o->shift, n << o->shift);
+		if (!err)
+			gm_bits_set(o->known, i, n);
+	}
+	return err;
+}
+
+int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,
 		      uint64_t *got)
 {
 	struct gm_user_object *o = gm_user_object(obj);
-	uint64_t i = off >> o->shift;
-	uint64_t end = (off + len + (1ULL << o->shift) - 1) >> o->shift;
-	bool known;
+	int err = 0;
 
-	while (i < end) {
-		uint64_t n = gm_bits_run(o->known, i, end - i, &known);
-		int err = known ? 0 : populate(o, i, n);
-
-		if (err)
-			return err;
-		i += n;
-	}
+	if (!exist)
+		err = o->known ? make_huge(o, off, len) : populate(o, off, len);
 	*bus = (uint64_t)(uintptr_t)(o->alias + off);
 	*got = len;
-	return 0;
+	return err;
 }
 
 void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len)
@@ -217,36 +217,16 @@ void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len)
 	(void)len;
 }
 
-static int alias_bytes(struct gm_object *obj, uint64_t off, uint64_t len, char **p)
-{
-	uint64_t begin = off & ~(GM_PAGE - 1);
-	uint64_t end = (off + len + GM_PAGE - 1) & ~(GM_PAGE - 1);
-	uint64_t bus, got;
-	int err;
-
-	err = gm_os_backing_get(obj, begin, end - begin, &bus, &got);
-	*p = gm_user_object(obj)->alias + off;
-	return err;
-}
-
 int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len)
 {
-	char *p;
-	int err = alias_bytes(obj, off, len, &p);
-
-	if (!err)
-		memcpy(buf, p, len);
-	return err;
+	memcpy(buf, gm_user_object(obj)->alias + off, len);
+	return 0;
 }
 
 int gm_os_backing_write(struct gm_object *obj, uint64_t off, const void *buf, uint64_t len)
 {
-	char *p;
-	int err = alias_bytes(obj, off, len, &p);
-
-	if (!err)
-		memcpy(p, buf, len);
-	return err;
+	memcpy(gm_user_object(obj)->alias + off, buf, len);
+	return 0;
 }
 
 /* ----------------------------------------------------------------------- what exists */
@@ -282,18 +262,22 @@ static uint64_t data_run(const struct gm_user_object *o, uint64_t off, uint64_t 
 	return end - off;
 }
 
+static uint64_t huge_run(const struct gm_user_object *o, uint64_t off, uint64_t len, bool *present)
+{
+	uint64_t i = off >> o->shift, end = ((off + len - 1) >> o->shift) + 1;
+	uint64_t run = gm_bits_run(o->known, i, end - i, present);
+	uint64_t bytes = ((i + run) << o->shift) - off;
+
+	return bytes < len ? bytes : len;
+}
+
 uint64_t gm_os_backing_run(struct gm_object *obj, uint64_t off, uint64_t len, bool *present)
 {
 	struct gm_user_object *o = gm_user_object(obj);
-	uint64_t unit = 1ULL << o->shift, i = off >> o->shift;
-	uint64_t end = (off + len + unit - 1) >> o->shift;
-	uint64_t run, data;
+	uint64_t data;
 
-	run = gm_bits_run(o->known, i, end - i, present);
-	if (*present || o->shift != 12) {
-		run = (i + run) * unit - off;
-		return run < len ? run : len;
-	}
+	if (o->known)
+		return huge_run(o, off, len, present);
 	data = next_data(o, off, off + len);
 	*present = data == off;
 	return *present ? data_run(o, off, off + len) : data - off;
@@ -304,7 +288,8 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	struct gm_user_object *o = gm_user_object(obj);
 	int err;
 
-	gm_bits_clear(o->known, off >> o->shift, len >> o->shift);
+	if (o->known)
+		gm_bits_clear(o->known, off >> o->shift, len >> o->shift);
 	do {
 		err = fallocate(o->mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 				(off_t)len);

@@ -58,11 +58,8 @@ struct gm_user_object {
 	struct gm_user_fd mem;
 	char *alias; /* gmem's own mapping of all bytes */
 	uint64_t size;
-	unsigned int shift;   /* of a host page: 12, or 21 for hugetlb */
-	uint64_t *known;      /* a bit for each host page that exists for sure */
-	uint8_t *known_used;  /* a byte for each page of known: has been written to */
-	uint64_t known_bytes; /* of the mapping that holds both */
-	uint64_t metadata;    /* of these: in use */
+	unsigned int shift; /* of a host page: 12, or 21 for hugetlb */
+	uint64_t *known;    /* hugetlb: a bit for each host page that exists */
 };
 
 static inline struct gm_user_object *gm_user_object(struct gm_object *obj)
