@@ -139,7 +139,8 @@ GM_API void gm_fence_signal(struct gm_fence *fence, int err);
  * @data: the driver's own, see gm_dev_data()
  *
  * -EINVAL if a required function is missing, @mmu->size is unknown or
- * @mmu->pgsize_bitmap cannot be used; the host's log names the fault.
+ * @mmu->pgsize_bitmap cannot be used; the host's log names the fault. -ENOSPC: there
+ * are 64 devices already.
  */
 GM_API int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data,
 			 struct gm_dev **dev);
@@ -166,8 +167,9 @@ GM_API int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t 
 /**
  * gm_dev_unregister_physmem - take a registered range back
  *
- * Brings home what the device holds first. -ENOENT if [begin, end) is not exactly
- * a range that was registered.
+ * Brings home what the device holds in it first; the rest of the device goes on.
+ * -ENOENT if [begin, end) is not exactly a range that was registered; -EBUSY if
+ * faults keep using it.
  */
 GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
 
@@ -196,7 +198,8 @@ GM_API void *gm_context_pmap(const struct gm_context *ctx);
  * fault again in the rare case that the page was taken away meanwhile).
  * -EFAULT: nothing is mapped there; -EACCES: not writable; -ENOSPC: device memory
  * is full of pinned pages; -EBUSY: all else is in use by other faults, replay
- * later. Must not be called from an operation of struct gm_mmu.
+ * later. Must not be called from an operation of struct gm_mmu, nor once the context
+ * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
 
@@ -210,7 +213,7 @@ struct gm_fault {
  * gm_dev_fault_batch - service a buffer of faults
  *
  * Sorts @faults by address; each gets its own error. Returns the number that
- * failed. Faults of one block are serviced together.
+ * failed. Faults of one block are serviced together. @faults is no managed memory.
  */
 GM_API unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 				       unsigned int n);

@@ -84,10 +84,9 @@ GM_API int gm_as_create(const struct gm_as_options *opt, struct gm_as **as);
 /**
  * gm_as_destroy - detach all devices, unmap everything, free
  *
- * No other thread may use @as any more. -EIO or another error of the driver: a
- * device could not be detached because bytes that outlive this address space
- * (see gm_object_create()) could not be copied out of it; @as is then still
- * whole and the call may be repeated.
+ * No other thread or device may use @as any more. Bytes of objects that outlive it
+ * stay where they are, be it on a device. An error is a driver's, which would not
+ * let go of a mapping: some mappings are gone, and the call may be repeated.
  */
 GM_API int gm_as_destroy(struct gm_as *as);
 
@@ -194,10 +193,13 @@ enum gm_advice {
  * A page that is pinned may still be moved by an access of the CPU or of another
  * device: every load sees the last store. It stays pinned wherever it goes.
  *
+ * DONTNEED unpins what it drops.
+ *
  * Errors: -EINVAL (unknown advice, zero length, an hnode that makes no sense),
- * -EFAULT (not managed, or with a hole), -ENODEV (unknown hnode, or it is not
- * attached here), -ENOSPC (it does not fit, or all else is pinned). PREFETCH
- * and PIN may have moved a part of the range when they fail.
+ * -EFAULT (not managed, or with a hole), -EACCES (DONTNEED of what is mapped
+ * read-only), -ENODEV (unknown hnode, or it is not attached here), -ENOSPC (it does
+ * not fit, or all else is pinned). PREFETCH and PIN may have moved, and PIN may have
+ * pinned, a part of the range when they fail.
  */
 GM_API int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice);
 
@@ -225,7 +227,7 @@ struct gm_page_info {
  * gm_query - where each page of a range is
  * @info: one entry for each page of [addr, addr+len), page-aligned
  *
- * A snapshot: pages may move while it is taken.
+ * A snapshot: pages may move while it is taken. @info may be managed memory itself.
  */
 GM_API int gm_query(const void *addr, size_t len, struct gm_page_info *info);
 
@@ -286,7 +288,7 @@ GM_API uint64_t gm_metadata_bytes(void);
 
 /** gm_retain_limit - set the bound in bytes (0: keep none) and trim to it */
 GM_API void gm_retain_limit(uint64_t bytes);
-/** gm_retain_trim - give back at least @bytes, if there are as many; returns how many */
+/** gm_retain_trim - give back at least @bytes, but for blocks in use; returns how many */
 GM_API uint64_t gm_retain_trim(uint64_t bytes);
 /** gm_retained_bytes - bytes of host memory retained now */
 GM_API uint64_t gm_retained_bytes(void);

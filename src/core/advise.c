@@ -6,7 +6,8 @@
  * under the block's lock and is the same mechanism that faults and eviction use. Moving
  * hints round outward, DONTNEED rounds inward.
  *
- * Locking: the address space read-locked over the whole hint.
+ * Locking: the address space read-locked for a piece at a time, so that a long hint
+ * keeps nobody from mapping, and nobody who waits to map keeps others from faulting.
  */
 #include "core/core.h"
 
@@ -155,26 +156,44 @@ static int target(struct gm_as *as, int hnode, uint64_t len, uint32_t advice,
 	return 0;
 }
 
-int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
+/* One piece, at *lo, which moves on; the address space is locked no longer than for that. */
+static int advise_some(struct gm_as *as, int hnode, uint64_t *lo, uint64_t hi, uint32_t advice)
 {
-	uint64_t lo = gm_round_down(va, GM_PAGE_SIZE), hi = gm_round_up(va + len, GM_PAGE_SIZE);
 	struct gm_context *ctx;
 	struct gm_piece piece;
 	int err;
 
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	err = target(as, hnode, 0, advice, &ctx);
+	if (!err && !gm_piece_next(as, lo, hi, &piece))
+		err = -EFAULT;
+	if (!err)
+		err = advise_piece(as, ctx, &piece, advice);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return err;
+}
+
+int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
+{
+	uint64_t lo = gm_round_down(va, GM_PAGE_SIZE), hi = gm_round_up(va + len, GM_PAGE_SIZE);
+	struct gm_context *ctx;
+	int err;
+
 	if (!len || va + len < va || hi < lo || advice > GM_UNPIN)
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = gm_range_check(as, lo, hi - lo);
+	err = gm_range_check(as, lo, hi - lo, advice == GM_DONTNEED ? GM_WRITE : 0);
+	if (!err)
+		err = target(as, hnode, hi - lo, advice, &ctx);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (advice == GM_DONTNEED) {
 		lo = gm_round_up(va, GM_PAGE_SIZE);
 		hi = gm_round_down(va + len, GM_PAGE_SIZE);
 	}
-	if (!err)
-		err = target(as, hnode, hi - lo, advice, &ctx);
-	while (!err && gm_piece_next(as, &lo, hi, &piece))
-		err = advise_piece(as, ctx, &piece, advice);
-	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	while (!err && lo < hi)
+		err = advise_some(as, hnode, &lo, hi, advice);
 	return err;
 }

@@ -68,8 +68,11 @@ uint64_t gm_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len)
 	return va;
 }
 
-/* Is all of [va, va+len) mapped? -EINVAL: not a range; -EFAULT: it has a hole. */
-int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len)
+/*
+ * Is all of [va, va+len) mapped, with at least @prot? -EINVAL: not a range; -EFAULT: it
+ * has a hole; -EACCES.
+ */
+int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot)
 {
 	uint64_t end = va + len;
 	struct gm_region *r;
@@ -80,6 +83,8 @@ int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len)
 		r = gm_region_find(as, va);
 		if (!r)
 			return -EFAULT;
+		if (prot & ~r->prot)
+			return -EACCES;
 		va = gm_region_end(r);
 	}
 	return 0;
@@ -167,24 +172,11 @@ static void unlink_region(struct gm_region *region)
 		region->next->prev = region->prev;
 }
 
-/* See to it that a region begins at @va, if any covers it. */
-static int carve(struct gm_as *as, uint64_t va)
+/* Make @high of what lies @cut bytes and more into @low. maps_lock held for writing. */
+static int cut_region(struct gm_as *as, struct gm_region *low, struct gm_region *high, uint64_t cut)
 {
-	struct gm_region *low = gm_region_find(as, va), *high;
-	uint64_t cut = low ? va - low->va : 0;
 	int err;
 
-	if (!cut)
-		return 0;
-	err = reserve_slot(as);
-	if (!err)
-		err = gm_split_leaf(low, va);
-	if (err)
-		return err;
-	high = gm_pool_get(&gm_core.small);
-	if (!high)
-		return -ENOMEM;
-	gm_rwlock_wrlock(&low->obj->maps_lock, GM_RANK_MAPS);
 	*high = *low;
 	high->host = NULL;
 	high->va += cut;
@@ -194,13 +186,46 @@ static int carve(struct gm_as *as, uint64_t va)
 	err = gm_os_region_split(low, high);
 	if (err) {
 		low->len += high->len;
-		gm_pool_put(&gm_core.small, high);
-	} else {
-		link_region(high);
-		gm_object_get(low->obj);
-		insert(as, high);
+		return err;
 	}
+	link_region(high);
+	gm_object_get(low->obj);
+	insert(as, high);
+	return 0;
+}
+
+/*
+ * See to it that a region begins at @va, if any covers it. The block there is locked
+ * from the cutting of its leaves to that of the region, lest another address space's
+ * fault enters a leaf across the cut in between.
+ */
+static int carve(struct gm_as *as, uint64_t va)
+{
+	struct gm_region *low = gm_region_find(as, va), *high;
+	struct gm_block *block;
+	uint64_t cut = low ? va - low->va : 0;
+	int err;
+
+	if (!cut)
+		return 0;
+	err = reserve_slot(as);
+	if (err)
+		return err;
+	high = gm_pool_get(&gm_core.small);
+	if (!high)
+		return -ENOMEM;
+	block = gm_block_find_or_hold(low->obj, (low->offset + cut) >> GM_BLOCK_SHIFT);
+	if (block) {
+		err = gm_split_leaf(low, block, va);
+		gm_rwlock_wrlock(&low->obj->maps_lock, GM_RANK_MAPS);
+	}
+	if (!err)
+		err = cut_region(as, low, high, cut);
 	gm_rwlock_unlock(&low->obj->maps_lock, GM_RANK_MAPS);
+	if (block)
+		gm_block_unlock(block);
+	if (err)
+		gm_pool_put(&gm_core.small, high);
 	return err;
 }
 
@@ -217,14 +242,16 @@ int gm_as_carve(struct gm_as *as, uint64_t va)
 /* Check a range to be changed and make it whole regions. */
 static int carve_range(struct gm_as *as, uint64_t va, uint64_t len)
 {
-	int err = gm_range_check(as, va, len);
+	int err = gm_range_check(as, va, len, 0);
 
 	for (uint64_t at = va; !err && at < va + len;) {
 		struct gm_region *r = gm_region_find(as, at);
 
-		if (!gm_aligned(va, r->obj->granule) || !gm_aligned(len, r->obj->granule))
+		uint64_t end = GM_MIN(va + len, gm_region_end(r));
+
+		if (!gm_aligned(at | end, r->obj->granule))
 			err = -EINVAL;
-		at = gm_region_end(r);
+		at = end;
 	}
 	if (!err)
 		err = carve(as, va);
@@ -239,6 +266,13 @@ static int arm_region(struct gm_region *region)
 	if (!gm_load(&region->obj->nr_blocks))
 		return 0;
 	return gm_os_cpu_arm(region, region->va, region->len);
+}
+
+static bool overlaps(const struct gm_as *as, const struct gm_region *region)
+{
+	uint32_t i = lower(as, region->va);
+
+	return i < as->nr_regions && as->regions[i]->va < gm_region_end(region);
 }
 
 static int map_locked(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
@@ -264,6 +298,10 @@ static int map_locked(struct gm_as *as, struct gm_object *obj, uint64_t offset, 
 	err = gm_os_region_map(region, fixed);
 	if (err)
 		goto err_region;
+	/* Free for the host, but not for us: somebody unmapped it behind our back. */
+	err = overlaps(as, region) ? -EEXIST : 0;
+	if (err)
+		goto err_map;
 
 	/*
 	 * Linked first, armed second, in one hold of maps_lock: a block that begins at
@@ -351,10 +389,7 @@ static void forget_range(struct gm_object *obj, uint64_t offset, uint64_t len)
 			(void)gm_discard(block, first, n);
 		else
 			gm_os_backing_free(obj, offset, stop - offset);
-		if (block && n == GM_BLOCK_PAGES)
-			gm_block_free(block);
-		else
-			gm_block_drop(obj, block);
+		gm_block_drop(obj, block);
 		offset = stop;
 	}
 }
@@ -484,6 +519,8 @@ int gm_options_copy(void *to, size_t size, const void *from, size_t from_size)
 
 	if (from_size < sizeof(size_t))
 		return -EINVAL;
+	if (from_size > GM_PAGE_SIZE)
+		return -E2BIG;
 	for (size_t i = size; i < from_size; i++)
 		if (*tail++)
 			return -E2BIG;

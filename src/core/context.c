@@ -4,11 +4,13 @@
  *
  * A context owns a pmap. Its address space lists it; those who come from a block's
  * side find it there under ctx_lock. Detaching brings home what the device has of the
- * address space's regions, and with the last page goes the last mapping, so the pmap
- * is empty when it is destroyed. Pages of an object with a name that another address
- * space still uses come home too: they fault back.
+ * address space's regions; then the context leaves the list, and what others' faults
+ * have mapped in it meanwhile is released, so the pmap is empty when it is destroyed.
+ * Pages of an object with a name that another address space still uses come home too:
+ * they fault back.
  *
- * Locking: as->lock for writing, then ctx_lock for writing to change the list.
+ * Locking: as->lock for writing, then ctx_lock for writing to change the list. A device
+ * counts its contexts under its hnode's lock, where gm_dev_destroy() looks.
  */
 #include "core/core.h"
 
@@ -44,12 +46,15 @@ static int attach_locked(struct gm_as *as, struct gm_dev *dev, struct gm_context
 
 	if (gm_context_find(as, dev))
 		return -EBUSY;
-	err = dev->mmu->pmap_create(dev, &ctx->pmap);
+	err = gm_hnode_attached(dev);
 	if (err)
 		return err;
-	list_change(as, ctx, NULL);
-	__atomic_fetch_add(&dev->contexts, 1, __ATOMIC_ACQ_REL);
-	return 0;
+	err = dev->mmu->pmap_create(dev, &ctx->pmap);
+	if (err)
+		gm_hnode_detached(dev);
+	else
+		list_change(as, ctx, NULL);
+	return err;
 }
 
 int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **out)
@@ -100,6 +105,22 @@ static int empty_region(struct gm_region *r, struct gm_dev *dev)
 	return err;
 }
 
+/*
+ * Take the context off the list: from then on nobody enters anything in its pmap. What
+ * another address space's use of a shared object has entered since is released.
+ */
+static int unlist(struct gm_as *as, struct gm_context *ctx)
+{
+	int err = 0;
+
+	list_change(as, NULL, ctx);
+	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
+		err = gm_release_region(as->regions[i], ctx, false, 0);
+	if (err)
+		list_change(as, ctx, NULL);
+	return err;
+}
+
 int gm_as_detach(struct gm_context *ctx)
 {
 	struct gm_as *as;
@@ -114,15 +135,15 @@ int gm_as_detach(struct gm_context *ctx)
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
 		err = empty_region(as->regions[i], ctx->dev);
-	if (!err) {
-		list_change(as, NULL, ctx);
-		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
-		__atomic_fetch_sub(&ctx->dev->contexts, 1, __ATOMIC_ACQ_REL);
-	}
-	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (!err)
-		gm_os_free(ctx, sizeof(*ctx));
-	return err;
+		err = unlist(as, ctx);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	if (err)
+		return err;
+	ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
+	gm_hnode_detached(ctx->dev);
+	gm_os_free(ctx, sizeof(*ctx));
+	return 0;
 }
 
 void *gm_context_pmap(const struct gm_context *ctx)

@@ -6,7 +6,7 @@
  * they are in, written under the lock of the other. So two blocks are never locked at
  * once, and any pair of host, device and plain memory is two simple halves. A page on
  * a device is unmapped from it while its bytes are read or written, as in any other
- * copy (I3); it faults for its mapping afterwards.
+ * copy (I3), and mapped again.
  *
  * Locking: for each half the address space for reading, then the block. Where there is
  * no block, gm_block_find_or_hold() keeps one from coming to be.
@@ -14,7 +14,8 @@
 #include "core/core.h"
 #include "core/dma.h"
 
-#define CHUNK 65536ULL
+#define CHUNK GM_BLOCK_SIZE /* at most; a device's leaf is then cut at most twice a block */
+#define CHUNK_MIN 65536ULL  /* if there is no memory for more */
 
 /* Bytes [off, off+len) of an object, in one block; a half of a copy. */
 struct gm_half {
@@ -72,7 +73,9 @@ static int half_dev(struct gm_block *block, const struct gm_half *h, unsigned in
 
 	if (err)
 		return err;
-	return gm_dma_bytes(dev, h->write ? GM_DMA_IN : GM_DMA_OUT, pa, h->bus, h->len);
+	err = gm_dma_bytes(dev, h->write ? GM_DMA_IN : GM_DMA_OUT, pa, h->bus, h->len);
+	gm_remap_dev(block, dev, page, n);
+	return err;
 }
 
 static int half_block(struct gm_block *block, const struct gm_half *h)
@@ -158,29 +161,36 @@ static int copy_chunk(struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, 
 int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
 	    uint64_t len)
 {
+	uint64_t bus, chunk;
 	unsigned char *buf;
-	uint64_t bus;
-	int err = 0;
+	int err;
 
 	if (!len || src + len < src || dst + len < dst ||
 	    (src_as == dst_as && src < dst + len && dst < src + len))
 		return -EINVAL;
 	if (hnode != GM_NODE_NONE && !dst_as)
 		return -EFAULT;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	if (!src_as && !dst_as)
 		return gm_os_copy_plain((void *)(uintptr_t)dst, (const void *)(uintptr_t)src, len);
 	if (hnode != GM_NODE_NONE)
 		err = gm_advise(dst_as, hnode, dst, len, GM_PREFETCH);
 	if (err)
 		return err;
-	buf = gm_os_bounce_alloc(CHUNK, &bus);
+	chunk = GM_MIN(gm_round_up(len, GM_PAGE_SIZE), CHUNK);
+	buf = gm_os_bounce_alloc(chunk, &bus);
+	if (!buf && chunk > CHUNK_MIN) {
+		chunk = CHUNK_MIN;
+		buf = gm_os_bounce_alloc(chunk, &bus);
+	}
 	if (!buf)
 		return -ENOMEM;
 	for (uint64_t done = 0, n; done < len && !err; done += n) {
-		n = GM_MIN(len - done, CHUNK);
+		n = GM_MIN(len - done, chunk);
 		err = copy_chunk(dst_as, dst + done, src_as, src + done, n, buf, bus);
 	}
-	gm_os_bounce_free(buf, CHUNK, bus);
+	gm_os_bounce_free(buf, chunk, bus);
 	return err;
 }

@@ -136,6 +136,7 @@ struct gm_as {
 
 struct gm_physmem {
 	struct gm_buddy buddy;	 /* [hnode] */
+	bool closing;		 /* no more allocations [hnode] */
 	struct gm_physmem *next; /* [hnode] */
 };
 
@@ -151,7 +152,8 @@ struct gm_hnode {
 	bool background;	    /* evict ahead of need (a) */
 	struct gm_list cold;	    /* residents, coldest first [hnode] */
 	struct gm_list pinned_list; /* residents with nothing but pinned pages [hnode] */
-	struct gm_os_work work;	    /* background eviction */
+	struct gm_list *cursor; /* of a walk over a list; steps aside for what leaves it [hnode] */
+	struct gm_os_work work; /* background eviction */
 };
 
 struct gm_dev {
@@ -161,7 +163,7 @@ struct gm_dev {
 	unsigned int index;		 /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
 	uint32_t granule;		 /* pages moved for a fault (a) */
 	uint32_t no_grow;		 /* (a) */
-	uint32_t contexts;		 /* attached (a) */
+	uint32_t contexts;		 /* attached [hnode] */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
 	struct gm_stats stats; /* (a) */
@@ -210,6 +212,7 @@ struct gm_block *gm_lpt_peek(struct gm_object *obj, uint64_t index);
 struct gm_block *gm_block_find(struct gm_object *obj, uint64_t index, bool wanted);
 int gm_block_get(struct gm_object *obj, uint64_t index, bool wanted, struct gm_block **block);
 struct gm_block *gm_block_find_or_hold(struct gm_object *obj, uint64_t index);
+void gm_block_done(struct gm_block *block);
 void gm_block_drop(struct gm_object *obj, struct gm_block *block);
 void gm_block_unlock(struct gm_block *block);
 void gm_block_free(struct gm_block *block);
@@ -229,7 +232,7 @@ void gm_object_get(struct gm_object *obj);
 struct gm_region *gm_region_find(struct gm_as *as, uint64_t va);
 int gm_struct_out(void *to, const void *from, size_t size);
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
-int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len);
+int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
 struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev);
 
 /* A piece of a range that lies in one region and one block. */
@@ -247,11 +250,12 @@ static inline uint64_t gm_region_end(const struct gm_region *r)
 
 /* ------------------------------------------- unmap.c: out of all page tables */
 
+void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
-int gm_split_leaf(struct gm_region *region, uint64_t va);
+int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va);
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
 		      uint32_t prot);
 int gm_arm_block(struct gm_block *block);
@@ -260,6 +264,8 @@ int gm_arm_block(struct gm_block *block);
 
 void gm_hnode_init(struct gm_hnode *h);
 void gm_hnode_destroy(struct gm_hnode *h);
+int gm_hnode_attached(struct gm_dev *dev);
+void gm_hnode_detached(struct gm_dev *dev);
 bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn);
 void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n);
 void gm_hnode_set_marks(struct gm_dev *dev);
@@ -282,6 +288,8 @@ struct gm_home {
 	struct gm_as *as;	     /* charged, or NULL: the first that maps the block */
 	enum gm_why why;
 	bool skip_pinned;
+	bool yields;	     /* gives up if somebody wants the block */
+	uint64_t begin, end; /* only frames in this range; end 0: any */
 };
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 		    const struct gm_home *how);
@@ -294,7 +302,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 /* ----------------------------------------------------------------- evict.c */
 
 int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t in_hand, bool direct);
-int gm_drain(struct gm_dev *dev);
+int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
 void gm_evict_work(struct gm_os_work *work);
 void gm_evict_kick(struct gm_dev *dev);
 

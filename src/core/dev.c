@@ -89,34 +89,59 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	return 0;
 }
 
-static void set_closing(struct gm_dev *dev, bool closing)
-{
-	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-	dev->hnode.closing = closing;
-	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
-}
-
 #define DRAIN_TRIES 1000U
 
+/* Close or open a range, or the whole device; -EBUSY: contexts are attached. */
+static int set_closing(struct gm_dev *dev, struct gm_physmem *range, bool closing)
+{
+	struct gm_hnode *h = &dev->hnode;
+	int err = 0;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	if (range)
+		range->closing = closing;
+	else if (closing && dev->contexts)
+		err = -EBUSY;
+	else
+		h->closing = closing;
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	return err;
+}
+
+static bool in_use(struct gm_dev *dev, const struct gm_physmem *range)
+{
+	struct gm_hnode *h = &dev->hnode;
+	bool used;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	if (range)
+		used = range->buddy.free != range->buddy.end - range->buddy.begin;
+	else
+		used = h->free != h->total || h->blocks;
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	return used;
+}
+
 /*
- * Bring everything home with the doors closed. Until set_closing(false) it stays empty.
- * Faults that have frames in hand, but no page there yet, are waited for.
+ * Bring everything home with the doors closed; on success they stay closed, and nothing
+ * is behind them. Faults that have frames in hand, but no page there yet, are waited for.
  */
-static int close_and_drain(struct gm_dev *dev)
+static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
 {
 	unsigned int tries = 0;
-	int err;
+	int err = set_closing(dev, range, true);
 
-	set_closing(dev, true);
+	if (err)
+		return err;
 	do {
 		if (tries)
 			gm_os_yield();
-		err = gm_drain(dev);
-		if (!err && gm_load(&dev->hnode.free) != gm_load(&dev->hnode.total))
+		err = gm_drain(dev, range);
+		if (!err && in_use(dev, range))
 			err = -EBUSY;
 	} while (err == -EBUSY && ++tries < DRAIN_TRIES);
 	if (err)
-		set_closing(dev, false);
+		set_closing(dev, range, false);
 	return err;
 }
 
@@ -129,10 +154,8 @@ int gm_dev_destroy(struct gm_dev *dev)
 	err = gm_enter();
 	if (err)
 		return err;
-	if (gm_load_acquire(&dev->contexts))
-		return -EBUSY;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
-	err = close_and_drain(dev);
+	err = close_and_drain(dev, NULL);
 	if (!err)
 		gm_core.dev[dev->index] = NULL;
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
@@ -171,7 +194,7 @@ int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	int err;
 
 	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE) || begin >= end || end > 1ULL << 58 ||
-	    gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
+	    end - begin > 1ULL << 48 || gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
 		return -EINVAL;
 	err = gm_enter();
 	if (err)
@@ -217,13 +240,12 @@ int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	for (link = &dev->hnode.ranges; (range = *link); link = &range->next)
 		if (range->buddy.begin == begin && range->buddy.end == end)
 			break;
-	err = range ? close_and_drain(dev) : -ENOENT;
+	err = range ? close_and_drain(dev, range) : -ENOENT;
 	if (!err) {
 		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
 		*link = range->next;
 		gm_store(&dev->hnode.total, dev->hnode.total - (end - begin));
 		gm_store(&dev->hnode.free, dev->hnode.free - (end - begin));
-		dev->hnode.closing = false;
 		gm_hnode_set_marks(dev);
 		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 	}

@@ -75,11 +75,11 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 		.as = charged_as(block),
 		.why = GM_WHY_EVICT,
 		.skip_pinned = true,
+		.yields = true,
 	};
 	uint64_t begin = gm_os_now_ns();
 	int err;
 
-	gm_store(&block->willneed, 0);
 	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
 	if (err) {
 		gm_resident_touch(block, dev, true);
@@ -112,8 +112,10 @@ int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t in_hand
 		gm_block_unlock(victim);
 		if (!err)
 			return 0;
+		if (err == -EAGAIN) /* called off */
+			err = -EBUSY;
 	}
-	return err == -EAGAIN ? -EBUSY : err;
+	return err;
 }
 
 /* Background eviction: until the high watermark is reached or nothing can be done. */
@@ -135,36 +137,57 @@ void gm_evict_kick(struct gm_dev *dev)
 		gm_os_work_schedule(&h->work);
 }
 
-/* Any block on either list; the caller looks it up again by object and index. */
-static struct gm_block *first_resident(struct gm_hnode *h)
+/* The next block of the walk at the cursor, not locked; NULL: the end of the list. */
+static struct gm_block *next_resident(struct gm_hnode *h, struct gm_list *list)
 {
 	struct gm_block *block = NULL;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	if (!gm_list_empty(&h->cold))
-		block = gm_container(h->cold.next, struct gm_resident, lru)->block;
-	else if (!gm_list_empty(&h->pinned_list))
-		block = gm_container(h->pinned_list.next, struct gm_resident, lru)->block;
+	if (!h->cursor)
+		h->cursor = list->next;
+	if (h->cursor != list) {
+		block = gm_container(h->cursor, struct gm_resident, lru)->block;
+		h->cursor = h->cursor->next;
+	} else {
+		h->cursor = NULL;
+	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return block;
 }
 
-/*
- * Bring home everything a device holds, pinned or not; it must be closing, so that
- * nothing new arrives. Stops at the first error. gm_core.lock held, no address space's.
- */
-int gm_drain(struct gm_dev *dev)
+static int drain_list(struct gm_dev *dev, struct gm_list *list, const struct gm_home *how)
 {
-	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN };
 	struct gm_block *block;
 	int err = 0;
 
-	while (!err && (block = first_resident(&dev->hnode))) {
+	while (!err && (block = next_resident(&dev->hnode, list))) {
 		/* Its memory is a block's for ever (pool.c), though it may be another by now. */
 		gm_mutex_lock(&block->lock, GM_RANK_BLOCK);
 		if (block->obj && gm_resident_find(block, dev))
-			err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
+			err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, how);
 		gm_block_unlock(block);
 	}
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	dev->hnode.cursor = NULL;
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 	return err;
+}
+
+/*
+ * Bring home what a device holds in @range, or all (NULL), pinned or not; the range or
+ * the device is closing. A block that moves in the lists meanwhile may be missed: the
+ * caller sees it by the frames in use. Stops at the first error. gm_core.lock held, no
+ * address space's.
+ */
+int gm_drain(struct gm_dev *dev, struct gm_physmem *range)
+{
+	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN };
+	int err;
+
+	if (range) {
+		how.begin = range->buddy.begin;
+		how.end = range->buddy.end;
+	}
+	err = drain_list(dev, &dev->hnode.cold, &how);
+	return err ? err : drain_list(dev, &dev->hnode.pinned_list, &how);
 }

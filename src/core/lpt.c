@@ -94,6 +94,8 @@ static bool lock_if_same(struct gm_block *block, struct gm_object *obj, uint64_t
 		if (wanted)
 			gm_store(&block->willneed, 1);
 		gm_mutex_lock(&block->lock, GM_RANK_BLOCK);
+		if (wanted)
+			gm_store(&block->willneed, 0); /* here we are */
 	}
 	if (block->obj == obj && block->index == index)
 		return true;
@@ -128,10 +130,19 @@ struct gm_block *gm_block_find_or_hold(struct gm_object *obj, uint64_t index)
 	}
 }
 
+/* Unlock a block that pages may have gone from; one that holds nothing goes itself (I9). */
+void gm_block_done(struct gm_block *block)
+{
+	if (!block->pages && block->uniform == GM_NONE)
+		gm_block_free(block);
+	else
+		gm_block_unlock(block);
+}
+
 void gm_block_drop(struct gm_object *obj, struct gm_block *block)
 {
 	if (block)
-		gm_block_unlock(block);
+		gm_block_done(block);
 	else
 		gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
 }

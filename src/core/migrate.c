@@ -49,10 +49,15 @@ static int prepare_change(struct gm_block *block, unsigned int n)
 
 /* -------------------------------------------------------------------- going home */
 
-static bool goes_home(uint64_t e, const struct gm_dev *dev, const struct gm_home *how)
+/* A run of @n pages that begins with @e. Of a range of frames a run may have more; it goes as a whole. */
+static bool goes_home(uint64_t e, unsigned int n, const struct gm_dev *dev,
+		      const struct gm_home *how)
 {
-	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index &&
-	       !(how->skip_pinned && (e & GM_E_PINNED));
+	if (gm_entry_state(e) != GM_DEV || gm_entry_dev(e) != dev->index)
+		return false;
+	if (how->skip_pinned && (e & GM_E_PINNED))
+		return false;
+	return !how->end || (gm_entry_pfn(e) < how->end && gm_entry_pfn(e) + n > how->begin);
 }
 
 /* Narrow [*first, *end) to the pages that go home from @dev; how many they are. */
@@ -64,7 +69,7 @@ static unsigned int home_bounds(struct gm_block *block, struct gm_dev *dev,
 
 	for (unsigned int page = *first; page < *end; page += n) {
 		n = gm_block_run(block, page, *end, &e);
-		if (!goes_home(e, dev, how))
+		if (!goes_home(e, n, dev, how))
 			continue;
 		lo = GM_MIN(lo, page);
 		hi = page + n;
@@ -86,19 +91,19 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 	gm_dma_begin(&dma, dev, GM_DMA_OUT, block->obj);
 	for (unsigned int page = first; page < end; page += n) {
 		n = gm_block_run(block, page, end, &e);
-		if (goes_home(e, dev, how))
+		if (goes_home(e, n, dev, how))
 			gm_dma_add(&dma, gm_entry_pfn(e) << GM_PAGE_SHIFT, page_off(block, page),
 				   page_bytes(n), e & GM_E_RETAINED);
 	}
 	err = gm_dma_end(&dma, how->as);
-	if (!err && how->why == GM_WHY_EVICT && gm_load(&block->willneed))
+	if (!err && how->yields && gm_load(&block->willneed))
 		err = -EAGAIN;
 	if (!err)
 		return 0;
 	/* The pages stay on the device; host frames made for them go again. */
 	for (unsigned int page = first; page < end; page += n) {
 		n = gm_block_run(block, page, end, &e);
-		if (goes_home(e, dev, how) && !(e & GM_E_RETAINED))
+		if (goes_home(e, n, dev, how) && !(e & GM_E_RETAINED))
 			free_backing(block, page, n);
 	}
 	return err;
@@ -112,7 +117,7 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 
 	for (unsigned int page = first; page < end; page += n) {
 		n = gm_block_run(block, page, end, &e);
-		if (!goes_home(e, dev, how))
+		if (!goes_home(e, n, dev, how))
 			continue;
 		moved += n;
 		pinned += e & GM_E_PINNED ? n : 0;
@@ -122,7 +127,6 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 	}
 	block->nr_retained = (uint16_t)(block->nr_retained - retained);
 	gm_retain_drop(block->obj, retained);
-	gm_resident_count(block, dev, -(int)moved, -(int)pinned);
 
 	gm_count(dev, how->as, pages_to_host, moved);
 	gm_count(dev, how->as, bytes_to_host, page_bytes(moved));
@@ -130,6 +134,8 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 		gm_count(dev, how->as, pages_evicted, moved);
 	else if (how->why == GM_WHY_PREFETCH)
 		gm_count(dev, how->as, pages_prefetched, moved);
+	/* Last: a device that holds nothing any more may be destroyed. */
+	gm_resident_count(block, dev, -(int)moved, -(int)pinned);
 }
 
 static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
@@ -170,6 +176,7 @@ int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 /* ------------------------------------------------------------------- to a device */
 
 #define RUNS_MAX 32U
+#define EVICTIONS 64U /* for one extent, before the caller lets others go on */
 
 struct gm_run {
 	unsigned int page, n;
@@ -196,20 +203,22 @@ static bool take_free(struct gm_dev *dev, unsigned int best, struct gm_run *run)
 static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
 			unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
-	unsigned int best = gm_log2(n);
+	unsigned int best = gm_log2(n), tries = 0;
 	int err = 0;
 
 	if (page)
 		best = GM_MIN(best, gm_ctz(page));
 	run->page = page;
-	while (!err) {
+	while (!err && tries++ < EVICTIONS) {
 		bool scarce = best == GM_BLOCK_ORDER && gm_load(&dev->hnode.free) < n;
 
 		if (!scarce && take_free(dev, best, run))
 			return 0;
 		err = gm_reclaim(dev, block, in_hand, true);
 	}
-	return take_free(dev, best, run) ? 0 : err;
+	if (take_free(dev, best, run))
+		return 0;
+	return err ? err : -EBUSY; /* others take what we evict */
 }
 
 /* Frames for the pages of [*page, end) that are not on @dev yet, as many as runs can hold. */
@@ -338,6 +347,25 @@ err_runs:
 }
 
 /*
+ * Nothing else can be evicted: what else this block has on the device goes home, for
+ * the sake of [first, first+n). -ENOSPC: it had nothing.
+ */
+static int evict_rest(struct gm_block *block, unsigned int first, unsigned int n,
+		      struct gm_dev *dev, struct gm_as *as)
+{
+	struct gm_home how = { .dev = dev, .as = as, .why = GM_WHY_EVICT, .skip_pinned = true };
+	unsigned int before = block->nr_dev, behind = first + n;
+	int err;
+
+	err = first ? home_from(block, dev, &how, 0, first) : 0;
+	if (!err && behind < GM_BLOCK_PAGES)
+		err = home_from(block, dev, &how, behind, GM_BLOCK_PAGES);
+	if (!err && block->nr_dev == before)
+		err = -ENOSPC;
+	return err;
+}
+
+/*
  * Bring [first, first+n) to @dev; mapping it there is the caller's. An error: some
  * pages may be there, the others are where they were, or home if another device
  * had them. -ENOSPC, -EBUSY: see gm_reclaim().
@@ -352,8 +380,11 @@ int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n
 	err = gm_migrate_home(block, first, n, &others);
 	if (!err && !gm_resident_get(block, dev))
 		err = -ENOMEM;
-	while (!err && page < first + n)
+	while (!err && page < first + n) {
 		err = move_some(block, dev, as, why, &page, first + n);
+		if (err == -ENOSPC)
+			err = evict_rest(block, first, n, dev, as);
+	}
 	gm_block_fold(block);
 	gm_resident_put_idle(block);
 	return err;

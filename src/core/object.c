@@ -29,10 +29,12 @@ int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_objec
 	obj->granule = gm_os_backing_granule(obj);
 	gm_rwlock_init(&obj->maps_lock);
 	gm_lpt_init(obj);
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE); /* not while gm_core_reap() looks */
 	gm_spin_lock(&gm_core.objects_lock, GM_RANK_HNODE);
 	gm_list_add_tail(&obj->all, &gm_core.objects);
 	gm_core.nr_objects++;
 	gm_spin_unlock(&gm_core.objects_lock, GM_RANK_HNODE);
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	*out = obj;
 	return 0;
 

@@ -111,8 +111,11 @@ void gm_os_work_cancel(struct gm_os_work *work);
 
 /* --------------------------------------------------------------- diagnostics */
 
-/* A broken invariant: report and stop. */
-__attribute__((noreturn)) void gm_os_bug(const char *file, int line, const char *what);
+/* A broken invariant: report and stop. (Linux's objtool knows its own functions of this kind only.) */
+#ifndef GM_OS_NORETURN
+#define GM_OS_NORETURN __attribute__((noreturn))
+#endif
+GM_OS_NORETURN void gm_os_bug(const char *file, int line, const char *what);
 /* A driver or a program is wrong: one line for whoever runs it. @arg may be NULL. */
 void gm_os_warn(const char *what, const char *arg);
 

@@ -36,6 +36,25 @@ void gm_hnode_destroy(struct gm_hnode *h)
 	gm_spin_destroy(&h->lock);
 }
 
+/* A context comes: not while the device is going. */
+int gm_hnode_attached(struct gm_dev *dev)
+{
+	int err;
+
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	err = dev->hnode.closing ? -ENODEV : 0;
+	dev->contexts += !err;
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	return err;
+}
+
+void gm_hnode_detached(struct gm_dev *dev)
+{
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	dev->contexts--;
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+}
+
 /* Watermarks as tuned, or a 64th and a 32nd of what there is. hnode locked. */
 void gm_hnode_set_marks(struct gm_dev *dev)
 {
@@ -43,8 +62,10 @@ void gm_hnode_set_marks(struct gm_dev *dev)
 	uint64_t low = dev->tunables.low >> GM_PAGE_SHIFT;
 	uint64_t high = dev->tunables.high >> GM_PAGE_SHIFT;
 
-	gm_store(&h->low, GM_MIN(low ? low : h->total / 64, h->total / 2));
-	gm_store(&h->high, GM_MIN(high ? high : 2 * h->low, h->total / 2));
+	low = GM_MIN(low ? low : h->total / 64, h->total / 2);
+	high = GM_MIN(high ? high : 2 * low, h->total / 2);
+	gm_store(&h->low, GM_MIN(low, high));
+	gm_store(&h->high, high);
 }
 
 /* An aligned extent of 1 << order frames; false if there is none, or the device is going. */
@@ -55,7 +76,7 @@ bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	for (struct gm_physmem *r = h->ranges; r && !found && !h->closing; r = r->next)
-		found = gm_buddy_alloc(&r->buddy, order, pfn);
+		found = !r->closing && gm_buddy_alloc(&r->buddy, order, pfn);
 	if (found)
 		gm_store(&h->free, h->free - (1ULL << order));
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
@@ -112,6 +133,8 @@ static void resident_place(struct gm_resident *res, bool hot)
 	struct gm_hnode *h = &res->dev->hnode;
 
 	if (!gm_list_empty(&res->lru)) {
+		if (h->cursor == &res->lru)
+			h->cursor = res->lru.next;
 		gm_list_del(&res->lru);
 		h->blocks--;
 	}

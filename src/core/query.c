@@ -7,6 +7,8 @@
  */
 #include "core/core.h"
 
+#define SOME 64U /* pages a look */
+
 static void set_info(struct gm_page_info *info, unsigned int n, uint64_t e)
 {
 	struct gm_page_info one = { .node = GM_NODE_NONE };
@@ -48,22 +50,43 @@ static void query_piece(const struct gm_piece *piece, struct gm_page_info *info)
 		gm_block_unlock(block);
 }
 
-int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info)
+/* The pages at *va that fit into @info, in one piece; *va moves on. -EFAULT: not managed. */
+static int query_some(struct gm_as *as, uint64_t *va, uint64_t end, struct gm_page_info *info)
 {
 	struct gm_piece piece;
-	uint64_t end = va + len;
+	int err = 0;
+
+	end = GM_MIN(end, *va + SOME * GM_PAGE_SIZE);
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	if (gm_piece_next(as, va, end, &piece))
+		query_piece(&piece, info);
+	else
+		err = -EFAULT;
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return err;
+}
+
+/* @info may be managed memory itself, so it is written with no lock held (I7). */
+int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info)
+{
+	struct gm_page_info some[SOME];
+	uint64_t end = va + len, from;
 	int err;
 
 	if (!info || !gm_aligned(va | len, GM_PAGE_SIZE))
 		return -EINVAL;
-	gm_lock_check_none();
+	err = gm_enter();
+	if (err)
+		return err;
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = gm_range_check(as, va, len);
-	while (!err && gm_piece_next(as, &va, end, &piece)) {
-		query_piece(&piece, info);
-		info += piece.n;
-	}
+	err = gm_range_check(as, va, len, 0);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	while (!err && va < end) {
+		from = va;
+		err = query_some(as, &va, end, some);
+		for (unsigned int i = 0; !err && i < (va - from) >> GM_PAGE_SHIFT; i++)
+			*info++ = some[i];
+	}
 	return err;
 }
 

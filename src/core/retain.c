@@ -72,15 +72,21 @@ static uint64_t trim_block(struct gm_block *block)
 	return (uint64_t)freed << GM_PAGE_SHIFT;
 }
 
-/* A block of the list that has retained frames, locked; blocks in use are passed over. */
-static struct gm_block *pick_retaining(struct gm_hnode *h, struct gm_list *list)
+#define LOOKS 256U /* residents looked at in one hold of the hnode's lock */
+
+/*
+ * From the cursor on, a block that has retained frames, locked; blocks in use are passed
+ * over. NULL with *more: not within this hold.
+ */
+static struct gm_block *pick_retaining(struct gm_hnode *h, struct gm_list *list, bool *more)
 {
 	struct gm_block *found = NULL;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	for (struct gm_list *l = list->next; l != list && !found; l = l->next) {
-		struct gm_block *block = gm_container(l, struct gm_resident, lru)->block;
+	for (unsigned int i = 0; i < LOOKS && h->cursor != list && !found; i++) {
+		struct gm_block *block = gm_container(h->cursor, struct gm_resident, lru)->block;
 
+		h->cursor = h->cursor->next;
 		if (!gm_mutex_trylock(&block->lock, GM_RANK_BLOCK))
 			continue;
 		if (block->nr_retained && block->obj->granule == GM_PAGE_SIZE)
@@ -88,19 +94,31 @@ static struct gm_block *pick_retaining(struct gm_hnode *h, struct gm_list *list)
 		else
 			gm_mutex_unlock(&block->lock, GM_RANK_BLOCK);
 	}
+	*more = h->cursor != list;
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return found;
 }
 
+/* One walk over the list, coldest first. gm_core.lock held: nobody else uses the cursor. */
 static uint64_t trim_list(struct gm_hnode *h, struct gm_list *list, uint64_t bytes)
 {
-	struct gm_block *block;
 	uint64_t freed = 0;
+	bool more = true;
 
-	while (freed < bytes && (block = pick_retaining(h, list))) {
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	h->cursor = list->next;
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	while (freed < bytes && more) {
+		struct gm_block *block = pick_retaining(h, list, &more);
+
+		if (!block)
+			continue;
 		freed += trim_block(block);
 		gm_block_unlock(block);
 	}
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	h->cursor = NULL;
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return freed;
 }
 

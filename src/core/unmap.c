@@ -14,7 +14,8 @@
  * it must go the whole leaf is released, and what stays is entered again in smaller
  * leaves: drivers never see a cut leaf.
  *
- * Invalidations are gathered and issued once a context (struct gm_gather); bytes are
+ * Invalidations are gathered and issued once a context (struct gm_gather), so that an
+ * object mapped twice in one address space costs one operation of the hardware; bytes are
  * copied or frames freed only after gather_flush() returned 0 (I3, I5). If a step
  * fails some mappings are gone and the pages are where they were: a device that
  * lost a mapping faults and gets it again.
@@ -29,6 +30,7 @@
 struct gm_gather {
 	struct gm_context *ctx;
 	unsigned int n;
+	bool cut; /* a leaf was, and its rest is not entered yet */
 	struct gm_tlb_range range[GATHER_MAX];
 };
 
@@ -204,26 +206,78 @@ int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block
 
 /* -------------------------------------------------------------------- unmapping */
 
-/* Release whole leaves around [va, end); enter again what is outside of it. */
+/* The whole leaves around [*va, *end). */
+static void round_out(const struct gm_region *r, const struct gm_block *block,
+		      const struct gm_dev *dev, uint64_t *va, uint64_t *end)
+{
+	uint64_t last = leaf_of(r, block, dev, *end - GM_PAGE_SIZE, 0);
+
+	*va = gm_round_down(*va, leaf_of(r, block, dev, *va, 0));
+	*end = gm_round_down(*end - GM_PAGE_SIZE, last) + last;
+}
+
+/*
+ * Call @fn for each context of @dev that maps a part of [first, first+n), with maps_lock
+ * and the contexts' locks held for reading. Regions of one address space that follow
+ * one another in the object's list share one hold of its lock, and one flush of @g.
+ */
+typedef int view_fn(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
+		    uint64_t va, uint64_t end, struct gm_gather *g);
+
+static int for_views(struct gm_block *block, const struct gm_dev *dev, unsigned int first,
+		     unsigned int n, view_fn *fn, struct gm_gather *g)
+{
+	struct gm_object *obj = block->obj;
+	struct gm_as *locked = NULL;
+	uint64_t va, end;
+	int err = 0;
+
+	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
+	for (struct gm_region *r = obj->regions; r && !err; r = r->next) {
+		struct gm_context *ctx;
+
+		if (!view(r, block, first, n, &va, &end))
+			continue;
+		if (r->as != locked) {
+			err = gather_flush(g);
+			if (locked)
+				gm_rwlock_unlock(&locked->ctx_lock, GM_RANK_CTX);
+			locked = r->as;
+			gm_rwlock_rdlock(&locked->ctx_lock, GM_RANK_CTX);
+		}
+		ctx = gm_context_find(r->as, dev);
+		if (ctx && !err)
+			err = fn(ctx, r, block, va, end, g);
+	}
+	if (!err)
+		err = gather_flush(g);
+	if (locked)
+		gm_rwlock_unlock(&locked->ctx_lock, GM_RANK_CTX);
+	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
+	return err;
+}
+
 static int release_view(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
 			uint64_t va, uint64_t end, struct gm_gather *g)
 {
-	uint64_t lo = gm_round_down(va, leaf_of(r, block, ctx->dev, va, 0));
-	uint64_t last = leaf_of(r, block, ctx->dev, end - GM_PAGE_SIZE, 0);
-	uint64_t hi = gm_round_down(end - GM_PAGE_SIZE, last) + last;
+	uint64_t lo = va, hi = end;
 	int err;
 
+	round_out(r, block, ctx->dev, &lo, &hi);
+	g->cut |= lo < va || end < hi;
 	gm_lock_check_may_sleep();
 	err = ctx->dev->mmu->pmap_release(ctx->pmap, lo, hi - lo);
-	if (!err)
-		err = gather_add(g, ctx, lo, hi - lo);
-	if (err || (lo == va && hi == end))
-		return err;
-	/* A leaf was cut. Its rest must not be entered before the leaf's translation is gone. */
-	err = gather_flush(g);
-	if (err)
-		return err;
-	/* Should one of these fail, the device will fault for it. */
+	return err ? err : gather_add(g, ctx, lo, hi - lo);
+}
+
+/* Enter the rest of the leaves that release_view() has cut; should that fail, the device faults. */
+static int enter_rest(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
+		      uint64_t va, uint64_t end, struct gm_gather *g)
+{
+	uint64_t lo = va, hi = end;
+
+	(void)g;
+	round_out(r, block, ctx->dev, &lo, &hi);
 	if (lo < va)
 		(void)enter(ctx, r, block, lo, va, va);
 	if (end < hi)
@@ -237,27 +291,29 @@ static int release_view(struct gm_context *ctx, struct gm_region *r, struct gm_b
  */
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
 {
-	struct gm_object *obj = block->obj;
 	struct gm_gather g = { .n = 0 };
-	uint64_t va, end;
-	int err = 0;
+	int err = for_views(block, dev, first, n, release_view, &g);
 
-	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
-	for (struct gm_region *r = obj->regions; r && !err; r = r->next) {
-		struct gm_context *ctx;
-
-		if (!view(r, block, first, n, &va, &end))
-			continue;
-		gm_rwlock_rdlock(&r->as->ctx_lock, GM_RANK_CTX);
-		ctx = gm_context_find(r->as, dev);
-		if (ctx)
-			err = release_view(ctx, r, block, va, end, &g);
-		if (!err)
-			err = gather_flush(&g); /* while the context cannot go */
-		gm_rwlock_unlock(&r->as->ctx_lock, GM_RANK_CTX);
-	}
-	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
+	/* No leaf is entered over one whose translations may be alive. */
+	if (!err && g.cut)
+		err = for_views(block, dev, first, n, enter_rest, &g);
 	return err;
+}
+
+static int enter_view(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
+		      uint64_t va, uint64_t end, struct gm_gather *g)
+{
+	(void)g;
+	(void)enter(ctx, r, block, va, end, 0);
+	return 0;
+}
+
+/* After gm_unmap_dev(), if nothing has moved: enter it again, to spare the device the faults. */
+void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
+{
+	struct gm_gather g = { .n = 0 };
+
+	for_views(block, dev, first, n, enter_view, &g);
 }
 
 /* Take [first, first+n) away from the CPU, at all addresses. */
@@ -315,15 +371,14 @@ int gm_arm_block(struct gm_block *block)
 
 /* ------------------------------------------------------- whole regions, and cuts */
 
-/* See to it that no leaf of any context reaches across @va. Address space locked for writing. */
-int gm_split_leaf(struct gm_region *region, uint64_t va)
+/*
+ * See to it that no leaf of any context reaches across @va, which is in @block. Address
+ * space locked for writing, block locked.
+ */
+int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
 {
-	uint64_t off = region->offset + (va - region->va);
-	struct gm_block *block = gm_block_find(region->obj, off >> GM_BLOCK_SHIFT, false);
 	int err = 0;
 
-	if (!block)
-		return 0;
 	for (struct gm_context *ctx = region->as->contexts; ctx && !err; ctx = ctx->next) {
 		uint64_t leaf = leaf_of(region, block, ctx->dev, va, 0);
 		uint64_t lo = gm_round_down(va, leaf);
@@ -339,7 +394,6 @@ int gm_split_leaf(struct gm_region *region, uint64_t va)
 		if (!err) /* should it fail, the device will fault for it */
 			(void)enter(ctx, region, block, lo, lo + leaf, va);
 	}
-	gm_block_unlock(block);
 	return err;
 }
 

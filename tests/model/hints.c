@@ -236,16 +236,8 @@ void m_op_dontneed(struct model *m)
 
 	choose(m, &as, &va, &len, m_chance(m, 16) ? 2 * BLOCK : 8 * PAGE);
 	m_what(m, "dontneed as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_span(m, as, va, len, GM_WRITE, &expect);
 	err = gm_advise(m->as[as], 0, va, len, GM_DONTNEED);
-	if (expect && !err) { /* rounded inward it may lie in mapped memory alone */
-		uint64_t from = (va + PAGE - 1) & ~(PAGE - 1), to = (va + len) & ~(PAGE - 1);
-
-		if (from < to)
-			m_span(m, as, from, to - from, GM_READ, &expect);
-		else
-			expect = 0;
-	}
 	check_err(m, err, expect, false);
 	if (expect)
 		return;

@@ -39,17 +39,25 @@ void m_compare(struct model *m, unsigned int as, uint64_t va, const uint8_t *buf
 	}
 }
 
-/* A page that the core has nowhere reads as zero; one on a device is out of the CPU's reach. */
+/*
+ * A page that the core has nowhere reads as zero; one on a device is out of the CPU's
+ * reach; and there are host frames where there should be, and nowhere else.
+ */
 static void check_place(struct model *m, const struct m_map *map, uint64_t va,
 			const struct gm_page_info *info)
 {
 	static const uint8_t zero[PAGE];
+	uint32_t page = gm_fake_page(m->as[map->as], va);
+	bool host = info->node == GM_NODE_HOST || (info->flags & GM_PAGE_RETAINED);
 
 	if (info->node == GM_NODE_NONE && memcmp(m_ref(map, va), zero, PAGE))
 		m_fail(m, "as%u %#llx is nowhere, and not zero", map->as, (unsigned long long)va);
-	if (info->node >= 0 && (gm_fake_page(m->as[map->as], va) & GM_FAKE_MAPPED))
+	if (info->node >= 0 && (page & GM_FAKE_MAPPED))
 		m_fail(m, "as%u %#llx is on a device, and mapped in the CPU", map->as,
 		       (unsigned long long)va);
+	if (host != !!(page & GM_FAKE_PRESENT))
+		m_fail(m, "as%u %#llx on node %d has%s host frame", map->as, (unsigned long long)va,
+		       info->node, host ? " no" : " a");
 }
 
 /* How many pages of the range are somewhere. */
@@ -97,7 +105,15 @@ static void check_bytes(struct model *m, const struct m_map *map, uint64_t va, u
 /* The invariants, where the build can check them. */
 void m_check_quick(struct model *m)
 {
-	(void)m;
+	for (unsigned int i = 0; i < M_MAX_DEVS; i++) {
+		struct gm_sim_stats stats = { .size = sizeof(stats) };
+
+		if (!m->dev[i].sim)
+			continue;
+		gm_sim_stats(m->dev[i].sim, &stats);
+		if (stats.stale)
+			m_fail(m, "dev%c had stale translations", 'A' + (int)i);
+	}
 #ifdef GM_DEBUG
 	gm_check_all();
 #endif

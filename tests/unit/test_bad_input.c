@@ -188,6 +188,8 @@ static void hints(void **state)
 	assert_int_equal(gm_advise(u->as, INT32_MIN, s.va, PAGE, GM_PREFETCH), -EINVAL);
 	assert_int_equal(gm_advise(u->as, GM_NODE_HOST, s.va, PAGE, GM_PIN), -EINVAL);
 	assert_int_equal(gm_advise(u->as, 0, s.va, PAGE, GM_PIN), -EINVAL);
+	assert_int_equal(gm_as_protect(u->as, P(s.va + PAGE), PAGE, GM_READ), 0);
+	assert_int_equal(gm_advise(u->as, 0, s.va, 2 * PAGE, GM_DONTNEED), -EACCES);
 	assert_int_equal(gm_sim_detach(u->ctx[1]), 0);
 	assert_int_equal(gm_advise(u->as, unit_node(u, 1), s.va, PAGE, GM_PREFETCH), -ENODEV);
 	assert_int_equal(gm_sim_attach(u->sim[1], u->as, &u->ctx[1]), 0);

@@ -131,8 +131,11 @@ static void physmem_comes_and_goes(void **state)
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, base, base + BLOCK), -ENOENT);
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, base + 1, base + 2 * BLOCK), -EINVAL);
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, base, base + 2 * BLOCK), 0);
-	unit_on(u->as, va, 4 * BLOCK, GM_NODE_HOST); /* it brought home what was there */
+	/* What was there is home; the newer range was filled first, and keeps its three blocks. */
+	unit_on(u->as, va, 3 * BLOCK, gm_dev_hnode(toy.dev));
+	unit_on(u->as, va + 3 * BLOCK, BLOCK, GM_NODE_HOST);
 	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).total, 3 * BLOCK);
+	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).free, 0);
 	unit_peek(u->as, va, 4 * BLOCK, 1);
 	assert_int_equal(toy_access(ctx, va, &value, 4, GM_READ), 0);
 	assert_true(toy_find(ctx, va)->pa >= base + 3 * BLOCK);

@@ -51,10 +51,12 @@ static void pinned_stays(void **state)
 	unit_fill(u, CPU, va, 9 * BLOCK, 1);
 	assert_int_equal(gm_advise(u->as, node, va, BLOCK, GM_PIN), 0);
 	assert_int_equal(gm_advise(u->as, node, va + BLOCK + 9 * PAGE, PAGE, GM_PIN), 0);
+	assert_int_equal(gm_advise(u->as, node, va + BLOCK, 100 * PAGE, GM_PREFETCH), 0);
 	for (unsigned int round = 0; round < 3; round++)
 		unit_verify(u, 0, va + 2 * BLOCK, 7 * BLOCK, 1);
 	unit_on(u->as, va, BLOCK, node);
 	unit_on(u->as, va + BLOCK + 9 * PAGE, PAGE, node);
+	unit_on(u->as, va + BLOCK + 10 * PAGE, PAGE, GM_NODE_HOST); /* the rest of its block went */
 	unit_verify(u, 0, va, 2 * BLOCK, 1);
 	unit_verify(u, CPU, va, 9 * BLOCK, 1);
 }
