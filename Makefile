@@ -16,7 +16,10 @@ all:
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(abspath $(prefix))
 	@ninja -C $(BUILD)
 
-demo: all
+demo:
+	@scripts/install-deps.sh build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(abspath $(prefix))
+	@ninja -C $(BUILD) tools/gmem/gmem
 	@$(BUILD)/tools/gmem/gmem demo
 
 check check-user:

@@ -136,7 +136,9 @@ double bare_fault_thread(struct bare *b, size_t off, unsigned int n)
 
 	current = b;
 	stopping = false;
+	run_on(1);
 	must(-pthread_create(&thread, NULL, handler, NULL), "pthread_create");
+	run_on(0);
 	usleep(1000); /* it spins by now */
 	us = touch(b->app + off, n);
 	stopping = true;

@@ -18,6 +18,7 @@ double now_us(void);
 double median(double *v, unsigned int n);
 void must(int err, const char *what); /* print and exit 1 unless 0 */
 void progress(const char *what);
+void run_on(int cpu); /* this thread, and those it creates; -1: anywhere */
 
 /*
  * A row: @got and @limit are per operation, in @unit; @ratio is the median of the

@@ -193,7 +193,8 @@ enum gm_advice {
  * A page that is pinned may still be moved by an access of the CPU or of another
  * device: every load sees the last store. It stays pinned wherever it goes.
  *
- * DONTNEED unpins what it drops.
+ * DONTNEED unpins what it drops. A PREFETCH of more than the device has room for,
+ * counted in whole blocks and beside what is pinned, may evict its own beginning.
  *
  * Errors: -EINVAL (unknown advice, zero length, an hnode that makes no sense),
  * -EFAULT (not managed, or with a hole), -EACCES (DONTNEED of what is mapped

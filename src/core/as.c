@@ -321,7 +321,8 @@ static int map_locked(struct gm_as *as, struct gm_object *obj, uint64_t offset, 
 	return 0;
 
 err_map:
-	gm_bug_on(gm_os_region_unmap(region, region->va, region->len));
+	if (gm_os_region_unmap(region, region->va, region->len))
+		gm_os_warn("addresses stay taken: the host would not unmap them", NULL);
 	gm_os_region_free(region);
 err_region:
 	gm_pool_put(&gm_core.small, region);

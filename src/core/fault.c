@@ -154,9 +154,10 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struc
 static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		   unsigned int first, unsigned int n)
 {
+	unsigned int tries = 0;
 	int err;
 
-	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC) {
+	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
 		err = gm_reclaim(ctx->dev, block, 0, true);
 		if (err)
 			break;
@@ -169,7 +170,8 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
 {
 	int err;
 
-	gm_clip(place->region, place->index, &first, &n);
+	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
+		gm_clip(place->region, place->index, &first, &n);
 	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
 	return err ? err : map_dev(ctx, place->region, block, first, n);
 }

@@ -209,8 +209,9 @@ int gm_os_cpu_arm(struct gm_region *region, uint64_t va, uint64_t len);
 
 /*
  * Map the region's own pages at [va, va+len), which exist, and wake who waits for
- * them. Pages that are mapped already are passed over. Fails: -ENOMEM, -EFAULT.
- * Fault path.
+ * them. Pages that are mapped already are passed over. Fails: -ENOMEM; -EIO: it cannot
+ * be done, so the fault fails (-EFAULT would say that the memory is not managed). Fault
+ * path.
  */
 int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len);
 

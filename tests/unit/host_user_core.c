@@ -68,16 +68,6 @@ static struct gm_region *find(struct gm_as *as, uint64_t va)
 	return NULL;
 }
 
-bool gm_as_covers(struct gm_as *as, uint64_t va)
-{
-	bool covers;
-
-	pthread_mutex_lock(&dev_lock);
-	covers = find(as, va) != NULL;
-	pthread_mutex_unlock(&dev_lock);
-	return covers;
-}
-
 static int fault(struct gm_region *r, uint64_t va, uint32_t access)
 {
 	uint64_t unit, off, bus, got;
@@ -101,11 +91,22 @@ static int fault(struct gm_region *r, uint64_t va, uint32_t access)
 		gm_os_backing_put(r->obj, dev[i].off, PAGE);
 		dev[i].obj = NULL;
 	}
-	if (!err)
+	if (!err && !tc.no_page)
 		err = gm_os_backing_get(r->obj, off, unit, false, &bus, &got);
 	if (!err)
 		err = gm_os_cpu_map(r, va, unit);
 	return err;
+}
+
+/* As a fault that waits for the lock of its address space. */
+static void wait_if_held(struct gm_as *as)
+{
+	if (__atomic_load_n(&tc.held, __ATOMIC_ACQUIRE) != as)
+		return;
+	__atomic_fetch_add(&tc.waiting, 1, __ATOMIC_RELEASE);
+	gm_os_wake(&tc.waiting);
+	while (!__atomic_load_n(&tc.let_go, __ATOMIC_ACQUIRE))
+		gm_os_wait(&tc.let_go, 0);
 }
 
 /* The region cannot go while it is serviced. */
@@ -114,6 +115,7 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	struct gm_region *r;
 	int err;
 
+	wait_if_held(as);
 	pthread_mutex_lock(&dev_lock);
 	r = find(as, va);
 	err = r ? fault(r, va, access) : -EFAULT;
@@ -250,4 +252,21 @@ void tc_unmap(struct gm_region *r)
 	pthread_mutex_unlock(&dev_lock);
 	gm_os_region_free(r);
 	free(r);
+}
+
+struct tc_bench tc_set_up(uint32_t flags)
+{
+	struct tc_bench b = { .as = tc_as(flags), .obj = tc_object(4 * BLOCK, 0) };
+
+	b.r = tc_map(b.as, b.obj, 0, 4 * BLOCK);
+	b.va = b.r->va;
+	memset(&tc, 0, sizeof(tc));
+	return b;
+}
+
+void tc_tear_down(struct tc_bench *b)
+{
+	tc_unmap(b->r);
+	tc_object_free(b->obj);
+	tc_as_free(b->as);
 }

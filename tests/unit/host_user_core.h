@@ -39,7 +39,11 @@ struct tc {
 	_Atomic volatile unsigned int faults; /* gm_cpu_fault() calls */
 	_Atomic volatile uint32_t last_access;
 	_Atomic volatile uint64_t last_va;
-	_Atomic volatile int fail; /* not 0: a page on the device cannot come home */
+	_Atomic volatile int fail;     /* not 0: a page on the device cannot come home */
+	_Atomic volatile bool no_page; /* a page that is nowhere is not made before it is mapped */
+	struct gm_as *held;	       /* faults of this one wait ... */
+	uint32_t waiting;	       /* ... and this many do or did ... */
+	uint32_t let_go;	       /* ... until this is 1 */
 	unsigned int advised, copied, queried;
 	uint64_t retained;	/* what gm_retained_bytes() says */
 	unsigned int low_calls; /* of gm_memory_low() */
@@ -53,6 +57,16 @@ struct gm_object *tc_object(uint64_t size, uint32_t flags);
 void tc_object_free(struct gm_object *obj);
 struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len);
 void tc_unmap(struct gm_region *r);
+
+/* An address space with one object of four blocks mapped; nothing counted yet, nothing told. */
+struct tc_bench {
+	struct gm_as *as;
+	struct gm_object *obj;
+	struct gm_region *r;
+	uint64_t va;
+};
+struct tc_bench tc_set_up(uint32_t flags);
+void tc_tear_down(struct tc_bench *b);
 
 /* Move the page at @va to the device: arm its block, revoke, copy out, free the frame. */
 void tc_to_dev(struct gm_region *r, uint64_t va);

@@ -133,6 +133,37 @@ static void metadata_is_given_back(void **state)
 	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
 }
 
+/* Block by block, as the last page of each goes, though the object lives on. */
+static void metadata_goes_in_pieces(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 4 * BLOCK), bytes, blocks = 0;
+	const uint64_t piece = 100 * PAGE;
+
+	unit_fill(u, CPU, va, 4 * BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, 2 * BLOCK, GM_PREFETCH), 0);
+	for (uint64_t i = 0; i < 2 * 512; i += 2)
+		unit_load(u, 1, va + 2 * BLOCK + i * PAGE);
+	bytes = gm_metadata_bytes();
+	for (uint64_t off = 0; off < 4 * BLOCK; off += piece) {
+		uint64_t len = 4 * BLOCK - off < piece ? 4 * BLOCK - off : piece;
+
+		unit_unmap(u->as, va + off, len);
+		if ((off + len) / BLOCK == blocks)
+			continue;
+		blocks = (off + len) / BLOCK;
+		/* The block that is begun may have been given an array. */
+		assert_true(gm_metadata_bytes() < bytes + 512 * 8);
+		if (off + len < 4 * BLOCK)
+			unit_verify(u, CPU, va + off + len, PAGE, 1);
+		bytes = gm_metadata_bytes();
+	}
+	assert_int_equal(blocks, 4);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
+	assert_int_equal(unit_hnode(unit_node(u, 1)).free, 4 * BLOCK);
+}
+
 static void protect_part(void **state)
 {
 	struct unit *u = *state;
@@ -210,6 +241,40 @@ static void late_mapping(void **state)
 	gm_object_put(obj);
 }
 
+/*
+ * Somebody unmaps managed memory by a call of the system's: the addresses are free for
+ * the host, which would give them again, but not for us.
+ */
+static void addresses_behind_our_back(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(4 * BLOCK);
+	struct gm_fake_usage before, after;
+	uint64_t value;
+	void *addr;
+
+	unit_map_at(u->as, obj, 0, BLOCK, BASE);
+	unit_fill(u, 0, BASE, BLOCK, 1);
+	gm_fake_forget(u->as, BASE + 8 * PAGE, 8 * PAGE);
+	assert_int_equal(unit_access(u, CPU, BASE + 9 * PAGE, &value, 8, GM_READ), -EFAULT);
+	gm_fake_usage(&before);
+	for (uint64_t off = 0; off < 8; off++) {
+		addr = (void *)(uintptr_t)(BASE + (8 + off) * PAGE);
+		assert_int_equal(gm_as_map(u->as, obj, 0, (8 - off) * PAGE, GM_READ, GM_MAP_FIXED,
+					   &addr),
+				 -EEXIST);
+	}
+	gm_fake_usage(&after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	unit_verify(u, 0, BASE, BLOCK, 1); /* the device knows nothing of it */
+	unit_verify(u, CPU, BASE, 8 * PAGE, 1);
+	unit_verify(u, CPU, BASE + 16 * PAGE, BLOCK - 16 * PAGE, 1);
+	unit_unmap(u->as, BASE, BLOCK); /* goes as it came, and then they are free indeed */
+	unit_map_at(u->as, obj, 0, 2 * BLOCK, BASE - 4 * PAGE);
+	unit_verify(u, CPU, BASE - 4 * PAGE + BLOCK, BLOCK, 0);
+	gm_object_put(obj);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,12 +284,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(aliases_agree, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(object_keeps_bytes, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(metadata_is_given_back, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(metadata_goes_in_pieces, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(protect_part, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(protect_revokes_writes, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(many_regions, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(destroy_with_all_in_place, unit_setup,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(late_mapping, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(addresses_behind_our_back, unit_setup,
+						unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
  * nodes, flags and advice, zero lengths. Each gets its -errno, and nothing changes: every
  * test ends with the same bytes in the same places.
  */
+#include <sys/mman.h>
+
 #include "unit.h"
 
 #define P(va) ((void *)(uintptr_t)(va))
@@ -74,6 +76,32 @@ static void options(void **state)
 		assert_int_equal(gm_as_create(NULL, &as), -ENOMEM);
 		gm_fake_inject_clear();
 	}
+}
+
+/* A size that no struct of ours will ever have: not a byte of it is looked at. */
+static void options_of_absurd_size(void **state)
+{
+	static const size_t sizes[] = { PAGE + 1, 2 * PAGE, 1ULL << 40, SIZE_MAX };
+	struct unit *u = *state;
+	char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			   0);
+	struct gm_dev_tunables *t;
+	struct gm_as_options *opt;
+	struct gm_as *as;
+
+	assert_ptr_not_equal(pages, MAP_FAILED);
+	assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_NONE), 0);
+	opt = (void *)(pages + PAGE - sizeof(*opt));
+	t = (void *)(pages + PAGE - sizeof(*opt) - sizeof(*t));
+	for (unsigned int i = 0; i < 4; i++) {
+		opt->size = t->size = sizes[i];
+		assert_int_equal(gm_as_create(opt, &as), -E2BIG);
+		assert_int_equal(gm_dev_tune(unit_dev(u, 0), t), -E2BIG);
+	}
+	opt->size = sizeof(*opt);
+	assert_int_equal(gm_as_create(opt, &as), 0);
+	assert_int_equal(gm_as_destroy(as), 0);
+	munmap(pages, 2 * PAGE);
 }
 
 static void objects(void **state)
@@ -256,6 +284,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(options, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(options_of_absurd_size, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(objects, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(maps, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(unmaps_and_protects, unit_setup, unit_teardown),

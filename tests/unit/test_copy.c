@@ -96,6 +96,57 @@ static void no_fault_is_taken(void **state)
 	}
 }
 
+/* 16 MiB of a device's memory: no fault before, none after, and few invalidations. */
+static void device_keeps_its_mappings(void **state)
+{
+	const uint64_t len = 8 * BLOCK;
+	struct unit *u = *state;
+	struct gm_stats before, after;
+	uint64_t src, dst;
+	uint8_t *buf = malloc(len);
+	int node;
+
+	assert_non_null(buf);
+	u->sim[0] = unit_sim(20, 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &u->ctx[0]), 0);
+	unit_tune(unit_dev(u, 0), PAGE, true, true);
+	node = unit_node(u, 0);
+	src = unit_alloc(u, len + BLOCK);
+	dst = unit_alloc(u, len + BLOCK);
+	unit_fill(u, CPU, src, len + BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, node, src, len + BLOCK, GM_PREFETCH), 0);
+	assert_int_equal(gm_advise(u->as, node, dst, len + BLOCK, GM_PREFETCH), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		const uint64_t from = src + (i ? 77 * PAGE + 5 : 0);
+		const uint64_t to = i < 2 ? 0 : dst + 300 * PAGE + 11;
+
+		before = unit_dev_stats(unit_dev(u, 0));
+		assert_int_equal(gm_copy(GM_NODE_NONE, to ? u->as : NULL, to ? to : (uintptr_t)buf,
+					 u->as, from, len),
+				 0);
+		after = unit_dev_stats(unit_dev(u, 0));
+		/* Two a block, in 8 or 9 blocks, on one side or on both. */
+		assert_true(after.tlb_invls - before.tlb_invls <= (to ? 4 : 2) * (i ? 9 : 8));
+		unit_on(u->as, src, len + BLOCK, node);
+		unit_verify(u, 0, src, len + BLOCK, 1);
+		for (uint64_t off = 0; off < len + BLOCK; off += PAGE)
+			unit_load(u, 0, dst + off);
+		before = after;
+		after = unit_dev_stats(unit_dev(u, 0));
+		assert_int_equal(after.dev_faults - before.dev_faults, 0);
+		assert_int_equal(after.dev_faults_map, 0);
+		if (to)
+			read_all(u, to, len, buf);
+		for (uint64_t off = 0; off + 8 <= len; off += 5000) {
+			uint64_t word;
+
+			read_all(u, from + off, 8, (uint8_t *)&word);
+			assert_memory_equal(buf + off, &word, 8);
+		}
+	}
+	free(buf);
+}
+
 /* With a node the destination ends up there. */
 static void destination_is_placed(void **state)
 {
@@ -166,6 +217,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(between_all_places, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(plain_memory, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(no_fault_is_taken, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(device_keeps_its_mappings, unit_setup_as,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(destination_is_placed, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(between_spaces, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(failing_copies, unit_setup, unit_teardown),

@@ -160,6 +160,15 @@ static void physmem_that_cannot_be(void **state)
 	assert_int_equal(gm_dev_register_physmem(toy.dev, base + PAGE, base + BLOCK + PAGE),
 			 -EINVAL);
 	assert_int_equal(gm_dev_register_physmem(toy.dev, ~0ULL - BLOCK + 1, 0), -EINVAL);
+	/* Sums that overflow, addresses that no entry can hold, more than can be managed. */
+	assert_int_equal(gm_dev_register_physmem(toy.dev, 0 - 2 * PAGE, 0 - PAGE), -EINVAL);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, 0 - BLOCK, 0 - PAGE), -EINVAL);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, PAGE, 0 - PAGE), -EINVAL);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, 1ULL << 58, (1ULL << 58) + BLOCK),
+			 -EINVAL);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, 0, (1ULL << 48) + PAGE), -EINVAL);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, 1ULL << 57, 1ULL << 58), -EINVAL);
+	assert_int_equal(gm_dev_unregister_physmem(toy.dev, 0 - BLOCK, 0), -ENOENT);
 	assert_int_equal(gm_dev_register_physmem(NULL, base, base + BLOCK), -EINVAL);
 	for (unsigned int n = 1; n <= 2; n++) {
 		gm_fake_inject_nth(n);
@@ -168,6 +177,9 @@ static void physmem_that_cannot_be(void **state)
 	}
 	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).total, 0);
 	assert_int_equal(gm_dev_register_physmem(toy.dev, base, base + BLOCK), 0);
+	/* The highest that there can be. */
+	assert_int_equal(gm_dev_register_physmem(toy.dev, (1ULL << 58) - BLOCK, 1ULL << 58), 0);
+	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).free, 2 * BLOCK);
 	assert_int_equal(gm_dev_destroy(toy.dev), 0);
 }
 
@@ -308,6 +320,29 @@ static void tunables(void **state)
 	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &t), -EINVAL);
 }
 
+/*
+ * A high mark below the low one's default: the low one goes down with it, for a worker
+ * that is called and has nothing to do would be called for ever.
+ */
+static void high_below_default_low(void **state)
+{
+	struct unit *u = *state;
+	struct gm_dev_tunables t = { .size = sizeof(t), .granule = PAGE, .no_grow = 1 };
+	uint64_t va = unit_alloc(u, 4 * BLOCK);
+	int node = unit_node(u, 0);
+
+	t.high = 8 * PAGE; /* the default of low: a 64th of 8 MiB, 32 pages */
+	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &t), 0);
+	unit_fill(u, 0, va, 4 * BLOCK - 8 * PAGE, 1);
+	assert_int_equal(unit_hnode(node).free, 8 * PAGE);
+	assert_int_equal(gm_fake_run_work(), 0);
+	unit_fill(u, 0, va + 4 * BLOCK - 8 * PAGE, PAGE, 1);
+	assert_int_equal(gm_fake_run_work(), 1);
+	assert_true(unit_hnode(node).free >= BLOCK);
+	assert_int_equal(gm_fake_run_work(), 0);
+	unit_verify(u, 0, va, 4 * BLOCK - 7 * PAGE, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +361,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(node_ids, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(too_many_devices, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(tunables, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(high_below_default_low, unit_setup, unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,6 +159,37 @@ static void all_victims_locked(void **state)
 	unit_store(u, 0, va + 4 * BLOCK, 1);
 }
 
+/*
+ * What is not pinned of the device is less than a block: the block that needs room makes
+ * it from what else it has there. Nothing but pins: no room, and no waiting for any.
+ */
+static void room_beside_pins(void **state)
+{
+	struct unit *u = *state;
+	uint64_t pinned = unit_alloc(u, 4 * BLOCK), va = unit_alloc(u, BLOCK), value, calls;
+	int node = unit_node(u, 0);
+	static const uint32_t granules[] = { PAGE, 64 << 10, BLOCK };
+
+	unit_fill(u, CPU, va, BLOCK, 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		unit_tune(unit_dev(u, 0), granules[i], false, true);
+		assert_int_equal(gm_advise(u->as, node, pinned, 4 * BLOCK - BLOCK / 2, GM_PIN), 0);
+		unit_verify(u, 0, va, BLOCK, i + 1);
+		unit_fill(u, 0, va, BLOCK, i + 2);
+		assert_int_equal(unit_hnode(node).pinned, 4 * BLOCK - BLOCK / 2);
+		assert_true(unit_count_on(u->as, va, BLOCK, node) <= 256);
+
+		assert_int_equal(gm_advise(u->as, node, pinned, 4 * BLOCK, GM_PIN), 0);
+		calls = gm_fake_lock_calls();
+		assert_int_equal(unit_access(u, 0, va, &value, 8, GM_READ), -ENOSPC);
+		assert_true(gm_fake_lock_calls() - calls < 100);
+		assert_int_equal(gm_advise(u->as, node, va, PAGE, GM_PREFETCH), -ENOSPC);
+		unit_peek(u->as, va, BLOCK, i + 2);
+		unit_verify(u, 0, pinned, 4 * BLOCK, 0);
+		assert_int_equal(gm_advise(u->as, 0, pinned, 4 * BLOCK, GM_UNPIN), 0);
+	}
+}
+
 /* The same block on two devices: one evicts its part, the other's stays. */
 static void part_of_a_block(void **state)
 {
@@ -186,6 +217,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(table_is_full, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(victim_is_locked, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(all_victims_locked, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(room_beside_pins, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(part_of_a_block, unit_setup, unit_teardown),
 	};
 

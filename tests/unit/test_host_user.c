@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -382,6 +383,24 @@ static void test_backing_seen_by_cpu(void **state)
 	tc_as_free(as);
 }
 
+/* An object's pages go before its descriptor, not by the closing of it, which is done under a lock. */
+static void test_freed_before_close(void **state)
+{
+	struct gm_object *obj = tc_object(BLOCK, 0);
+	int other = dup(gm_user_object(obj)->mem.fd);
+	uint64_t bus, got;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(gm_os_backing_get(obj, 0, BLOCK, false, &bus, &got), 0);
+	assert_int_equal(fstat(other, &st), 0);
+	assert_int_equal(st.st_blocks, BLOCK / 512);
+	tc_object_free(obj);
+	assert_int_equal(fstat(other, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	close(other);
+}
+
 /* A huge object costs what is used of it. */
 static void test_sparse(void **state)
 {
@@ -576,7 +595,7 @@ static void test_split(void **state)
 	assert_int_equal(gm_os_cpu_arm(high, high->va + PAGE, PAGE), 0);
 	assert_true(delivers(high->va + PAGE));
 	/* What was armed before is known to be. */
-	assert_int_equal(gm_os_cpu_map(high, high->va + 2 * BLOCK - 7 * PAGE, PAGE), -EFAULT);
+	assert_int_equal(gm_os_cpu_map(high, high->va + 2 * BLOCK - 7 * PAGE, PAGE), -EIO);
 	assert_true(delivers(high->va + 2 * BLOCK - 7 * PAGE));
 	/* Not armed: nothing to do. */
 	assert_int_equal(gm_os_cpu_map(high, high->va + 3 * BLOCK - 7 * PAGE, PAGE), 0);
@@ -789,16 +808,23 @@ static void test_memory_low(void **state)
 	gm_memory_low_reset();
 }
 
-/* While much is retained the worker looks by itself, once a second. */
-static void test_memory_watch(void **state)
+static void run_for_ever(struct gm_os_work *work)
 {
-	struct job j = { .work = { .fn = run_job }, .go = 1 };
+	struct job *j = (struct job *)((char *)work - offsetof(struct job, work));
+
+	if (!__atomic_load_n(&j->go, __ATOMIC_ACQUIRE))
+		gm_os_work_schedule(work);
+}
+
+/* While much is retained the worker looks by itself, once a second, and if it is @busy too. */
+static void memory_watch(bool busy)
+{
+	struct job j = { .work = { .fn = busy ? run_for_ever : run_job }, .go = !busy };
 	const char *meminfo = gm_path_meminfo;
 	char path[] = "/tmp/gmem-meminfo-XXXXXX";
 	const char text[] = "MemTotal: 1000 kB\nMemAvailable: 1 kB\n";
 	int fd = mkstemp(path);
 
-	(void)state;
 	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
 	close(fd);
 	gm_path_meminfo = path;
@@ -811,10 +837,18 @@ static void test_memory_watch(void **state)
 		usleep(100000);
 	assert_true(__atomic_load_n(&tc.low_calls, __ATOMIC_RELAXED) > 0);
 	__atomic_store_n(&tc.retained, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&j.go, 1, __ATOMIC_RELEASE);
 	gm_worker_put();
 	gm_path_meminfo = meminfo;
 	gm_memory_low_reset();
 	unlink(path);
+}
+
+static void test_memory_watch(void **state)
+{
+	(void)state;
+	memory_watch(false);
+	memory_watch(true);
 }
 
 static int nodes_of(const char *text)
@@ -927,6 +961,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_work),
 		cmocka_unit_test(test_backing),
 		cmocka_unit_test(test_backing_seen_by_cpu),
+		cmocka_unit_test(test_freed_before_close),
 		cmocka_unit_test(test_sparse),
 		cmocka_unit_test(test_object_refused),
 		cmocka_unit_test(test_map),

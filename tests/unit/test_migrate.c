@@ -2,6 +2,8 @@
 /* Migration: each way, in parts, with failing steps, and with host frames retained. */
 #include "unit.h"
 
+#include "toy.h"
+
 static void there_and_back(void **state)
 {
 	struct unit *u = *state;
@@ -191,6 +193,45 @@ static void memory_low_gives_back(void **state)
 	unit_verify(u, CPU, va, 2 * BLOCK, 1);
 }
 
+/* Trimming looks at each block once, whether it gives back much or little at a time. */
+static void trimming_is_linear(void **state)
+{
+	const uint64_t blocks = 3000;
+	struct unit *u = *state;
+	struct gm_context *ctx;
+	struct toy toy;
+	uint64_t va, calls;
+	int node;
+
+	toy_init(&toy, 6);
+	assert_int_equal(toy_plug(&toy), 0);
+	node = gm_dev_hnode(toy.dev);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	va = unit_alloc(u, blocks * BLOCK);
+	for (uint64_t i = 0; i < blocks; i++) {
+		unit_store(u, CPU, va + i * BLOCK, i);
+		assert_int_equal(gm_advise(u->as, node, va + i * BLOCK, PAGE,
+					   i % 10 ? GM_PREFETCH : GM_PIN),
+				 0);
+	}
+	assert_int_equal(gm_retained_bytes(), blocks * PAGE);
+	calls = gm_fake_lock_calls();
+	assert_int_equal(gm_retain_trim(blocks * PAGE), blocks * PAGE);
+	calls = gm_fake_lock_calls() - calls;
+	print_message("%llu lock operations for %llu blocks\n", (unsigned long long)calls,
+		      (unsigned long long)blocks);
+	assert_true(calls >= blocks && calls < 10 * blocks);
+	/* With nothing left to give back: the same walk, and cheaper. */
+	calls = gm_fake_lock_calls();
+	assert_int_equal(gm_retain_trim(PAGE), 0);
+	assert_true(gm_fake_lock_calls() - calls < 10 * blocks);
+	for (uint64_t i = 0; i < blocks; i += 97)
+		assert_int_equal(unit_load(u, CPU, va + i * BLOCK), i);
+	unit_unmap(u->as, va, blocks * BLOCK);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
 /* A pinned page keeps its pin wherever it goes. */
 static void pins_travel(void **state)
 {
@@ -225,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(retained_up_to_a_bound, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_none, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_trimmed, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(trimming_is_linear, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(memory_low_gives_back, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(pins_travel, unit_setup, unit_teardown),
 	};

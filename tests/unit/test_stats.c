@@ -98,6 +98,53 @@ static void invalidations_are_gathered(void **state)
 	assert_int_equal(toy_unplug(&toy), 0);
 }
 
+/* An object mapped twice in an address space: its block leaves the device by one operation, or two. */
+static void mapped_twice(struct unit *u, bool coalesced)
+{
+	struct gm_stats before, after, as_before, as_after;
+	struct gm_context *ctx;
+	struct gm_object *obj;
+	struct toy toy;
+	uint64_t a, b, value;
+
+	toy_init(&toy, 2);
+	if (!coalesced)
+		toy.mmu.tlb_invl_coalesced = NULL;
+	assert_int_equal(toy_plug(&toy), 0);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
+	a = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
+	b = unit_map(u->as, obj, 0, BLOCK, GM_READ);
+	unit_alloc(u, BLOCK); /* another region, of another object: not concerned */
+	assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), a, BLOCK, GM_PREFETCH), 0);
+	assert_int_equal(toy_access(ctx, b + 7, &value, 1, GM_READ), 0);
+	assert_int_equal(toy_find(ctx, a)->leaf, BLOCK);
+	assert_int_equal(toy_find(ctx, b)->leaf, BLOCK);
+	before = unit_dev_stats(toy.dev);
+	as_before = unit_as_stats(u->as);
+	toy.invls = toy.coalesced = toy.ranges = 0;
+
+	assert_int_equal(gm_advise(u->as, GM_NODE_HOST, a, BLOCK, GM_PREFETCH), 0);
+	after = unit_dev_stats(toy.dev);
+	as_after = unit_as_stats(u->as);
+	assert_int_equal(toy.ranges, 2);
+	assert_int_equal(toy.coalesced, coalesced ? 1 : 0);
+	assert_int_equal(toy.invls, coalesced ? 0 : 2);
+	assert_int_equal(after.tlb_ranges - before.tlb_ranges, 2);
+	assert_int_equal(after.tlb_invls - before.tlb_invls, coalesced ? 1 : 2);
+	assert_int_equal(as_after.tlb_ranges - as_before.tlb_ranges, 2);
+	assert_int_equal(as_after.tlb_invls - as_before.tlb_invls, coalesced ? 1 : 2);
+	gm_object_put(obj);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
+static void invalidations_of_aliases(void **state)
+{
+	mapped_twice(*state, true);
+	mapped_twice(*state, false);
+}
+
 /* A caller built against another version of the struct. */
 static void other_sizes(void **state)
 {
@@ -152,6 +199,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(evictions, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(errors_are_counted, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(invalidations_are_gathered, unit_setup,
+						unit_teardown),
+		cmocka_unit_test_setup_teardown(invalidations_of_aliases, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(other_sizes, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(metadata, unit_setup, unit_teardown),

@@ -1,8 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* The toy driver: see toy.h. */
+#include <stdio.h>
+
 #include "unit.h"
 
 #include "toy.h"
+
+#define count(toy, field, n) __atomic_fetch_add(&(toy)->field, n, __ATOMIC_RELAXED)
+
+/* Not an assertion of cmocka's: it may be any thread that calls. */
+static bool broken(struct toy *toy, bool is, const char *what)
+{
+	if (is) {
+		fprintf(stderr, "toy: against the contract: %s\n", what);
+		count(toy, broken, 1);
+	}
+	return is;
+}
 
 static int toy_pmap_create(struct gm_dev *dev, void **pmap)
 {
@@ -11,6 +25,7 @@ static int toy_pmap_create(struct gm_dev *dev, void **pmap)
 	if (!p)
 		return -ENOMEM;
 	p->toy = gm_dev_data(dev);
+	pthread_mutex_init(&p->lock, NULL);
 	*pmap = p;
 	return 0;
 }
@@ -21,9 +36,10 @@ static void toy_pmap_destroy(struct gm_dev *dev, void *pmap)
 
 	(void)dev;
 	for (unsigned int i = 0; i < p->nr; i++) {
-		assert_false(p->pte[i].valid);
-		assert_false(p->pte[i].stale);
+		broken(p->toy, p->pte[i].valid, "a pmap destroyed with a leaf in it");
+		broken(p->toy, p->pte[i].stale, "a pmap destroyed with a live translation");
 	}
+	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
 
@@ -32,8 +48,28 @@ static struct toy_pte *pte_new(struct toy_pmap *p)
 	for (unsigned int i = 0; i < p->nr; i++)
 		if (!p->pte[i].valid && !p->pte[i].stale)
 			return &p->pte[i];
-	assert_true(p->nr < TOY_PTES);
-	return &p->pte[p->nr++];
+	return p->nr < TOY_PTES ? &p->pte[p->nr++] : NULL;
+}
+
+static int enter_leaf(struct toy_pmap *p, const struct toy_pte *new)
+{
+	struct toy_pte *slot;
+
+	for (unsigned int i = 0; i < p->nr; i++) {
+		struct toy_pte *e = &p->pte[i];
+
+		if (!e->valid || e->va >= new->va + new->leaf || new->va >= e->va + e->leaf)
+			continue;
+		if (broken(p->toy, e->va - e->pa != new->va - new->pa, "entered over another pa") ||
+		    broken(p->toy, e->leaf > new->leaf, "entered over a larger leaf"))
+			return -EINVAL;
+		e->valid = false;
+	}
+	slot = pte_new(p);
+	if (!slot)
+		return -ENOSPC;
+	*slot = *new;
+	return 0;
 }
 
 /* The contract: aligned, of a known size, and over nothing but the same frame. */
@@ -41,71 +77,79 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 		     uint32_t prot)
 {
 	struct toy_pmap *p = pmap;
+	struct toy *toy = p->toy;
+	int err = 0;
 
-	p->toy->enters++;
-	assert_true(p->toy->mmu.pgsize_bitmap & leaf);
-	assert_true((leaf & (leaf - 1)) == 0 && (va | pa | size) % leaf == 0 && size);
-	assert_true(pa >= p->toy->base && pa + size <= p->toy->base + p->toy->size);
-	for (uint64_t off = 0; off < size; off += leaf) {
-		for (unsigned int i = 0; i < p->nr; i++) {
-			struct toy_pte *e = &p->pte[i];
-
-			if (!e->valid || e->va >= va + off + leaf || va + off >= e->va + e->leaf)
-				continue;
-			assert_int_equal(e->va - e->pa, va - pa);
-			assert_true(e->leaf <= leaf);
-			e->valid = false;
-		}
-		*pte_new(p) = (struct toy_pte){
+	count(toy, enters, 1);
+	if (broken(toy, !(toy->mmu.pgsize_bitmap & leaf) || (leaf & (leaf - 1)), "leaf size") ||
+	    broken(toy, (va | pa | size) % leaf || !size, "leaf alignment") ||
+	    broken(toy, pa < toy->base || pa + size > toy->base + toy->size, "foreign pa"))
+		return -EINVAL;
+	pthread_mutex_lock(&p->lock);
+	for (uint64_t off = 0; off < size && !err; off += leaf) {
+		const struct toy_pte new = {
 			.va = va + off, .pa = pa + off, .leaf = leaf, .prot = prot, .valid = true
 		};
+
+		err = enter_leaf(p, &new);
 	}
-	return 0;
+	pthread_mutex_unlock(&p->lock);
+	return err;
 }
 
 static int toy_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
+	int err = 0;
 
-	p->toy->releases++;
-	for (unsigned int i = 0; i < p->nr; i++) {
+	count(p->toy, releases, 1);
+	pthread_mutex_lock(&p->lock);
+	for (unsigned int i = 0; i < p->nr && !err; i++) {
 		struct toy_pte *e = &p->pte[i];
 
 		if (!e->valid || e->va >= va + size || va >= e->va + e->leaf)
 			continue;
-		assert_true(e->va >= va && e->va + e->leaf <= va + size); /* no leaf is cut */
-		e->valid = false;
-		e->stale = true;
+		if (broken(p->toy, e->va < va || e->va + e->leaf > va + size, "a leaf is cut"))
+			err = -EINVAL;
+		else
+			e->valid = false;
+		e->stale = !e->valid;
 	}
-	return 0;
+	pthread_mutex_unlock(&p->lock);
+	return err;
 }
 
 static int toy_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 {
 	struct toy_pmap *p = pmap;
 
-	p->toy->protects++;
+	count(p->toy, protects, 1);
+	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr; i++)
 		if (p->pte[i].valid && p->pte[i].va >= va && p->pte[i].va < va + size)
 			p->pte[i].prot = prot;
+	pthread_mutex_unlock(&p->lock);
 	return 0;
 }
 
 static void forget(struct toy_pmap *p, uint64_t va, uint64_t size)
 {
+	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr; i++) {
 		struct toy_pte *e = &p->pte[i];
 
 		if (e->va >= va && e->va + e->leaf <= va + size)
 			e->stale = false;
 	}
+	pthread_mutex_unlock(&p->lock);
 }
 
 static int toy_invl(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
 
-	p->toy->invls++;
+	count(p->toy, invls, 1);
+	count(p->toy, ranges, 1);
 	forget(p, va, size);
 	return 0;
 }
@@ -114,23 +158,34 @@ static int toy_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned
 {
 	struct toy_pmap *p = pmap;
 
-	p->toy->coalesced++;
+	count(p->toy, coalesced, 1);
+	count(p->toy, ranges, n);
 	for (unsigned int i = 0; i < n; i++)
 		forget(p, ranges[i].va, ranges[i].size);
 	return 0;
+}
+
+static bool foreign(struct toy *toy, const struct gm_extent *ext)
+{
+	return broken(
+		toy, !ext->len || ext->pa < toy->base || ext->pa + ext->len > toy->base + toy->size,
+		"foreign extent");
 }
 
 static int toy_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
 		    unsigned int n, struct gm_fence *fence)
 {
 	struct toy *toy = gm_dev_data(dev);
+	int err = toy->on_copy ? toy->on_copy(toy, dir) : 0;
 
-	toy->copies++;
+	count(toy, copies, 1);
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < n; i++) {
 		uint8_t *mem = toy->memory + (ext[i].pa - toy->base);
 
-		assert_true(ext[i].pa >= toy->base && ext[i].len);
-		assert_true(ext[i].pa + ext[i].len <= toy->base + toy->size);
+		if (foreign(toy, &ext[i]))
+			return -EINVAL;
 		if (dir == GM_TO_DEV)
 			memcpy(mem, (void *)(uintptr_t)ext[i].host, ext[i].len);
 		else
@@ -145,9 +200,12 @@ static int toy_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned in
 {
 	struct toy *toy = gm_dev_data(dev);
 
-	toy->zeros++;
-	for (unsigned int i = 0; i < n; i++)
+	count(toy, zeros, 1);
+	for (unsigned int i = 0; i < n; i++) {
+		if (foreign(toy, &ext[i]))
+			return -EINVAL;
 		memset(toy->memory + (ext[i].pa - toy->base), 0, ext[i].len);
+	}
 	gm_fence_signal(fence, 0);
 	return 0;
 }
@@ -191,36 +249,62 @@ int toy_unplug(struct toy *toy)
 
 	if (!err)
 		free(toy->memory);
+	assert_int_equal(toy->broken, 0);
 	return err;
 }
 
-struct toy_pte *toy_find(struct gm_context *ctx, uint64_t va)
+static struct toy_pte *find(struct toy_pmap *p, uint64_t va)
 {
-	struct toy_pmap *p = gm_context_pmap(ctx);
-
 	for (unsigned int i = 0; i < p->nr; i++)
 		if (p->pte[i].valid && va >= p->pte[i].va && va - p->pte[i].va < p->pte[i].leaf)
 			return &p->pte[i];
 	return NULL;
 }
 
-int toy_access(struct gm_context *ctx, uint64_t va, void *buf, uint64_t len, uint32_t access)
+struct toy_pte *toy_find(struct gm_context *ctx, uint64_t va)
+{
+	return find(gm_context_pmap(ctx), va);
+}
+
+unsigned int toy_leaves(struct gm_context *ctx, uint64_t begin, uint64_t end)
 {
 	struct toy_pmap *p = gm_context_pmap(ctx);
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&p->lock);
+	for (unsigned int i = 0; i < p->nr; i++)
+		n += p->pte[i].valid && p->pte[i].pa < end && begin < p->pte[i].pa + p->pte[i].leaf;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+/* Under the lock, which an invalidation takes: none returns while an access is under way. */
+static bool access_once(struct toy_pmap *p, uint64_t va, void *buf, uint64_t len, uint32_t access)
+{
 	struct toy_pte *e;
 	uint8_t *mem;
 
-	for (unsigned int tries = 0; !(e = toy_find(ctx, va)) || !(e->prot & access); tries++) {
-		int err = gm_dev_fault(ctx, va, access);
+	pthread_mutex_lock(&p->lock);
+	e = find(p, va);
+	if (e && (e->prot & access)) {
+		mem = p->toy->memory + (e->pa + (va - e->va) - p->toy->base);
+		if (access == GM_WRITE)
+			memcpy(mem, buf, len);
+		else
+			memcpy(buf, mem, len);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return e && (e->prot & access);
+}
+
+int toy_access(struct gm_context *ctx, uint64_t va, void *buf, uint64_t len, uint32_t access)
+{
+	for (unsigned int tries = 0; !access_once(gm_context_pmap(ctx), va, buf, len, access);
+	     tries++) {
+		int err = tries < 4 ? gm_dev_fault(ctx, va, access) : -EAGAIN;
 
 		if (err)
 			return err;
-		assert_true(tries < 4);
 	}
-	mem = p->toy->memory + (e->pa + (va - e->va) - p->toy->base);
-	if (access == GM_WRITE)
-		memcpy(mem, buf, len);
-	else
-		memcpy(buf, mem, len);
 	return 0;
 }

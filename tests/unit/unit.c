@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* The bench of the unit tests: see unit.h. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -245,7 +246,16 @@ struct gm_hnode_info unit_hnode(int node)
 	return info;
 }
 
-/* ------------------------------------------------------------------------ bugs */
+/* --------------------------------------------------------------- threads, bugs */
+
+void unit_in_thread(void *(*fn)(void *arg), void *arg)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, fn, arg)) /* no assertion: any thread may call */
+		abort();
+	pthread_join(t, NULL);
+}
 
 void unit_expect_bug(void (*fn)(void *arg), void *arg, const char *text)
 {

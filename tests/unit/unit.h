@@ -71,6 +71,9 @@ struct gm_stats unit_as_stats(struct gm_as *as);
 struct gm_stats unit_dev_stats(struct gm_dev *dev);
 struct gm_hnode_info unit_hnode(int node);
 
+/* fn(arg) in a thread of its own, to its end. The fake host must be told of threads. */
+void unit_in_thread(void *(*fn)(void *arg), void *arg);
+
 /* fn ends by gm_os_bug() with @text in its message. */
 void unit_expect_bug(void (*fn)(void *arg), void *arg, const char *text);
 /* gm_check_all() where the build has it. */

@@ -14,6 +14,18 @@
 
 #include "host/fake/internal.h"
 
+/* The kernel fills a page, or a huge one, and maps it. obj->lock held. */
+static void fill(struct fake_region *r, uint64_t va)
+{
+	struct fake_object *o = r->obj;
+	uint64_t in = (va - r->va + r->offset) % o->granule;
+
+	fake_page_make(o, (va - r->va + r->offset) & ~(FAKE_PAGE - 1));
+	va -= in;
+	for (uint64_t end = va + o->granule; va < end; va += FAKE_PAGE)
+		*fake_region_page(r, va) |= GM_FAKE_MAPPED;
+}
+
 /* -EAGAIN: ask the core and come again. as->lock held. */
 static int access_page(struct fake_region *r, uint64_t va, uint8_t *buf, uint64_t len,
 		       uint32_t access)
@@ -29,8 +41,8 @@ static int access_page(struct fake_region *r, uint64_t va, uint8_t *buf, uint64_
 	} else if (!(*page & GM_FAKE_MAPPED) && (*page & GM_FAKE_ARMED)) {
 		err = -EAGAIN;
 	} else {
-		fake_page_make(o, off & ~(FAKE_PAGE - 1));
-		*page |= GM_FAKE_MAPPED;
+		if (!(*page & GM_FAKE_MAPPED))
+			fill(r, va);
 		if (access == GM_WRITE)
 			memcpy(o->bytes + off, buf, len);
 		else

@@ -4,7 +4,8 @@
  *
  * A page that does not exist is poisoned, so a copy out of one is seen at the first
  * compare; it is zeroed when it comes to exist. Each page counts its backing_gets:
- * an unpaired put, or a page freed while a copy engine might use it, is a bug.
+ * an unpaired put, or a page freed while a copy engine might use it, is a bug. Huge
+ * pages come and go as a whole.
  *
  * Locking: fake_object.lock over what is known of a page. The bytes themselves are
  * the core's to protect: backing_read and backing_write copy without the lock.
@@ -30,6 +31,11 @@ static void check_range(const struct fake_object *o, uint64_t off, uint64_t len,
 	fake_bug_on(off >= o->size || len > o->size - off);
 }
 
+static uint64_t round_down(uint64_t v, uint64_t to)
+{
+	return v & ~(to - 1);
+}
+
 int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 {
 	uint64_t size = gm_object_size(obj);
@@ -52,6 +58,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	if (o->bytes == MAP_FAILED)
 		goto err_page;
 	o->size = size;
+	o->granule = flags & GM_OBJECT_HUGETLB ? GM_BLOCK_SIZE : FAKE_PAGE;
 	pthread_mutex_init(&o->lock, NULL);
 	*gm_object_host(obj) = o;
 	fake_add(objects, 1);
@@ -82,18 +89,17 @@ void gm_os_object_destroy(struct gm_object *obj)
 
 uint64_t gm_os_backing_granule(struct gm_object *obj)
 {
-	(void)obj;
-	return FAKE_PAGE;
+	return fake_object(obj)->granule;
 }
 
 void fake_page_make(struct fake_object *o, uint64_t off)
 {
-	uint16_t *page = &o->page[off / FAKE_PAGE];
-
-	if (*page & FAKE_EXISTS)
+	if (o->page[off / FAKE_PAGE] & FAKE_EXISTS)
 		return;
-	memset(o->bytes + off, 0, FAKE_PAGE);
-	*page |= FAKE_EXISTS;
+	off = round_down(off, o->granule);
+	memset(o->bytes + off, 0, o->granule);
+	for (uint64_t p = off; p < off + o->granule; p += FAKE_PAGE)
+		o->page[p / FAKE_PAGE] |= FAKE_EXISTS;
 }
 
 static bool all_exist(struct fake_object *o, uint64_t off, uint64_t len)
@@ -248,7 +254,7 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	bool in_use = false;
 
 	fake_check_may_sleep("backing_free");
-	check_range(o, off, len, FAKE_PAGE);
+	check_range(o, off, len, o->granule);
 	pthread_mutex_lock(&o->lock);
 	unmap_from_regions(o, off, off + len);
 	for (uint64_t p = off; p < off + len; p += FAKE_PAGE) {

@@ -66,6 +66,17 @@ void gm_fake_on_bug(void (*fn)(void))
 	fake_opt.on_bug = fn;
 }
 
+void gm_fake_on_lock(void (*fn)(enum gm_fake_event event, void *arg), void *arg)
+{
+	fake_opt.on_lock = fn;
+	fake_opt.on_lock_arg = arg;
+}
+
+uint64_t gm_fake_lock_calls(void)
+{
+	return __atomic_load_n(&fake_count.lock_calls, __ATOMIC_RELAXED);
+}
+
 int gm_os_usable(void)
 {
 	return 0;

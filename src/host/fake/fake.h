@@ -6,7 +6,8 @@
  * touch managed memory, whose addresses are numbers and no pointers. Time and
  * deferred work move only when a test says so, every call that may fail can be made
  * to fail, and everything that the core takes from its host is counted until it is
- * given back. A use of the host against its contract ends the test by gm_os_bug().
+ * given back. Objects with GM_OBJECT_HUGETLB have a granule of 2 MiB, without a pool to
+ * run out of. A use of the host against its contract ends the test by gm_os_bug().
  */
 #ifndef GM_FAKE_H
 #define GM_FAKE_H
@@ -47,6 +48,12 @@ uint32_t gm_fake_page(struct gm_as *as, uint64_t va);
 /* The number of faults delivered to the core. */
 uint64_t gm_fake_cpu_faults(void);
 
+/*
+ * Somebody unmaps addresses behind the core's back: the CPU reaches them no longer, and
+ * to the host they are free, though regions of the core's still cover them.
+ */
+void gm_fake_forget(struct gm_as *as, uint64_t va, uint64_t len);
+
 /* ------------------------------------------------------ freedoms of a host */
 
 /* backing_get gives at most so many contiguous bytes; 0: any number. */
@@ -55,6 +62,20 @@ void gm_fake_set_max_run(uint64_t bytes);
 void gm_fake_set_arm_granule(uint64_t bytes);
 void gm_fake_set_memory_low(bool low);
 void gm_fake_set_memory_total(uint64_t bytes); /* 1 GiB at first */
+
+/* ------------------------------------------------------------------- locks */
+
+/* Takings, tries and releases since the reset: what a test of scaling counts. */
+uint64_t gm_fake_lock_calls(void);
+/* How many locks this thread holds. */
+unsigned int gm_fake_locks_held(void);
+
+enum gm_fake_event {
+	GM_FAKE_PICKED,	  /* a mutex was taken by trylock under a spinlock: a victim */
+	GM_FAKE_UNLOCKED, /* a mutex was released */
+};
+/* Call fn(event, arg), in the thread it happens in, after each event; NULL: no more. */
+void gm_fake_on_lock(void (*fn)(enum gm_fake_event event, void *arg), void *arg);
 
 /* ----------------------------------------------------------- deferred work */
 

@@ -27,6 +27,7 @@
 struct fake_object {
 	pthread_mutex_t lock;
 	uint64_t size;
+	uint64_t granule; /* FAKE_PAGE, or GM_BLOCK_SIZE for GM_OBJECT_HUGETLB */
 	uint8_t *bytes;
 	uint16_t *page;		     /* [lock] */
 	struct fake_region *regions; /* [lock] */
@@ -34,6 +35,7 @@ struct fake_object {
 
 /* A page of a region, beside GM_FAKE_MAPPED and GM_FAKE_ARMED and its protection << 4. */
 #define FAKE_GONE 1U
+#define FAKE_FORGOTTEN 8U /* gm_fake_forget() */
 #define FAKE_PROT_SHIFT 4
 
 /* Keeps the addresses it was made with; what was unmapped of it is GONE. */
@@ -53,7 +55,7 @@ struct fake_as {
 };
 
 struct fake_count {
-	uint64_t bytes, objects, regions, spaces, locks, warnings, cpu_faults;
+	uint64_t bytes, objects, regions, spaces, locks, lock_calls, warnings, cpu_faults;
 };
 extern struct fake_count fake_count; /* atomic */
 
@@ -61,6 +63,8 @@ struct fake_options {
 	bool threaded, auto_work, memory_low, verbose;
 	uint64_t max_run, arm_granule, memory_total;
 	void (*on_bug)(void);
+	void (*on_lock)(enum gm_fake_event event, void *arg);
+	void *on_lock_arg;
 };
 extern struct fake_options fake_opt; /* written while one thread runs */
 
@@ -98,7 +102,7 @@ static inline uint16_t *fake_object_page(const struct fake_region *r, uint64_t v
 	return &r->obj->page[(va - r->va + r->offset) / FAKE_PAGE];
 }
 
-/* Let the page exist, zero if it did not. obj->lock held. */
+/* Let the page, or the huge page around it, exist; zero if it did not. obj->lock held. */
 void fake_page_make(struct fake_object *o, uint64_t off);
 
 #endif

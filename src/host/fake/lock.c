@@ -94,8 +94,20 @@ static void check_not_held(const void *lock)
 			fake_bug("a lock taken twice by one thread");
 }
 
+unsigned int gm_fake_locks_held(void)
+{
+	return nr_held;
+}
+
+static void tell(enum gm_fake_event event)
+{
+	if (fake_opt.on_lock)
+		fake_opt.on_lock(event, fake_opt.on_lock_arg);
+}
+
 static void hold(const void *lock, bool spin)
 {
+	fake_add(lock_calls, 1);
 	if (nr_held == MAX_HELD)
 		fake_bug("more locks held than any sound program holds");
 	held[nr_held++] = (struct held){ .lock = lock, .spin = spin };
@@ -104,6 +116,7 @@ static void hold(const void *lock, bool spin)
 
 static void drop(const void *lock)
 {
+	fake_add(lock_calls, 1);
 	for (unsigned int i = nr_held; i-- > 0;) {
 		if (held[i].lock != lock)
 			continue;
@@ -142,9 +155,13 @@ bool gm_os_mutex_trylock(struct gm_os_mutex *m)
 	struct fake_lock *l = lock_of(m->word);
 
 	/* One's own lock may be tried; unlike the other calls this one tells. */
-	if (fake_fail(GM_FAKE_TRYLOCK) || pthread_mutex_trylock(&l->mutex))
+	if (fake_fail(GM_FAKE_TRYLOCK) || pthread_mutex_trylock(&l->mutex)) {
+		fake_add(lock_calls, 1);
 		return false;
+	}
 	hold(m, false);
+	if (nr_spins)
+		tell(GM_FAKE_PICKED);
 	return true;
 }
 
@@ -154,6 +171,8 @@ void gm_os_mutex_unlock(struct gm_os_mutex *m)
 
 	drop(m);
 	pthread_mutex_unlock(&l->mutex);
+	if (!nr_spins)
+		tell(GM_FAKE_UNLOCKED);
 }
 
 /* --------------------------------------------------------------------- spin */

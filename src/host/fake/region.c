@@ -67,7 +67,7 @@ static bool is_gone(const struct fake_region *r, uint64_t va)
 	bool gone;
 
 	pthread_mutex_lock(&r->obj->lock);
-	gone = *fake_region_page(r, va) & FAKE_GONE;
+	gone = *fake_region_page(r, va) & (FAKE_GONE | FAKE_FORGOTTEN);
 	pthread_mutex_unlock(&r->obj->lock);
 	return gone;
 }
@@ -152,6 +152,7 @@ int gm_os_region_map(struct gm_region *region, bool fixed)
 	fake_check_may_sleep("region_map");
 	fake_bug_on(!region->len || region->len % FAKE_PAGE || region->offset % FAKE_PAGE);
 	fake_bug_on(region->offset > o->size || region->len > o->size - region->offset);
+	fake_bug_on(region->len % o->granule || region->offset % o->granule);
 	if (err)
 		return err;
 	if (fixed && (region->va % FAKE_PAGE || region->va + region->len < region->va))
@@ -185,6 +186,8 @@ static void check_range(const struct fake_region *r, uint64_t va, uint64_t len)
 {
 	fake_bug_on(va % FAKE_PAGE || len % FAKE_PAGE || !len);
 	fake_bug_on(va < r->va || va - r->va >= r->len || len > r->len - (va - r->va));
+	/* A huge page is mapped, unmapped and protected as a whole. */
+	fake_bug_on((va - r->va + r->offset) % r->obj->granule || len % r->obj->granule);
 }
 
 /* In each page of the range: false if one is gone; else clear and set bits. */
@@ -297,6 +300,22 @@ int gm_os_region_protect(struct gm_region *region, uint64_t va, uint64_t len, ui
 			  prot << FAKE_PROT_SHIFT))
 		fake_bug("region_protect of what is not mapped");
 	return 0;
+}
+
+void gm_fake_forget(struct gm_as *as, uint64_t va, uint64_t len)
+{
+	struct fake_as *fas = fake_as(as);
+
+	pthread_mutex_lock(&fas->lock);
+	for (uint64_t end = va + len; va < end; va += FAKE_PAGE) {
+		struct fake_region *r = fake_find(fas, va);
+
+		fake_bug_on(!r);
+		pthread_mutex_lock(&r->obj->lock);
+		*fake_region_page(r, va) |= FAKE_FORGOTTEN;
+		pthread_mutex_unlock(&r->obj->lock);
+	}
+	pthread_mutex_unlock(&fas->lock);
 }
 
 /* ----------------------------------------------------------- the page table */

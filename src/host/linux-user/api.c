@@ -43,7 +43,7 @@ int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice)
 		return err;
 	if (!len || va + len < va || (unsigned int)advice > GM_UNPIN)
 		return -EINVAL;
-	as = gm_registry_find(va);
+	as = gm_ranges_find(va);
 	return as ? gm_advise(as, hnode, va, len, (uint32_t)advice) : -EFAULT;
 }
 
@@ -56,7 +56,7 @@ int hmemcpy(int hnode, void *dst, const void *src, size_t len)
 		return err;
 	if (!len || to + len < to || from + len < from)
 		return -EINVAL;
-	return gm_copy(hnode, gm_registry_find(to), to, gm_registry_find(from), from, len);
+	return gm_copy(hnode, gm_ranges_find(to), to, gm_ranges_find(from), from, len);
 }
 
 int gm_query(const void *addr, size_t len, struct gm_page_info *info)
@@ -69,11 +69,7 @@ int gm_query(const void *addr, size_t len, struct gm_page_info *info)
 		return err;
 	if (!len || va + len < va || !info)
 		return -EINVAL;
-	/* It is written to with locks held. */
-	if (gm_registry_find(addr_of(info)) ||
-	    gm_registry_find(addr_of(info + (len - 1) / GM_PAGE)))
-		return -EINVAL;
-	as = gm_registry_find(va);
+	as = gm_ranges_find(va);
 	return as ? gm_as_query(as, va, len, info) : -EFAULT;
 }
 

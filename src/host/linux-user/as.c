@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Address spaces: what the host keeps for each, and the registry of all.
+ * Address spaces: what the host keeps for each.
  *
- * An application's address, be it in a call or in a SIGBUS, carries no address space,
- * so all are asked in turn; there are few.
- *
- * Locking. The registry is held for reading while a SIGBUS is serviced: when
- * gm_registry_del() returns, none of that address space's is under way. An
- * application's call holds it only while it looks, for the application itself keeps
- * an address space that it uses from being destroyed. Readers do not nest: servicing
- * a fault takes no fault (I7).
+ * Locking. None. With inline delivery a fault is found its address space by ranges.c
+ * and holds a reference to it, u->in_flight, while it is serviced; gm_os_as_stop()
+ * waits until there is none. None comes any more by then: no region is left. Service
+ * threads need none, for they are joined.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,54 +13,37 @@
 
 #include "user.h"
 
-static pthread_rwlock_t registry_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-static struct gm_user_as *registry; /* registry_lock */
+#define STOPPING (1U << 31) /* in u->in_flight: somebody waits for the last reference */
 
-void gm_registry_add(struct gm_user_as *u)
+static void put(struct gm_user_as *u)
 {
-	pthread_rwlock_wrlock(&registry_lock);
-	u->next = registry;
-	registry = u;
-	u->listed = true;
-	pthread_rwlock_unlock(&registry_lock);
-}
-
-void gm_registry_del(struct gm_user_as *u)
-{
-	struct gm_user_as **at = &registry;
-
-	pthread_rwlock_wrlock(&registry_lock);
-	while (*at != u)
-		at = &(*at)->next;
-	*at = u->next;
-	u->listed = false;
-	pthread_rwlock_unlock(&registry_lock);
-}
-
-/* The address space that has @va mapped, or NULL. */
-struct gm_as *gm_registry_find(uint64_t va)
-{
-	struct gm_as *as = NULL;
-
-	pthread_rwlock_rdlock(&registry_lock);
-	for (struct gm_user_as *u = registry; u && !as; u = u->next)
-		if (gm_as_covers(u->as, va))
-			as = u->as;
-	pthread_rwlock_unlock(&registry_lock);
-	return as;
+	/* The address is the key of the wake-up; what is there may be gone by then. */
+	if (__atomic_sub_fetch(&u->in_flight, 1, __ATOMIC_RELEASE) == STOPPING)
+		gm_os_wake(&u->in_flight);
 }
 
 /* A SIGBUS at @va. -EFAULT: of no address space that has its faults delivered so. */
-int gm_registry_fault(uint64_t va, uint32_t access)
+int gm_user_as_fault(uint64_t va, uint32_t access)
 {
+	struct gm_user_as *u = gm_ranges_get(va);
 	int err = -EFAULT;
 
-	pthread_rwlock_rdlock(&registry_lock);
-	for (struct gm_user_as *u = registry; u && err == -EFAULT; u = u->next)
-		if (u->inline_faults)
-			err = gm_cpu_fault(u->as, va, access);
-	pthread_rwlock_unlock(&registry_lock);
+	if (!u)
+		return err;
+	if (u->inline_faults)
+		err = gm_cpu_fault(u->as, va, access);
+	put(u);
 	return err;
+}
+
+static void wait_for_faults(struct gm_user_as *u)
+{
+	uint32_t seen = __atomic_or_fetch(&u->in_flight, STOPPING, __ATOMIC_ACQUIRE);
+
+	while (seen != STOPPING) {
+		gm_os_wait(&u->in_flight, seen);
+		seen = __atomic_load_n(&u->in_flight, __ATOMIC_ACQUIRE);
+	}
 }
 
 /* ------------------------------------------------------------------------------ life */
@@ -99,7 +78,6 @@ int gm_os_as_create(struct gm_as *as, const struct gm_as_options *opt)
 	err = start(u, opt);
 	if (err)
 		goto err_uffd;
-	gm_registry_add(u);
 	return 0;
 
 err_uffd:
@@ -117,9 +95,9 @@ void gm_os_as_stop(struct gm_as *as)
 {
 	struct gm_user_as *u = gm_user_as(as);
 
-	if (!u->listed)
+	if (__atomic_load_n(&u->in_flight, __ATOMIC_RELAXED) & STOPPING)
 		return;
-	gm_registry_del(u);
+	wait_for_faults(u);
 	if (!u->inline_faults)
 		gm_service_stop(u);
 	if (u->sigbus)

@@ -160,6 +160,8 @@ void gm_os_object_destroy(struct gm_object *obj)
 	struct gm_user_object *o = gm_user_object(obj);
 
 	munmap(o->alias, o->size);
+	/* Or close() would free all pages, which takes long, and under a lock that fork() takes. */
+	gm_os_backing_free(obj, 0, o->size);
 	free_known(o);
 	gm_fd_close(&o->mem);
 	free(o);

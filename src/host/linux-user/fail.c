@@ -17,7 +17,9 @@
  * POISON_NS, enough for the woken thread to run into it; then, or as soon as the core
  * maps or revokes the page, it is wiped away by MADV_DONTNEED. A thread that was too
  * slow faults again and starts anew. On a kernel without UFFDIO_POISON a system call
- * on such a page waits, and can be killed, until the device has recovered.
+ * on such a page tries again and again until the device has recovered, and can be
+ * killed; not to wake it would not help, for the kernel does not let a thread that has
+ * a signal pending sleep on a fault.
  *
  * Wiping must never hit memory that is not ours any more. region_unmap() therefore
  * wipes the range before it unmaps it, and counts u->unmaps up; a page is poisoned
@@ -29,14 +31,14 @@
  * which costs a signal more.
  *
  * Locking. fail_lock over the table. Counters are read without it: to see a stale one
- * is to act a moment later.
+ * is to act a moment later. So a page may be poisoned just after it was mapped for
+ * somebody else's fault, and then raises one SIGBUS more, of a failure that was.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,20 +70,13 @@ static void send_sigbus(uint64_t va, uint32_t tid)
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGBUS, &info);
 }
 
-static void wipe(struct gm_user_as *u, struct gm_user_fail *f)
-{
-	if (!f->poison_len)
-		return;
-	madvise((void *)(uintptr_t)f->page, f->poison_len, MADV_DONTNEED);
-	f->poison_len = 0;
-	f->count = 0;
-	__atomic_fetch_sub(&u->nr_poisoned, 1, __ATOMIC_RELEASE);
-}
-
 static void forget(struct gm_user_as *u, struct gm_user_fail *f)
 {
-	wipe(u, f);
-	f->page = 0;
+	if (f->poisoned) {
+		gm_zap(f->page, f->poisoned);
+		__atomic_fetch_sub(&u->nr_poisoned, 1, __ATOMIC_RELEASE);
+	}
+	*f = (struct gm_user_fail){ .page = 0 };
 	__atomic_fetch_sub(&u->nr_fails, 1, __ATOMIC_RELAXED);
 }
 
@@ -103,31 +98,29 @@ static struct gm_user_fail *lookup_or_add(struct gm_user_as *u, uint64_t page)
 	if (f->page)
 		forget(u, f);
 	f->page = page;
-	f->count = 0;
 	__atomic_fetch_add(&u->nr_fails, 1, __ATOMIC_RELAXED);
 	return f;
 }
 
-/* Marks the page and wakes who waits for it; of a hugetlb mapping only a whole page can be marked. */
-static bool poison(struct gm_user_as *u, struct gm_user_fail *f)
+/* Marks the page; of a hugetlb mapping only a whole page can be marked. */
+static void poison(struct gm_user_as *u, struct gm_user_fail *f)
 {
 	struct poison_args a = { .range = { .start = f->page, .len = GM_PAGE } };
 
 	if (!(u->features & UFFD_FEATURE_POISON))
-		return false;
+		return;
 	if (ioctl(u->uffd.fd, IOC_POISON, &a)) {
 		if (errno != EINVAL)
-			return false;
-		f->page &= ~(GM_HUGE - 1);
-		a.range.start = f->page;
+			return; /* it was mapped meanwhile */
+		a.range.start &= ~(GM_HUGE - 1);
 		a.range.len = GM_HUGE;
 		if (ioctl(u->uffd.fd, IOC_POISON, &a))
-			return false;
+			return;
 	}
-	f->poison_len = a.range.len;
+	f->page = a.range.start;
+	f->poisoned = a.range.len;
 	f->until = gm_os_now_ns() + POISON_NS;
 	__atomic_fetch_add(&u->nr_poisoned, 1, __ATOMIC_RELEASE);
-	return true;
 }
 
 void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t unmaps)
@@ -141,10 +134,10 @@ void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t un
 		u->sigbus = true;
 	}
 	f = lookup_or_add(u, page);
-	if (f->count < MAX_SIGNALS || f->poison_len || u->unmaps != unmaps || !poison(u, f)) {
-		f->count++;
+	if (f->count++ >= MAX_SIGNALS && !f->poisoned && u->unmaps == unmaps)
+		poison(u, f);
+	if (!f->poisoned)
 		send_sigbus(va, tid);
-	}
 	pthread_mutex_unlock(&u->fail_lock);
 	gm_uffd_wake(u, page, GM_PAGE);
 }
@@ -154,6 +147,8 @@ void gm_fail_forget(struct gm_user_as *u, uint64_t va)
 {
 	struct gm_user_fail *f;
 
+	if (!__atomic_load_n(&u->nr_fails, __ATOMIC_RELAXED))
+		return;
 	pthread_mutex_lock(&u->fail_lock);
 	f = lookup(u, va & ~(GM_PAGE - 1));
 	if (f)
@@ -166,7 +161,7 @@ static void heal_locked(struct gm_user_as *u, uint64_t va, uint64_t len)
 	for (unsigned int i = 0; i < GM_NR_FAILS; i++) {
 		struct gm_user_fail *f = &u->fails[i];
 
-		if (f->page && f->page < va + len && va < f->page + (f->poison_len ?: GM_PAGE))
+		if (f->page && f->page < va + len && va < f->page + (f->poisoned ?: GM_PAGE))
 			forget(u, f);
 	}
 }
@@ -174,6 +169,8 @@ static void heal_locked(struct gm_user_as *u, uint64_t va, uint64_t len)
 /* [va, va+len) is about to be mapped or revoked: no poison may be left on it. */
 void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len)
 {
+	if (!__atomic_load_n(&u->nr_poisoned, __ATOMIC_ACQUIRE))
+		return;
 	pthread_mutex_lock(&u->fail_lock);
 	heal_locked(u, va, len);
 	pthread_mutex_unlock(&u->fail_lock);
@@ -191,16 +188,19 @@ void gm_fail_unmap(struct gm_user_as *u, uint64_t va, uint64_t len)
 /* Wipe poison whose time is over; for how many milliseconds poll() may sleep. */
 int gm_fail_expire(struct gm_user_as *u)
 {
-	uint64_t now = gm_os_now_ns();
+	uint64_t now;
 	int ms = -1;
 
+	if (!__atomic_load_n(&u->nr_poisoned, __ATOMIC_RELAXED))
+		return ms;
+	now = gm_os_now_ns();
 	pthread_mutex_lock(&u->fail_lock);
 	for (unsigned int i = 0; i < GM_NR_FAILS; i++) {
 		struct gm_user_fail *f = &u->fails[i];
 
-		if (f->page && f->poison_len && now >= f->until)
+		if (f->poisoned && now >= f->until)
 			forget(u, f);
-		else if (f->page && f->poison_len)
+		else if (f->poisoned)
 			ms = (int)(POISON_NS / 1000000);
 	}
 	pthread_mutex_unlock(&u->fail_lock);

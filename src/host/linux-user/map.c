@@ -151,6 +151,9 @@ int gm_os_region_map(struct gm_region *r, bool fixed)
 		if (err)
 			goto err_map;
 	}
+	err = gm_ranges_add(gm_user_as(r->as), r->va, r->len);
+	if (err)
+		goto err_map;
 	return 0;
 
 err_map:
@@ -164,7 +167,7 @@ err_host:
 int gm_os_region_unmap(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	gm_fail_unmap(gm_user_as(r->as), va, len);
-	return munmap((void *)(uintptr_t)va, len) ? -ENOMEM : 0;
+	return gm_ranges_unmap(va, len);
 }
 
 static unsigned int count_runs(const struct gm_user_region *h, uint64_t n)
@@ -308,7 +311,8 @@ static int map_pages(struct gm_user_as *u, uint64_t va, uint64_t len, uint64_t s
 		} else if (errno == EAGAIN) {
 			sched_yield(); /* the mappings are changing just now */
 		} else {
-			err = errno == ENOMEM ? -ENOMEM : -EFAULT;
+			/* As when the page does not exist: it would fail again. */
+			err = errno == ENOMEM ? -ENOMEM : -EIO;
 		}
 	}
 	if (passed && !u->inline_faults)
@@ -326,8 +330,7 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 	bool armed;
 	int err = 0;
 
-	if (__atomic_load_n(&u->nr_poisoned, __ATOMIC_ACQUIRE))
-		gm_fail_heal(u, va, len);
+	gm_fail_heal(u, va, len);
 	if (__atomic_load_n(&h->whole, __ATOMIC_ACQUIRE))
 		return map_pages(u, va, len, step);
 	while (va < end && !err) {
@@ -343,12 +346,14 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 	return err;
 }
 
-/* _LOCKED: the application may have called mlock() or mlockall(). */
+/* Drop what the page table has. _LOCKED: the application may have called mlock() or mlockall(). */
+int gm_zap(uint64_t va, uint64_t len)
+{
+	return madvise((void *)(uintptr_t)va, len, MADV_DONTNEED_LOCKED) ? -errno : 0;
+}
+
 int gm_os_cpu_revoke(struct gm_region *r, uint64_t va, uint64_t len)
 {
-	struct gm_user_as *u = gm_user_as(r->as);
-
-	if (__atomic_load_n(&u->nr_poisoned, __ATOMIC_ACQUIRE))
-		gm_fail_heal(u, va, len);
-	return madvise((void *)(uintptr_t)va, len, MADV_DONTNEED_LOCKED) ? -errno : 0;
+	gm_fail_heal(gm_user_as(r->as), va, len);
+	return gm_zap(va, len);
 }

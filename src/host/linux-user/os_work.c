@@ -9,7 +9,8 @@
  * what is queued and ends. Work scheduled without one stays queued for the next.
  *
  * While much host memory is retained, and only then, the worker looks every second
- * whether the machine still has enough, for nothing else might happen meanwhile.
+ * whether the machine still has enough: between two pieces of work, or when nothing
+ * else happens.
  *
  * Each thread gets a stack that we map and unmap: the C library would keep the
  * stack of an ended thread for another.
@@ -70,6 +71,7 @@ void gm_thread_join(struct gm_user_thread *t)
 
 #define WORK_QUEUED 1U
 #define LOOK_BYTES (64U << 20)
+#define LOOK_NS 1000000000ULL
 
 static struct {
 	pthread_mutex_t lock;
@@ -88,50 +90,62 @@ static struct gm_user_thread worker; /* life_lock */
 static unsigned int users;	     /* life_lock */
 
 /* Queue locked; it is unlocked meanwhile. */
-static void wait_for_work(void)
+static void look_at_memory(void)
 {
-	struct timespec t;
-	int err;
-
-	if (gm_retained_bytes() < LOOK_BYTES) {
-		pthread_cond_wait(&queue.more, &queue.lock);
-		return;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec++;
-	err = pthread_cond_clockwait(&queue.more, &queue.lock, CLOCK_MONOTONIC, &t);
-	if (err != ETIMEDOUT)
-		return;
 	pthread_mutex_unlock(&queue.lock);
 	if (gm_os_host_memory_low())
 		gm_memory_low();
 	pthread_mutex_lock(&queue.lock);
 }
 
+/* Queue locked; it is unlocked meanwhile. */
+static void run_first(void)
+{
+	struct gm_os_work *w = queue.head;
+
+	queue.head = w->next;
+	if (!queue.head)
+		queue.tail = &queue.head;
+	w->state = 0; /* what is scheduled from now on is another run */
+	queue.running = w;
+	pthread_mutex_unlock(&queue.lock);
+
+	w->fn(w);
+
+	pthread_mutex_lock(&queue.lock);
+	queue.running = NULL;
+	pthread_cond_broadcast(&queue.done);
+}
+
+/* Queue locked; it is unlocked meanwhile. */
+static void wait_for_work(bool watch, uint64_t until)
+{
+	struct timespec t = { .tv_sec = (time_t)(until / 1000000000),
+			      .tv_nsec = (long)(until % 1000000000) };
+
+	if (watch)
+		pthread_cond_clockwait(&queue.more, &queue.lock, CLOCK_MONOTONIC, &t);
+	else
+		pthread_cond_wait(&queue.more, &queue.lock);
+}
+
 static void *work_loop(void *arg)
 {
-	struct gm_os_work *w;
+	uint64_t look_at = gm_os_now_ns() + LOOK_NS;
 
 	(void)arg;
 	pthread_mutex_lock(&queue.lock);
-	for (;;) {
-		while (!queue.head && !queue.stop)
-			wait_for_work();
-		w = queue.head;
-		if (!w)
-			break;
-		queue.head = w->next;
-		if (!queue.head)
-			queue.tail = &queue.head;
-		w->state = 0; /* what is scheduled from now on is another run */
-		queue.running = w;
-		pthread_mutex_unlock(&queue.lock);
+	while (queue.head || !queue.stop) {
+		bool watch = gm_retained_bytes() >= LOOK_BYTES;
 
-		w->fn(w);
-
-		pthread_mutex_lock(&queue.lock);
-		queue.running = NULL;
-		pthread_cond_broadcast(&queue.done);
+		if (watch && gm_os_now_ns() >= look_at) {
+			look_at_memory();
+			look_at = gm_os_now_ns() + LOOK_NS;
+		} else if (queue.head) {
+			run_first();
+		} else {
+			wait_for_work(watch, look_at);
+		}
 	}
 	pthread_mutex_unlock(&queue.lock);
 	return NULL;

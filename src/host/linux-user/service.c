@@ -61,11 +61,12 @@ static void service(struct gm_user_as *u, const struct uffd_msg *msg)
 	unmaps = __atomic_load_n(&u->unmaps, __ATOMIC_ACQUIRE);
 	woken_len = 0;
 	err = gm_cpu_fault(u->as, va, access);
-	if (err && err != -EFAULT) {
+	/* Of what is managed still, -EFAULT is a driver's; to wake would be to fault for ever. */
+	if (err && (err != -EFAULT || gm_ranges_find(va) == u->as)) {
 		gm_fail_report(u, va, msg->arg.pagefault.feat.ptid, unmaps);
 		return;
 	}
-	if (!err && __atomic_load_n(&u->nr_fails, __ATOMIC_RELAXED))
+	if (!err)
 		gm_fail_forget(u, va);
 	if (err || va - woken_va >= woken_len)
 		gm_uffd_wake(u, va & ~(GM_PAGE - 1), GM_PAGE);
@@ -88,10 +89,8 @@ static void *service_loop(void *arg)
 	ssize_t n;
 
 	while (!__atomic_load_n(&u->stopping, __ATOMIC_ACQUIRE)) {
-		int timeout = -1;
+		int timeout = gm_fail_expire(u);
 
-		if (__atomic_load_n(&u->nr_poisoned, __ATOMIC_RELAXED))
-			timeout = gm_fail_expire(u);
 		n = read(u->uffd.fd, msg, sizeof(msg));
 		idle = gm_os_now_ns() - since;
 		if (n <= 0) {

@@ -59,7 +59,7 @@ int gm_sigbus(int sig, void *info, void *uc)
 	}
 	if (sig != SIGBUS || si->si_code != BUS_ADRERR || gm_is_forked())
 		return 0;
-	err = gm_registry_fault((uint64_t)(uintptr_t)si->si_addr, access_of(uc));
+	err = gm_user_as_fault((uint64_t)(uintptr_t)si->si_addr, access_of(uc));
 	errno = saved;
 	return err == 0;
 }

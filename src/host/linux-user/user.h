@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * What the files of the linux-user host share. Lock order, first to last; the
- * core's locks may be held over all but the registry:
+ * core's locks may be held over all:
  *
- *	registry (as.c)		the address spaces; read while a SIGBUS is serviced
  *	worker life (os_work.c)		the worker thread's start and end
+ *	change of the ranges (ranges.c)		held over munmap()
  *	region, failures (map.c, fail.c)
- *	descriptors (fork.c), work queue (os_work.c)
+ *	handler (sigbus.c)		its coming and going
+ *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c)
  */
 #ifndef GM_HOST_LINUX_USER_H
 #define GM_HOST_LINUX_USER_H
@@ -73,17 +74,16 @@ static inline struct gm_user_object *gm_user_object(struct gm_object *obj)
 
 /* A page that could not be brought home; see fail.c. */
 struct gm_user_fail {
-	uint64_t page;	     /* its address; 0: free */
-	uint32_t count;	     /* failures in a row */
-	uint64_t poison_len; /* not 0: [page, page + poison_len) is poisoned ... */
-	uint64_t until;	     /* ... up to this time */
+	uint64_t page;	   /* its address; 0: free */
+	uint32_t count;	   /* failures in a row */
+	uint64_t poisoned; /* not 0: [page, page + poisoned) is poisoned ... */
+	uint64_t until;	   /* ... up to this time */
 };
 
 struct gm_user_as {
 	struct gm_as *as;
-	struct gm_user_as *next; /* registry */
 	bool inline_faults;
-	bool listed;
+	uint32_t in_flight; /* faults that are being serviced inline; see as.c */
 	bool sigbus; /* our handler is needed; in thread mode from the first failure on [fail_lock] */
 
 	struct gm_user_fd uffd;
@@ -127,10 +127,16 @@ void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len);
 int gm_fail_expire(struct gm_user_as *u);
 
 /* as.c */
-void gm_registry_add(struct gm_user_as *u);
-void gm_registry_del(struct gm_user_as *u);
-struct gm_as *gm_registry_find(uint64_t va);
-int gm_registry_fault(uint64_t va, uint32_t access);
+int gm_user_as_fault(uint64_t va, uint32_t access);
+
+/* ranges.c */
+int gm_ranges_add(struct gm_user_as *u, uint64_t va, uint64_t len);
+int gm_ranges_unmap(uint64_t va, uint64_t len);
+struct gm_as *gm_ranges_find(uint64_t va);
+struct gm_user_as *gm_ranges_get(uint64_t va);
+
+/* map.c */
+int gm_zap(uint64_t va, uint64_t len);
 
 /* sigbus.c */
 #define GM_SIGBUS_FAILED (-0x676d) /* si_code of a SIGBUS that fail.c sends */
