@@ -83,17 +83,22 @@ bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
 	return found;
 }
 
+/* What looks like one extent may lie in several ranges that adjoin. */
 void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_physmem *r;
+	uint64_t part;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	for (r = h->ranges; r && (pfn < r->buddy.begin || pfn >= r->buddy.end); r = r->next)
-		;
-	gm_bug_on(!r);
-	gm_buddy_free(&r->buddy, pfn, n);
 	gm_store(&h->free, h->free + n);
+	for (; n; pfn += part, n -= part) {
+		for (r = h->ranges; r && (pfn < r->buddy.begin || pfn >= r->buddy.end); r = r->next)
+			;
+		gm_bug_on(!r);
+		part = GM_MIN(n, r->buddy.end - pfn);
+		gm_buddy_free(&r->buddy, pfn, part);
+	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 }
 

@@ -121,6 +121,32 @@ static void test_bad_hints(struct cf *cf)
 	cf_unmap(cf, p, 2 * DEV_MEMORY);
 }
 
+/* The answer is put into the very block that is asked about, and that a device has. */
+static void test_query_into_itself(struct cf *cf)
+{
+	char *p = cf_alloc(cf, BLOCK);
+	struct gm_page_info *info = (struct gm_page_info *)(void *)p;
+
+	cf_fill(cf, 0, p, BLOCK, 1);
+	assert_int_equal(gm_query(p, BLOCK, info), 0);
+	/* All was there when it was looked at; what was written to came home. */
+	for (unsigned int i = 0; i < BLOCK / PAGE; i++)
+		assert_int_equal(info[i].node, cf_node(cf, 0));
+	cf_on(p, BLOCK / PAGE * sizeof(*info), GM_NODE_HOST);
+	cf_on(p + BLOCK / 2, BLOCK / 2, cf_node(cf, 0));
+	cf_check_at(cf, 0, p + PAGE, BLOCK - PAGE, 1, PAGE);
+
+	/* Into its last page: that it was written to is seen when the look gets there. */
+	cf_fill(cf, 1, p, BLOCK, 2);
+	info = (struct gm_page_info *)(void *)(p + BLOCK - PAGE);
+	assert_int_equal(gm_query(p, BLOCK, info), 0);
+	for (unsigned int i = 0; i < BLOCK / PAGE / 2; i++)
+		assert_int_equal(info[i].node, cf_node(cf, 1));
+	assert_int_equal(info[BLOCK / PAGE - 1].node, GM_NODE_HOST);
+	cf_check(cf, CPU, p, BLOCK - PAGE, 2);
+	cf_unmap(cf, p, BLOCK);
+}
+
 /* From and to anywhere, at any alignment, and nothing moves. */
 static void test_hmemcpy(struct cf *cf)
 {
@@ -288,9 +314,11 @@ static void test_bad_calls(struct cf *cf)
 }
 
 const struct CMUnitTest cf_calls_tests[] = {
-	CF_TEST(test_prefetch),	 CF_TEST(test_dontneed),  CF_TEST(test_pin),
-	CF_TEST(test_recency),	 CF_TEST(test_bad_hints), CF_TEST(test_hmemcpy),
-	CF_TEST(test_protect),	 CF_TEST(test_detach),	  CF_TEST(test_destroy_with_pages),
+	CF_TEST(test_prefetch),	 CF_TEST(test_dontneed),
+	CF_TEST(test_pin),	 CF_TEST(test_recency),
+	CF_TEST(test_bad_hints), CF_TEST(test_query_into_itself),
+	CF_TEST(test_hmemcpy),	 CF_TEST(test_protect),
+	CF_TEST(test_detach),	 CF_TEST(test_destroy_with_pages),
 	CF_TEST(test_retention), CF_TEST(test_bad_calls),
 };
 const size_t cf_nr_calls_tests = sizeof(cf_calls_tests) / sizeof(cf_calls_tests[0]);

@@ -217,9 +217,11 @@ struct gm_object *tc_object(uint64_t size, uint32_t flags)
 
 void tc_object_free(struct gm_object *obj)
 {
+	pthread_mutex_lock(&dev_lock);
 	for (unsigned int i = 0; i < TC_PAGES; i++)
 		if (dev[i].obj == obj)
 			dev[i].obj = NULL;
+	pthread_mutex_unlock(&dev_lock);
 	gm_os_object_destroy(obj);
 	free(obj);
 }

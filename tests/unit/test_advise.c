@@ -197,6 +197,24 @@ static void failing_hints(void **state)
 	unit_verify(u, 0, va, BLOCK, 1);
 }
 
+/* A part of a block is to differ from the rest of it, and there is no memory to note that. */
+static void pins_without_memory(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK);
+	int node = unit_node(u, 0);
+
+	for (unsigned int pinned = 0; pinned < 2; pinned++) {
+		assert_int_equal(advise(u, node, va, BLOCK, pinned ? GM_PIN : GM_PREFETCH), 0);
+		gm_fake_inject(GM_FAKE_ALLOC, 0, UINT32_MAX, -ENOMEM);
+		assert_int_equal(advise(u, node, va, PAGE, pinned ? GM_UNPIN : GM_PIN), -ENOMEM);
+		gm_fake_inject_clear();
+		assert_int_equal(unit_hnode(node).pinned, pinned ? BLOCK : 0);
+	}
+	assert_int_equal(advise(u, node, va, PAGE, GM_UNPIN), 0);
+	assert_int_equal(unit_hnode(node).pinned, BLOCK - PAGE);
+}
+
 static void query(void **state)
 {
 	struct unit *u = *state;
@@ -312,6 +330,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pin_and_unpin, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(hints_on_untouched, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(failing_hints, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(pins_without_memory, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(query, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(query_over_borders, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(query_into_memory_that_faults, unit_setup,

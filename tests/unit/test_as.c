@@ -133,33 +133,32 @@ static void metadata_is_given_back(void **state)
 	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
 }
 
-/* Block by block, as the last page of each goes, though the object lives on. */
+/* Each block's with its last page, though the object lives on. */
 static void metadata_goes_in_pieces(void **state)
 {
 	struct unit *u = *state;
-	uint64_t va = unit_alloc(u, 4 * BLOCK), bytes, blocks = 0;
-	const uint64_t piece = 100 * PAGE;
+	uint64_t va = unit_alloc(u, 4 * BLOCK), bytes[4];
 
 	unit_fill(u, CPU, va, 4 * BLOCK, 1);
-	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, 2 * BLOCK, GM_PREFETCH), 0);
-	for (uint64_t i = 0; i < 2 * 512; i += 2)
-		unit_load(u, 1, va + 2 * BLOCK + i * PAGE);
-	bytes = gm_metadata_bytes();
-	for (uint64_t off = 0; off < 4 * BLOCK; off += piece) {
-		uint64_t len = 4 * BLOCK - off < piece ? 4 * BLOCK - off : piece;
-
-		unit_unmap(u->as, va + off, len);
-		if ((off + len) / BLOCK == blocks)
-			continue;
-		blocks = (off + len) / BLOCK;
-		/* The block that is begun may have been given an array. */
-		assert_true(gm_metadata_bytes() < bytes + 512 * 8);
-		if (off + len < 4 * BLOCK)
-			unit_verify(u, CPU, va + off + len, PAGE, 1);
-		bytes = gm_metadata_bytes();
+	for (uint64_t i = 0; i < 4; i++) {
+		if (i % 2)
+			assert_int_equal(gm_advise(u->as, unit_node(u, 0), va + i * BLOCK, BLOCK,
+						   GM_PREFETCH),
+					 0);
+		else
+			for (uint64_t page = 0; page < 512; page += 2)
+				unit_load(u, 1, va + i * BLOCK + page * PAGE);
+		bytes[i] = gm_metadata_bytes();
 	}
-	assert_int_equal(blocks, 4);
-	assert_int_equal(bytes, 0);
+	for (uint64_t i = 4; i-- > 0;) {
+		uint64_t at = va + i * BLOCK;
+
+		unit_unmap(u->as, at + 300 * PAGE, 212 * PAGE);
+		unit_unmap(u->as, at + 100 * PAGE, 200 * PAGE);
+		unit_verify(u, CPU, at, 100 * PAGE, 1);
+		unit_unmap(u->as, at, 100 * PAGE);
+		assert_int_equal(gm_metadata_bytes(), i ? bytes[i - 1] : 0);
+	}
 	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
 	assert_int_equal(unit_hnode(unit_node(u, 1)).free, 4 * BLOCK);
 }
@@ -210,6 +209,73 @@ static void many_regions(void **state)
 	}
 	unit_store(u, 0, BASE + 500 * 2 * PAGE, 1);
 	assert_int_equal(unit_load(u, CPU, BASE + 500 * 2 * PAGE), 1);
+	gm_object_put(obj);
+}
+
+/* What a host asks when it is told of a range of addresses. */
+static void regions_of_a_range(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(8 * PAGE);
+	uint64_t len = 0, end = BASE + 16 * PAGE, value;
+
+	unit_map_at(u->as, obj, 0, 4 * PAGE, BASE);
+	unit_map_at(u->as, obj, 0, 2 * PAGE, BASE + 8 * PAGE);
+	assert_int_equal(gm_as_next(u->as, BASE - 2 * PAGE, end, &len), BASE);
+	assert_int_equal(len, 4 * PAGE);
+	assert_int_equal(gm_as_next(u->as, BASE + PAGE, BASE + 3 * PAGE, &len), BASE + PAGE);
+	assert_int_equal(len, 2 * PAGE);
+	assert_int_equal(gm_as_next(u->as, BASE + 4 * PAGE, end, &len), BASE + 8 * PAGE);
+	assert_int_equal(len, 2 * PAGE);
+	len = 77;
+	assert_int_equal(gm_as_next(u->as, BASE + 4 * PAGE, BASE + 8 * PAGE, &len),
+			 BASE + 8 * PAGE);
+	assert_int_equal(gm_as_next(u->as, BASE + 10 * PAGE, end, &len), end);
+	assert_int_equal(len, 77);
+
+	/* Cut there, and nobody sees it. */
+	unit_fill(u, 0, BASE, 4 * PAGE, 1);
+	assert_int_equal(gm_as_carve(u->as, BASE + PAGE), 0);
+	assert_int_equal(gm_as_carve(u->as, BASE + PAGE), 0);
+	assert_int_equal(gm_as_carve(u->as, BASE + 5 * PAGE), 0);
+	assert_int_equal(gm_as_next(u->as, BASE, end, &len), BASE);
+	assert_int_equal(len, PAGE);
+	unit_verify(u, 1, BASE, 4 * PAGE, 1);
+	assert_int_equal(unit_access(u, CPU, BASE + 4 * PAGE, &value, 8, GM_READ), -EFAULT);
+	gm_object_put(obj);
+}
+
+/* Without memory a region is neither made nor cut, and what there is stays. */
+static void regions_without_memory(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = object(2000 * PAGE);
+	uint64_t n = 0;
+	void *addr;
+	int err;
+
+	unit_map_at(u->as, obj, 0, 2 * PAGE, BASE);
+	unit_fill(u, 0, BASE, 2 * PAGE, 1);
+	gm_fake_inject(GM_FAKE_ALLOC, 0, UINT32_MAX, -ENOMEM);
+	do { /* until the memory that is at hand is used up */
+		addr = (void *)(uintptr_t)(BASE + (4 + 2 * n) * PAGE);
+		err = gm_as_map(u->as, obj, 0, PAGE, GM_READ, GM_MAP_FIXED, &addr);
+		n += !err;
+	} while (!err);
+	assert_int_equal(err, -ENOMEM);
+	assert_true(n < 510); /* the object's own pool was empty first */
+	assert_int_equal(gm_as_unmap(u->as, (void *)(uintptr_t)BASE, PAGE), -ENOMEM);
+	gm_fake_inject_clear();
+	for (; n < 511; n++)
+		unit_map_at(u->as, obj, 0, PAGE, BASE + (4 + 2 * n) * PAGE);
+	gm_fake_inject(GM_FAKE_ALLOC, 0, UINT32_MAX, -ENOMEM);
+	assert_int_equal(gm_as_unmap(u->as, (void *)(uintptr_t)BASE, PAGE), -ENOMEM);
+	addr = (void *)(uintptr_t)(BASE + (4 + 2 * n) * PAGE);
+	assert_int_equal(gm_as_map(u->as, obj, 0, PAGE, GM_READ, GM_MAP_FIXED, &addr), -ENOMEM);
+	gm_fake_inject_clear();
+	unit_verify(u, CPU, BASE, 2 * PAGE, 1);
+	unit_unmap(u->as, BASE, PAGE);
+	unit_verify(u, 0, BASE + PAGE, PAGE, 1);
 	gm_object_put(obj);
 }
 
@@ -288,6 +354,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(protect_part, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(protect_revokes_writes, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(many_regions, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(regions_of_a_range, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(regions_without_memory, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(destroy_with_all_in_place, unit_setup,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(late_mapping, unit_setup, unit_teardown),

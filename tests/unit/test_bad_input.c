@@ -8,6 +8,9 @@
 
 #include "unit.h"
 
+#include "core/core.h"
+#include "toy.h"
+
 #define P(va) ((void *)(uintptr_t)(va))
 #define BASE 0x7000000000ULL
 #define PAGES 64
@@ -280,6 +283,57 @@ static void foreign_ranges(void **state)
 	scene_same(u, &s);
 }
 
+/*
+ * A process that may not use gmem, as a child of fork(): every public function says so,
+ * before it takes a lock, and the memory is as it was.
+ */
+static void not_usable(void **state)
+{
+	struct unit *u = *state;
+	struct scene s = scene_make(u);
+	struct gm_dev *dev = unit_dev(u, 0), *new_dev;
+	struct gm_dev_tunables t = { .size = sizeof(t) };
+	struct gm_hnode_info hnode = { .size = sizeof(hnode) };
+	struct gm_page_info info;
+	struct gm_context *ctx;
+	struct gm_object *obj, *new_obj;
+	struct gm_as *new_as;
+	struct toy toy;
+	void *addr = NULL;
+	uint64_t retained = gm_retained_bytes(), calls;
+
+	toy_init(&toy, 1);
+	assert_int_equal(gm_object_create(PAGE, 0, &obj), 0);
+	assert_true(retained > 0);
+	gm_fake_set_usable(-EPERM);
+	calls = gm_fake_lock_calls();
+	assert_int_equal(gm_as_create(NULL, &new_as), -EPERM);
+	assert_int_equal(gm_as_destroy(u->as), -EPERM);
+	assert_int_equal(gm_object_create(PAGE, 0, &new_obj), -EPERM);
+	gm_object_put(obj);
+	assert_int_equal(gm_as_map(u->as, obj, 0, PAGE, GM_READ, 0, &addr), -EPERM);
+	assert_int_equal(gm_as_unmap(u->as, P(s.va), PAGE), -EPERM);
+	assert_int_equal(gm_as_protect(u->as, P(s.va), PAGE, GM_READ), -EPERM);
+	assert_int_equal(gm_alloc(u->as, PAGE, 0, &addr), -EPERM);
+	assert_int_equal(gm_as_attach(u->as, dev, GM_EXCLUSIVE, &ctx), -EPERM);
+	assert_int_equal(gm_as_detach(u->as->contexts), -EPERM);
+	assert_int_equal(gm_advise(u->as, 0, s.va, PAGE, GM_DONTNEED), -EPERM);
+	assert_int_equal(gm_copy(GM_NODE_NONE, u->as, s.va, u->as, s.va + PAGE, 8), -EPERM);
+	assert_int_equal(gm_as_query(u->as, s.va, PAGE, &info), -EPERM);
+	assert_int_equal(gm_hnode_info(unit_node(u, 0), &hnode), -EPERM);
+	assert_int_equal(gm_retain_trim(PAGE), 0);
+	assert_int_equal(gm_dev_create(&toy.mmu, "toy", &toy, &new_dev), -EPERM);
+	assert_int_equal(gm_dev_destroy(dev), -EPERM);
+	assert_int_equal(gm_dev_register_physmem(dev, 0, BLOCK), -EPERM);
+	assert_int_equal(gm_dev_unregister_physmem(dev, 0, BLOCK), -EPERM);
+	assert_int_equal(gm_dev_tune(dev, &t), -EPERM);
+	assert_int_equal(gm_fake_lock_calls(), calls);
+	gm_fake_set_usable(0);
+	assert_int_equal(gm_retained_bytes(), retained);
+	gm_object_put(obj);
+	scene_same(u, &s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +346,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(copies, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(queries, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(foreign_ranges, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(not_usable, unit_setup, unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

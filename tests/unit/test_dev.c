@@ -128,6 +128,7 @@ static void physmem_comes_and_goes(void **state)
 	assert_true(unit_hnode(gm_dev_hnode(toy.dev)).metadata > 0);
 	assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), va, 4 * BLOCK, GM_PREFETCH), 0);
 
+	unit_check();
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, base, base + BLOCK), -ENOENT);
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, base + 1, base + 2 * BLOCK), -EINVAL);
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, base, base + 2 * BLOCK), 0);
@@ -183,6 +184,38 @@ static void physmem_that_cannot_be(void **state)
 	assert_int_equal(gm_dev_destroy(toy.dev), 0);
 }
 
+/* Two pages that follow one another lie in two ranges that do: no extent for the allocators. */
+static void ranges_that_adjoin(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), other = unit_alloc(u, BLOCK), value;
+	struct gm_context *ctx;
+	struct toy toy;
+
+	toy_init(&toy, 2);
+	toy.size = BLOCK; /* toy_plug() registers one, the second */
+	toy.base += BLOCK;
+	assert_int_equal(toy_plug(&toy), 0);
+	toy.base -= BLOCK;
+	toy.size = 2 * BLOCK;
+	toy.memory = realloc(toy.memory, toy.size);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, toy.base, toy.base + BLOCK), 0);
+	unit_tune(toy.dev, PAGE, true, true);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	unit_fill(u, CPU, va, BLOCK, 1);
+	for (uint64_t i = 0; i < 511; i++)
+		assert_int_equal(toy_access(ctx, other + i * PAGE, &value, 8, GM_READ), 0);
+	assert_int_equal(toy_access(ctx, va + 8 * PAGE, &value, 8, GM_READ), 0);
+	assert_int_equal(toy_access(ctx, va + 9 * PAGE, &value, 8, GM_READ), 0);
+	assert_int_equal(toy_find(ctx, va + 8 * PAGE)->pa, toy.base + BLOCK - PAGE);
+	assert_int_equal(toy_find(ctx, va + 9 * PAGE)->pa, toy.base + BLOCK);
+	unit_verify(u, CPU, va, BLOCK, 1);
+	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).free, 2 * BLOCK - 511 * PAGE);
+	unit_check();
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
 /* ---------------------------------------------------- attach, detach, destroy */
 
 static void attach_once(void **state)
@@ -197,6 +230,8 @@ static void attach_once(void **state)
 	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), (enum gm_mode)9, &gm), -EINVAL);
 	assert_int_equal(gm_as_attach(NULL, unit_dev(u, 0), GM_EXCLUSIVE, &gm), -EINVAL);
 	assert_int_equal(gm_as_attach(u->as, NULL, GM_EXCLUSIVE, &gm), -EINVAL);
+	assert_int_equal(gm_as_detach(NULL), -EINVAL);
+	assert_int_equal(gm_dev_destroy(NULL), -EINVAL);
 	assert_int_equal(gm_sim_detach(u->ctx[0]), 0);
 	gm_sim_inject(u->sim[0], GM_SIM_PMAP_CREATE, 0, 1, -ENOMEM);
 	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &u->ctx[0]), -ENOMEM);
@@ -354,6 +389,7 @@ int main(void)
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(physmem_that_cannot_be, unit_setup_core,
 						unit_teardown),
+		cmocka_unit_test_setup_teardown(ranges_that_adjoin, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(attach_once, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(detach_brings_home, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(destroy_brings_home, unit_setup, unit_teardown),

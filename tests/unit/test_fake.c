@@ -161,6 +161,56 @@ static void locks_are_counted(void **state)
 	assert_int_equal(u.locks, before.locks);
 }
 
+struct events {
+	unsigned int picked, unlocked, let_go;
+};
+
+static void on_lock(enum gm_fake_event event, void *arg)
+{
+	struct events *e = arg;
+
+	e->picked += event == GM_FAKE_PICKED;
+	e->unlocked += event == GM_FAKE_UNLOCKED;
+	e->let_go += event == GM_FAKE_LET_GO;
+}
+
+static void locks_are_told_of(void **state)
+{
+	struct events e = { .picked = 0 };
+	struct gm_os_mutex a, b;
+	struct gm_os_spin s;
+	uint64_t calls;
+
+	(void)state;
+	gm_os_mutex_init(&a);
+	gm_os_mutex_init(&b);
+	gm_os_spin_init(&s);
+	calls = gm_fake_lock_calls();
+	gm_fake_on_lock(on_lock, &e);
+	gm_os_mutex_lock(&a);
+	gm_os_spin_lock(&s);
+	assert_true(gm_os_mutex_trylock(&b));
+	assert_false(gm_os_mutex_trylock(&a));
+	assert_int_equal(e.picked, 1);
+	assert_int_equal(gm_fake_locks_held(), 3);
+	gm_os_spin_unlock(&s);
+	gm_os_mutex_unlock(&b);
+	assert_int_equal(e.unlocked, 1);
+	assert_int_equal(e.let_go, 0);
+	gm_os_mutex_unlock(&a);
+	assert_true(gm_os_mutex_trylock(&a)); /* no victim */
+	gm_os_mutex_unlock(&a);
+	gm_fake_on_lock(NULL, NULL);
+	assert_int_equal(e.picked, 1);
+	assert_int_equal(e.unlocked, 3);
+	assert_int_equal(e.let_go, 2);
+	assert_int_equal(gm_fake_locks_held(), 0);
+	assert_int_equal(gm_fake_lock_calls() - calls, 9);
+	gm_os_spin_destroy(&s);
+	gm_os_mutex_destroy(&b);
+	gm_os_mutex_destroy(&a);
+}
+
 /* ------------------------------------------------------------- time and work */
 
 static void yield_for_ever(void *arg)
@@ -312,6 +362,29 @@ static void backing_bugs(void **state)
 	gm_object_put(obj);
 }
 
+static void free_part_of_huge(void *arg)
+{
+	gm_os_backing_free(arg, 0, PAGE);
+}
+
+static void huge_pages_are_whole(void **state)
+{
+	struct gm_object *obj;
+	uint64_t bus, got;
+	bool present;
+
+	(void)state;
+	assert_int_equal(gm_object_create(2 * BLOCK, GM_OBJECT_HUGETLB, &obj), 0);
+	assert_int_equal(gm_os_backing_granule(obj), BLOCK);
+	assert_int_equal(gm_os_backing_get(obj, 7 * PAGE, PAGE, false, &bus, &got), 0);
+	assert_int_equal(got, PAGE);
+	gm_os_backing_put(obj, 7 * PAGE, PAGE);
+	assert_int_equal(gm_os_backing_run(obj, 0, 2 * BLOCK, &present), BLOCK);
+	assert_true(present);
+	unit_expect_bug(free_part_of_huge, obj, "to");
+	gm_object_put(obj);
+}
+
 /* ------------------------------------------------------------------ the CPU */
 
 static struct gm_region *region_at(struct unit *u, uint64_t va)
@@ -399,6 +472,12 @@ static void addresses_are_chosen(void **state)
 	assert_int_equal(gm_as_map(u->as, obj, 0, PAGE, GM_READ, GM_MAP_FIXED, &addr), -EEXIST);
 	unit_unmap(u->as, 0x7000009000ULL, PAGE);
 	unit_map_at(u->as, obj, 0, PAGE, 0x7000009000ULL);
+	/* What somebody unmaps behind the core's back is free for the host. */
+	assert_int_equal(unit_load(u, CPU, 0x7000001000ULL), 0);
+	gm_fake_forget(u->as, 0x7000001000ULL, PAGE);
+	assert_int_equal(gm_fake_page(u->as, 0x7000001000ULL), 0);
+	assert_int_equal(gm_fake_page(u->as, 0x7000000000ULL), 0);
+	unit_store(u, CPU, 0x7000002000ULL, 1);
 	gm_object_put(obj);
 }
 
@@ -444,12 +523,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(memory_bugs, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(lock_bugs, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(locks_are_counted, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(locks_are_told_of, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(waiting, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(work_runs_when_told, unit_setup_core,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(backing_exists_page_by_page, unit_setup_core,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(backing_bugs, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(huge_pages_are_whole, unit_setup_core,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(cpu_fills_disarmed_pages, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(cpu_faults_on_armed_pages, unit_setup_as,

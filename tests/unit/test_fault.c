@@ -183,6 +183,110 @@ static void faults_on_nothing(void **state)
 	assert_int_equal(s.dev_faults, 1);
 }
 
+/* ------------------------------- a host whose faults name an object and an offset */
+
+/* The page at @off, made the CPU's: it is home, and its block locked as long as we like. */
+static void object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off)
+{
+	struct gm_block *block;
+	bool present;
+
+	assert_int_equal(gm_object_fault(obj, as, off, &block), 0);
+	assert_non_null(block);
+	assert_int_equal(gm_os_backing_run(obj, off & ~(PAGE - 1), PAGE, &present), PAGE);
+	assert_true(present);
+	gm_block_unlock(block);
+}
+
+static void by_object(void **state)
+{
+	struct unit *u = *state;
+	struct gm_block *block;
+	struct gm_object *obj;
+	struct gm_stats s;
+	uint64_t va;
+
+	assert_int_equal(gm_object_create(2 * BLOCK, 0, &obj), 0);
+	assert_int_equal(gm_object_size(obj), 2 * BLOCK);
+	assert_int_equal(gm_object_flags(obj), 0);
+	va = unit_map(u->as, obj, 0, 2 * BLOCK, GM_READ | GM_WRITE);
+	unit_fill(u, CPU, va, 64 * PAGE, 1);
+	unit_verify(u, 0, va, 40 * PAGE, 1);
+	assert_true(gm_object_touched(obj, BLOCK - 1));
+	assert_false(gm_object_touched(obj, BLOCK));
+	assert_int_equal(gm_object_fault(obj, u->as, BLOCK, &block), 0);
+	assert_null(block); /* the host's own affair */
+
+	object_fault(obj, u->as, 5 * PAGE + 17); /* its granule comes home */
+	unit_on(u->as, va, 16 * PAGE, GM_NODE_HOST);
+	unit_on(u->as, va + 16 * PAGE, 24 * PAGE, unit_node(u, 0));
+	object_fault(obj, u->as, 5 * PAGE);   /* is there already */
+	object_fault(obj, u->as, 100 * PAGE); /* was nowhere, and is alone */
+	unit_on(u->as, va + 100 * PAGE, PAGE, GM_NODE_HOST);
+	unit_on(u->as, va + 101 * PAGE, PAGE, GM_NODE_NONE);
+	s = unit_as_stats(u->as);
+	assert_int_equal(s.cpu_faults, 3);
+	assert_int_equal(s.cpu_faults_moved, 1);
+	assert_int_equal(s.fault_errors, 0);
+
+	object_fault(obj, NULL, 20 * PAGE); /* charged to nobody */
+	unit_on(u->as, va + 16 * PAGE, 16 * PAGE, GM_NODE_HOST);
+	assert_int_equal(unit_as_stats(u->as).cpu_faults, 3);
+	unit_peek(u->as, va, 64 * PAGE, 1);
+	gm_object_put(obj);
+}
+
+static void by_object_failing(void **state)
+{
+	struct unit *u = *state;
+	struct gm_block *block;
+	struct gm_object *obj;
+	uint64_t va;
+
+	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
+	va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
+	unit_fill(u, 0, va, 32 * PAGE, 1);
+	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, 1, -EIO); /* the page alone will do */
+	object_fault(obj, u->as, 3 * PAGE);
+	assert_int_equal(unit_count_on(u->as, va, 32 * PAGE, GM_NODE_HOST), 1);
+	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, UINT32_MAX, -EIO);
+	assert_int_equal(gm_object_fault(obj, u->as, 4 * PAGE, &block), -EIO);
+	assert_int_equal(gm_object_fault(obj, NULL, 4 * PAGE, &block), -EIO);
+	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, 0, 0);
+	gm_fake_inject(GM_FAKE_BACKING_GET, 0, 1, -ENOMEM);
+	assert_int_equal(gm_object_fault(obj, u->as, 50 * PAGE, &block), -ENOMEM);
+	assert_int_equal(unit_as_stats(u->as).fault_errors, 2);
+	unit_peek(u->as, va, 32 * PAGE, 1);
+	object_fault(obj, u->as, 4 * PAGE);
+	unit_verify(u, CPU, va, 32 * PAGE, 1);
+	gm_object_put(obj);
+}
+
+/*
+ * A host that makes few pages at a time, and no memory to note that the block's pages
+ * differ now: what it made goes again.
+ */
+static void zero_pages_without_memory(void **state)
+{
+	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = BLOCK };
+	struct unit *u = *state;
+	uint64_t va;
+
+	assert_int_equal(gm_as_destroy(u->as), 0);
+	assert_int_equal(gm_as_create(&opt, &u->as), 0);
+	va = unit_alloc(u, 2 * BLOCK);
+	gm_fake_set_max_run(40 * PAGE);
+	gm_fake_inject(GM_FAKE_ALLOC, 2, UINT32_MAX, -ENOMEM); /* a node, a block, and no array */
+	assert_int_equal(gm_cpu_fault(u->as, va + 3 * PAGE, GM_READ), -ENOMEM);
+	gm_fake_inject_clear();
+	for (uint64_t i = 0; i < 512; i++)
+		assert_int_equal(gm_fake_page(u->as, va + i * PAGE), GM_FAKE_ARMED);
+	unit_on(u->as, va, 2 * BLOCK, GM_NODE_NONE);
+	assert_int_equal(gm_cpu_fault(u->as, va + 3 * PAGE, GM_READ), 0);
+	unit_on(u->as, va, BLOCK, GM_NODE_HOST);
+	unit_verify(u, CPU, va, 2 * BLOCK, 0);
+}
+
 /* With everything pinned a fault fails at once, and what is pinned works on. */
 static void full_of_pins(void **state)
 {
@@ -238,6 +342,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(faults_twice, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(batch, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(faults_on_nothing, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(by_object, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(by_object_failing, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(zero_pages_without_memory, unit_setup_as,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(full_of_pins, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(page_leaves_large_leaf, unit_setup, unit_teardown),
 	};

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Migration: each way, in parts, with failing steps, and with host frames retained. */
+#include <pthread.h>
+#include <sched.h>
+
 #include "unit.h"
 
+#include "core/core.h"
 #include "toy.h"
 
 static void there_and_back(void **state)
@@ -128,6 +132,69 @@ static void page_alone_if_piece_fails(void **state)
 	unit_verify(u, CPU, va + 5 * PAGE, PAGE, 1);
 }
 
+/* A copy engine that is done only when somebody sleeps for it: each copy is seen to be waited for. */
+static struct {
+	int (*copy)(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
+		    unsigned int n, struct gm_fence *fence);
+	struct gm_fence *fence;
+	pthread_t thread;
+	unsigned int copies;
+	int err;
+} slow;
+
+static void *signal_late(void *arg)
+{
+	(void)arg;
+	while (gm_load(&slow.fence->state) != 1) /* SLEEPING, of fence.c */
+		sched_yield();
+	gm_fence_signal(slow.fence, slow.err);
+	return NULL;
+}
+
+static int slow_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
+		     unsigned int n, struct gm_fence *fence)
+{
+	struct gm_fence done;
+
+	if (slow.copies++)
+		pthread_join(slow.thread, NULL);
+	gm_fence_init(&done);
+	slow.copy(dev, dir, ext, n, &done);
+	slow.fence = fence;
+	return pthread_create(&slow.thread, NULL, signal_late, NULL) ? -EIO : 0;
+}
+
+static void copies_that_take_long(void **state)
+{
+	struct unit *u = *state;
+	struct gm_context *ctx;
+	struct toy toy;
+	uint64_t va = unit_alloc(u, 2 * BLOCK);
+	int node;
+
+	gm_fake_set_threaded(true);
+	memset(&slow, 0, sizeof(slow));
+	toy_init(&toy, 2);
+	slow.copy = toy.mmu.copy;
+	toy.mmu.copy = slow_copy;
+	assert_int_equal(toy_plug(&toy), 0);
+	node = gm_dev_hnode(toy.dev);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	unit_fill(u, CPU, va, 2 * BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, node, va, 2 * BLOCK, GM_PREFETCH), 0);
+	unit_on(u->as, va, 2 * BLOCK, node);
+	slow.err = -EIO;
+	assert_int_equal(gm_advise(u->as, GM_NODE_HOST, va, BLOCK, GM_PREFETCH), -EIO);
+	unit_on(u->as, va, BLOCK, node);
+	slow.err = 0;
+	unit_verify(u, CPU, va, 2 * BLOCK, 1);
+	assert_true(slow.copies > 4);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	pthread_join(slow.thread, NULL);
+	assert_int_equal(toy_unplug(&toy), 0);
+	gm_fake_set_threaded(false);
+}
+
 /* ----------------------------------------------------------------- retention */
 
 static void retained_up_to_a_bound(void **state)
@@ -191,6 +258,37 @@ static void memory_low_gives_back(void **state)
 	gm_memory_low();
 	assert_true(gm_retained_bytes() < before);
 	unit_verify(u, CPU, va, 2 * BLOCK, 1);
+}
+
+/* Each time 64 MiB more are retained the host is asked whether it can spare them. */
+static void much_retained(void **state)
+{
+	struct unit *u = *state;
+	struct gm_context *ctx;
+	struct toy toy;
+	uint64_t va = unit_alloc(u, 32 * BLOCK);
+	int node;
+
+	toy_init(&toy, 33);
+	assert_int_equal(toy_plug(&toy), 0);
+	unit_tune(toy.dev, PAGE, true, true);
+	node = gm_dev_hnode(toy.dev);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	for (unsigned int low = 0; low < 2; low++) {
+		gm_fake_set_memory_low(low);
+		unit_fill(u, CPU, va, 32 * BLOCK, 1);
+		assert_int_equal(gm_advise(u->as, node, va, 31 * BLOCK, GM_PREFETCH), 0);
+		assert_int_equal(gm_fake_run_work(), 0);
+		assert_int_equal(gm_advise(u->as, node, va + 31 * BLOCK, BLOCK, GM_PREFETCH), 0);
+		assert_int_equal(gm_fake_run_work(), 1);
+		if (low)
+			assert_in_range(gm_retained_bytes(), 1, 24 * BLOCK);
+		else
+			assert_int_equal(gm_retained_bytes(), 32 * BLOCK);
+		unit_verify(u, CPU, va, 32 * BLOCK, 1);
+	}
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
 }
 
 /* Trimming looks at each block once, whether it gives back much or little at a time. */
@@ -263,9 +361,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(host_steps_fail, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(page_alone_if_piece_fails, unit_setup,
 						unit_teardown),
+		cmocka_unit_test_setup_teardown(copies_that_take_long, unit_setup_as,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_up_to_a_bound, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_none, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(retained_trimmed, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(much_retained, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(trimming_is_linear, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(memory_low_gives_back, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(pins_travel, unit_setup, unit_teardown),

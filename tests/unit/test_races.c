@@ -159,6 +159,10 @@ static void wanted(struct unit *u, void *(*other)(void *), bool at_pick)
 	s = unit_dev_stats(r->toy.dev);
 	assert_int_equal(s.evictions_cancelled, 1);
 	assert_int_equal(s.evictions, 1);
+	/* Nobody waits for it any more: the next time it goes. */
+	assert_int_equal(gm_advise(u->as, 0, r->va, BLOCK, GM_COLD), 0);
+	assert_int_equal(prefetch(r, 1, 1), 0);
+	unit_on(u->as, r->va, BLOCK, GM_NODE_HOST);
 	unit_peek(u->as, r->va, 3 * BLOCK, 1);
 	unit_verify(u, CPU, r->va, 3 * BLOCK, 1);
 	race_end(r);
@@ -209,6 +213,75 @@ static void called_off_for_good(void **state)
 	assert_int_equal(unit_hnode(gm_dev_hnode(r->toy.dev)).pinned, BLOCK);
 	unit_on(u->as, r->va, BLOCK, gm_dev_hnode(r->toy.dev));
 	race_end(r);
+}
+
+static void *willneed_first(void *arg)
+{
+	struct race *r = arg;
+
+	r->err = gm_advise(r->as, 0, r->va, BLOCK, GM_WILLNEED);
+	return NULL;
+}
+
+/* A block is forgotten while somebody waits for its lock; what he gets is not the block he sought. */
+static void gone_while_waited_for(void **state)
+{
+	struct unit *u = *state;
+	struct race *r = race_begin(u, 2, 1);
+	struct gm_block *block;
+
+	assert_int_equal(prefetch(r, 0, 1), 0);
+	unit_verify(u, CPU, r->va, BLOCK, 1);
+	block = gm_block_find(r->obj, 0, false);
+	assert_non_null(block);
+	r->other = willneed_first;
+	start_other(r);
+	gm_block_free(block);
+	pthread_join(r->other_thread, NULL);
+	assert_int_equal(r->err, 0);
+	assert_null(gm_block_find(r->obj, 0, false));
+	race_end(r);
+}
+
+/* ----------------------------------------------------- a range goes while it is looked at */
+
+/* Between two pieces no lock is held: the rest of the range goes. */
+static void on_let_go(enum gm_fake_event event, void *arg)
+{
+	struct race *r = arg;
+
+	if (!mine(r) || event != GM_FAKE_LET_GO || ++r->step != r->steps)
+		return;
+	r->err = gm_as_unmap(r->as, (void *)(uintptr_t)(r->va + BLOCK), BLOCK);
+}
+
+static int look_or_hint(struct race *r, int advice, struct gm_page_info *info)
+{
+	return advice < 0 ? gm_as_query(r->as, r->va, 2 * BLOCK, info)
+			  : gm_advise(r->as, gm_dev_hnode(r->toy.dev), r->va, 2 * BLOCK,
+				      (uint32_t)advice);
+}
+
+/* A query (-1) and every hint find the hole, wherever they are just then. */
+static void hole_in_between(void **state)
+{
+	static struct gm_page_info info[1024];
+	struct unit *u = *state;
+
+	for (int advice = -1; advice <= GM_UNPIN; advice++) {
+		for (unsigned int steps = 1; steps <= 2; steps++) {
+			struct race *r = race_begin(u, 2, 2);
+
+			r->steps = steps;
+			gm_fake_on_lock(on_let_go, r);
+			assert_int_equal(look_or_hint(r, advice, info), -EFAULT);
+			gm_fake_on_lock(NULL, NULL);
+			assert_int_equal(r->err, 0);
+			unit_peek(u->as, r->va, BLOCK, advice == GM_DONTNEED ? 0 : 1);
+			assert_int_equal(gm_advise(r->as, 0, r->va, BLOCK, GM_UNPIN), 0);
+			race_end(r);
+		}
+	}
 }
 
 /* ------------------------------------------------------------ cutting a region in two */
@@ -385,6 +458,37 @@ static void attach_while_destroyed(void **state)
 	race_end(r);
 }
 
+static void *run_work(void *arg)
+{
+	(void)arg;
+	gm_fake_run_work();
+	return NULL;
+}
+
+/* Nor is anything evicted from it ahead of need: the worker finds the door closed. */
+static void eviction_while_destroyed(void **state)
+{
+	struct unit *u = *state;
+	struct race *r = race_begin(u, 2, 3);
+	struct gm_dev_tunables t = { .size = sizeof(t), .low = BLOCK, .high = BLOCK };
+
+	assert_int_equal(gm_dev_tune(r->toy.dev, &t), 0);
+	assert_int_equal(gm_advise(u->as, gm_dev_hnode(r->toy.dev), r->va, 2 * BLOCK, GM_PIN), 0);
+	assert_int_equal(gm_dev_fault(r->ctx, r->va + 2 * BLOCK, GM_READ), -ENOSPC);
+	unit_unmap(u->as, r->va, 3 * BLOCK);
+	assert_int_equal(gm_as_detach(r->ctx), 0);
+	r->ctx = NULL;
+	r->other = run_work;
+	r->toy.on_copy = on_drain;
+	assert_int_equal(toy_unplug(&r->toy), 0);
+	assert_true(r->step > 0);
+	assert_int_equal(gm_fake_run_work(), 0);
+	r->toy.dev = NULL;
+	unit_map_at(u->as, r->obj, 0, 3 * BLOCK, r->va);
+	unit_verify(u, CPU, r->va, 3 * BLOCK, 1);
+	race_end(r);
+}
+
 static void *fault_fifth(void *arg)
 {
 	struct race *r = arg;
@@ -424,11 +528,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(wanted_while_copied, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(wanted_when_picked, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(called_off_for_good, unit_setup_as, unit_teardown),
+		cmocka_unit_test_setup_teardown(gone_while_waited_for, unit_setup_as,
+						unit_teardown),
+		cmocka_unit_test_setup_teardown(hole_in_between, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(cut_while_leaves_change, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(detach_while_shared, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(detach_fails_late, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(attach_while_destroyed, unit_setup_as,
+						unit_teardown),
+		cmocka_unit_test_setup_teardown(eviction_while_destroyed, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(range_while_faulting, unit_setup_as, unit_teardown),
 	};

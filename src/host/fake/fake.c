@@ -77,9 +77,14 @@ uint64_t gm_fake_lock_calls(void)
 	return __atomic_load_n(&fake_count.lock_calls, __ATOMIC_RELAXED);
 }
 
+void gm_fake_set_usable(int err)
+{
+	fake_opt.usable = err;
+}
+
 int gm_os_usable(void)
 {
-	return 0;
+	return fake_opt.usable;
 }
 
 bool gm_os_host_memory_low(void)

@@ -61,6 +61,8 @@ void gm_fake_set_max_run(uint64_t bytes);
 /* Arm whole aligned pieces of so many bytes, as a host may; 0: as asked. */
 void gm_fake_set_arm_granule(uint64_t bytes);
 void gm_fake_set_memory_low(bool low);
+/* What gm_os_usable() says: 0, or why this process may not use gmem. */
+void gm_fake_set_usable(int err);
 void gm_fake_set_memory_total(uint64_t bytes); /* 1 GiB at first */
 
 /* ------------------------------------------------------------------- locks */
@@ -73,6 +75,7 @@ unsigned int gm_fake_locks_held(void);
 enum gm_fake_event {
 	GM_FAKE_PICKED,	  /* a mutex was taken by trylock under a spinlock: a victim */
 	GM_FAKE_UNLOCKED, /* a mutex was released */
+	GM_FAKE_LET_GO,	  /* the thread released its last lock, of whatever kind */
 };
 /* Call fn(event, arg), in the thread it happens in, after each event; NULL: no more. */
 void gm_fake_on_lock(void (*fn)(enum gm_fake_event event, void *arg), void *arg);

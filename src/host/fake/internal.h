@@ -62,6 +62,7 @@ extern struct fake_count fake_count; /* atomic */
 struct fake_options {
 	bool threaded, auto_work, memory_low, verbose;
 	uint64_t max_run, arm_granule, memory_total;
+	int usable;
 	void (*on_bug)(void);
 	void (*on_lock)(enum gm_fake_event event, void *arg);
 	void *on_lock_arg;

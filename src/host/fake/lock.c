@@ -105,6 +105,12 @@ static void tell(enum gm_fake_event event)
 		fake_opt.on_lock(event, fake_opt.on_lock_arg);
 }
 
+static void tell_of_last(void)
+{
+	if (!nr_held)
+		tell(GM_FAKE_LET_GO);
+}
+
 static void hold(const void *lock, bool spin)
 {
 	fake_add(lock_calls, 1);
@@ -173,6 +179,7 @@ void gm_os_mutex_unlock(struct gm_os_mutex *m)
 	pthread_mutex_unlock(&l->mutex);
 	if (!nr_spins)
 		tell(GM_FAKE_UNLOCKED);
+	tell_of_last();
 }
 
 /* --------------------------------------------------------------------- spin */
@@ -203,6 +210,7 @@ void gm_os_spin_unlock(struct gm_os_spin *s)
 
 	drop(s);
 	pthread_mutex_unlock(&l->mutex);
+	tell_of_last();
 }
 
 /* ------------------------------------------------------------------- rwlock */
@@ -244,4 +252,5 @@ void gm_os_rwlock_unlock(struct gm_os_rwlock *l)
 
 	drop(l);
 	pthread_rwlock_unlock(&real->rwlock);
+	tell_of_last();
 }

@@ -2,10 +2,10 @@
 /*
  * Address spaces: what the host keeps for each.
  *
- * Locking. None. With inline delivery a fault is found its address space by ranges.c
- * and holds a reference to it, u->in_flight, while it is serviced; gm_os_as_stop()
- * waits until there is none. None comes any more by then: no region is left. Service
- * threads need none, for they are joined.
+ * Locking. None. A fault that is delivered inline finds its address space by its
+ * address (ranges.c) and holds a reference, u->in_flight, while it is serviced;
+ * gm_os_as_stop() waits until there is none. No new one comes by then: no region is
+ * left. Service threads need no reference, for they are joined.
  */
 #define _GNU_SOURCE
 #include <errno.h>
