@@ -135,7 +135,7 @@ static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
 		return err;
 	do {
 		if (tries)
-			gm_os_yield();
+			gm_os_yield(tries);
 		err = gm_drain(dev, range);
 		if (!err && in_use(dev, range))
 			err = -EBUSY;

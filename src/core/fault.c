@@ -260,7 +260,7 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 		}
 		gm_block_unlock(block);
 		if (done < n)
-			gm_os_yield();
+			gm_os_yield(tries);
 	}
 	return n;
 }
@@ -309,7 +309,7 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 
 	do {
 		if (tries)
-			gm_os_yield();
+			gm_os_yield(tries);
 		err = gm_block_get(piece->region->obj, piece->index, true, block);
 		if (err)
 			return err;

@@ -90,7 +90,11 @@ uint64_t *gm_os_lock_state(void);
 /* ---------------------------------------------------------- time and threads */
 
 uint64_t gm_os_now_ns(void); /* monotonic */
-void gm_os_yield(void);	     /* let another thread run */
+/*
+ * Let other threads get on before a @tries-th try: at first just yield, then sleep, longer
+ * from try to try, up to a millisecond, since who has what we want may not even be running.
+ */
+void gm_os_yield(unsigned int tries);
 
 /* Sleep while *word == value (spurious returns allowed); wake all sleepers of word. Fault path. */
 void gm_os_wait(uint32_t *word, uint32_t value);

@@ -217,7 +217,7 @@ static void yield_for_ever(void *arg)
 {
 	(void)arg;
 	for (;;)
-		gm_os_yield();
+		gm_os_yield(0);
 }
 
 static void wait_alone(void *arg)
@@ -240,7 +240,7 @@ static void waiting(void **state)
 	for (unsigned int i = 0; i < 3000000; i++) {
 		if (i % 1000000 == 0)
 			gm_fake_step();
-		gm_os_yield();
+		gm_os_yield(0);
 	}
 	now = gm_os_now_ns();
 	assert_int_equal(gm_os_now_ns(), now + 1000);

@@ -152,7 +152,7 @@ static void test_wait_and_time(void **state)
 	gm_os_wait(&s.word, 1); /* it is not 1: returns at once */
 	pthread_create(&t, NULL, wait_on_word, &s);
 	usleep(2000);
-	gm_os_yield();
+	gm_os_yield(0);
 	__atomic_store_n(&s.word, 1, __ATOMIC_RELEASE);
 	gm_os_wake(&s.word);
 	pthread_join(t, NULL);

@@ -125,7 +125,7 @@ static void *work(void *arg)
 
 	while (!stopped(s)) {
 		if (!gm_fake_run_work())
-			gm_os_yield();
+			gm_os_yield(0);
 		gm_memory_low();
 	}
 	return NULL;
@@ -228,7 +228,7 @@ static int let_others_run(struct toy *toy, enum gm_copy_dir dir)
 {
 	(void)toy;
 	(void)dir;
-	gm_os_yield();
+	gm_os_yield(0);
 	return 0;
 }
 
@@ -354,7 +354,7 @@ static void memory_comes_and_goes(void **state)
 		check(&s, gm_dev_register_physmem(toy.dev, toy.base, middle) == 0);
 		for (unsigned int spins = 0; spins < 1000 && !toy_leaves(ctx, toy.base, middle);
 		     spins++)
-			gm_os_yield();
+			gm_os_yield(0);
 		do {
 			err = gm_dev_unregister_physmem(toy.dev, toy.base, middle);
 		} while (err == -EBUSY);

@@ -10,6 +10,7 @@
  * a call of the core's.
  */
 #include <sched.h>
+#include <unistd.h>
 
 #include "host/fake/internal.h"
 
@@ -51,11 +52,13 @@ void gm_fake_step(void)
 	__atomic_store_n(&yields, 0, __ATOMIC_RELAXED);
 }
 
-void gm_os_yield(void)
+void gm_os_yield(unsigned int tries)
 {
 	fake_check_may_sleep("yield");
-	if (fake_opt.threaded)
+	if (fake_opt.threaded && tries < 16)
 		sched_yield();
+	else if (fake_opt.threaded)
+		usleep(tries < 64 ? 50 : 1000);
 	else if (__atomic_add_fetch(&yields, 1, __ATOMIC_RELAXED) > FAKE_MAX_YIELDS)
 		fake_bug("endless retry");
 }

@@ -94,9 +94,22 @@ uint64_t gm_os_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
-void gm_os_yield(void)
+#define YIELDS 16U	 /* tries that only yield */
+#define NAP_NS 31250L	 /* then naps of so long, doubled every 8 tries ... */
+#define NAP_DOUBLINGS 5U /* ... so often: a millisecond */
+
+void gm_os_yield(unsigned int tries)
 {
-	sched_yield();
+	struct timespec nap = { .tv_sec = 0 };
+	unsigned int doublings;
+
+	if (tries < YIELDS) {
+		sched_yield();
+		return;
+	}
+	doublings = (tries - YIELDS) / 8;
+	nap.tv_nsec = NAP_NS << (doublings < NAP_DOUBLINGS ? doublings : NAP_DOUBLINGS);
+	nanosleep(&nap, NULL); /* cut short by a signal is as well */
 }
 
 /* ------------------------------------------------------------------- diagnostics */
