@@ -108,10 +108,10 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
  * Make one page of a locked block the CPU's. What is home already is left alone, for a
  * host that maps page by page comes here for each; what is not brings its granule.
  */
-static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page)
+static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page,
+		     unsigned int granule)
 {
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
-	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
 	int err;
 
 	if (gm_entry_state(gm_block_entry(block, page)) == GM_NONE)
@@ -125,17 +125,36 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	return err && granule > 1 ? gm_migrate_home(block, page, 1, &how) : err;
 }
 
-int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block)
+/* The pages around @page, within its granule, that are in host backing as it is. */
+static void home_run(const struct gm_block *block, unsigned int page, unsigned int granule,
+		     uint64_t *from, uint64_t *to)
 {
+	unsigned int first = page & ~(granule - 1), end = first + granule, lo = page, hi = page + 1;
+
+	while (lo > first && gm_entry_state(gm_block_entry(block, lo - 1)) == GM_HOST)
+		lo--;
+	while (hi < end && gm_entry_state(gm_block_entry(block, hi)) == GM_HOST)
+		hi++;
+	*from = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)lo << GM_PAGE_SHIFT);
+	*to = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)hi << GM_PAGE_SHIFT);
+}
+
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block,
+		    uint64_t *from, uint64_t *to)
+{
+	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1));
+	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
 	uint64_t begin = gm_os_now_ns();
-	int err = 0;
+	int err;
 
 	gm_lock_check_none();
 	*block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
 	if (!*block)
 		return 0;
-	err = home_page(*block, as, (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)));
-	if (err)
+	err = home_page(*block, as, page, granule);
+	if (!err)
+		home_run(*block, page, granule, from, to);
+	else
 		gm_block_unlock(*block);
 	if (as) {
 		gm_add(&as->stats.cpu_faults, 1);

@@ -259,11 +259,13 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
  * For a host whose CPU faults name an object and an offset, and which maps what they
  * find by itself. 0: what devices had around @off is home, the page is in host backing,
  * and *block is locked, so that it stays there, until gm_block_unlock(); or *block is
- * NULL: no device has touched the block, see gm_object_touched(). @as is charged; may be
- * NULL. Fails: as gm_cpu_fault(). Called with no lock held.
+ * NULL: no device has touched the block, see gm_object_touched(). With a block, pages of
+ * offset [*from, *to) are in host backing too and may be mapped along. @as is charged;
+ * may be NULL. Fails: as gm_cpu_fault(). Called with no lock held.
  */
 struct gm_block;
-int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block);
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block,
+		    uint64_t *from, uint64_t *to);
 void gm_block_unlock(struct gm_block *block);
 
 /*

@@ -196,6 +196,29 @@ static void protect_revokes_writes(void **state)
 	assert_int_equal(unit_load(u, 0, va), 5);
 }
 
+/* A device that can neither change a mapping nor let go of it: nobody's protection changes. */
+static void protect_fails(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK);
+	void *addr = (void *)(uintptr_t)va;
+
+	unit_fill(u, 0, va, 256 * PAGE, 1);
+	unit_fill(u, 1, va + 256 * PAGE, 256 * PAGE, 1);
+	for (unsigned int i = 0; i < UNIT_DEVS; i++) {
+		gm_sim_inject(u->sim[i], GM_SIM_PMAP_PROTECT, 0, 1, -EIO);
+		assert_int_equal(gm_as_protect(u->as, addr, BLOCK, GM_READ), 0);
+		assert_int_equal(gm_as_protect(u->as, addr, BLOCK, GM_READ | GM_WRITE), 0);
+		gm_sim_inject(u->sim[i], GM_SIM_PMAP_PROTECT, 0, 1, -EIO);
+		gm_sim_inject(u->sim[i], GM_SIM_PMAP_RELEASE, 0, 1, -EIO);
+		assert_int_equal(gm_as_protect(u->as, addr, BLOCK, GM_READ), -EIO);
+		unit_fill(u, 0, va, 256 * PAGE, i + 2);
+		unit_fill(u, 1, va + 256 * PAGE, 256 * PAGE, i + 2);
+	}
+	unit_fill(u, CPU, va, BLOCK, 5);
+	unit_verify(u, 1, va, BLOCK, 5);
+}
+
 static void many_regions(void **state)
 {
 	struct unit *u = *state;
@@ -353,6 +376,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(metadata_goes_in_pieces, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(protect_part, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(protect_revokes_writes, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(protect_fails, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(many_regions, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(regions_of_a_range, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(regions_without_memory, unit_setup, unit_teardown),

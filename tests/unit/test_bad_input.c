@@ -59,6 +59,15 @@ static void options(void **state)
 	o.tail = 0;
 	assert_int_equal(gm_as_create(&o.opt, &as), 0);
 	assert_int_equal(gm_as_destroy(as), 0);
+	o.opt.size = offsetof(struct gm_as_options, cpu_granule); /* of an older version */
+	o.opt.cpu_granule = 12345;
+	assert_int_equal(gm_as_create(&o.opt, &as), 0);
+	assert_int_equal(gm_as_destroy(as), 0);
+	o.opt.size = sizeof(o);
+	o.opt.cpu_granule = 0;
+	o.opt.service_threads = 65;
+	assert_int_equal(gm_as_create(&o.opt, &as), -EINVAL);
+	o.opt.service_threads = 0;
 	o.opt.flags = 0x80000000U;
 	assert_int_equal(gm_as_create(&o.opt, &as), -EINVAL);
 	o.opt.flags = 0;

@@ -171,6 +171,7 @@ static void physmem_that_cannot_be(void **state)
 	assert_int_equal(gm_dev_register_physmem(toy.dev, 1ULL << 57, 1ULL << 58), -EINVAL);
 	assert_int_equal(gm_dev_unregister_physmem(toy.dev, 0 - BLOCK, 0), -ENOENT);
 	assert_int_equal(gm_dev_register_physmem(NULL, base, base + BLOCK), -EINVAL);
+	assert_int_equal(gm_dev_unregister_physmem(NULL, base, base + BLOCK), -EINVAL);
 	for (unsigned int n = 1; n <= 2; n++) {
 		gm_fake_inject_nth(n);
 		assert_int_equal(gm_dev_register_physmem(toy.dev, base, base + BLOCK), -ENOMEM);
@@ -211,6 +212,11 @@ static void ranges_that_adjoin(void **state)
 	assert_int_equal(toy_find(ctx, va + 9 * PAGE)->pa, toy.base + BLOCK);
 	unit_verify(u, CPU, va, BLOCK, 1);
 	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).free, 2 * BLOCK - 511 * PAGE);
+	/* Either can be taken back alone. */
+	assert_int_equal(toy_access(ctx, va + 9 * PAGE, &value, 8, GM_READ), 0);
+	assert_int_equal(gm_dev_unregister_physmem(toy.dev, toy.base + BLOCK, toy.base + 2 * BLOCK),
+			 0);
+	assert_int_equal(unit_count_on(u->as, other, BLOCK, gm_dev_hnode(toy.dev)), 511);
 	unit_check();
 	assert_int_equal(gm_as_detach(ctx), 0);
 	assert_int_equal(toy_unplug(&toy), 0);
@@ -230,6 +236,7 @@ static void attach_once(void **state)
 	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), (enum gm_mode)9, &gm), -EINVAL);
 	assert_int_equal(gm_as_attach(NULL, unit_dev(u, 0), GM_EXCLUSIVE, &gm), -EINVAL);
 	assert_int_equal(gm_as_attach(u->as, NULL, GM_EXCLUSIVE, &gm), -EINVAL);
+	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), GM_EXCLUSIVE, NULL), -EINVAL);
 	assert_int_equal(gm_as_detach(NULL), -EINVAL);
 	assert_int_equal(gm_dev_destroy(NULL), -EINVAL);
 	assert_int_equal(gm_sim_detach(u->ctx[0]), 0);
@@ -310,6 +317,7 @@ static void node_ids(void **state)
 	assert_int_equal(gm_hnode_info(0, &info), -ENODEV);
 	assert_int_equal(gm_hnode_info(-1, &info), -ENODEV);
 	assert_int_equal(gm_hnode_info(4711, &info), -ENODEV);
+	assert_int_equal(gm_hnode_info(unit_node(u, 1) + 1, &info), -ENODEV);
 	assert_int_equal(gm_hnode_info(unit_node(u, 0), NULL), -EINVAL);
 	assert_int_equal(gm_hnode_info(unit_node(u, 0), &info), 0);
 	assert_int_equal(info.total, 4 * BLOCK);

@@ -155,6 +155,7 @@ static void all_victims_locked(void **state)
 	gm_fake_inject(GM_FAKE_TRYLOCK, 0, UINT32_MAX, -EBUSY);
 	gm_fake_step();
 	assert_int_equal(unit_access(u, 0, va + 4 * BLOCK, &value, 8, GM_READ), -EBUSY);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va + 4 * BLOCK, 1, GM_PREFETCH), -EBUSY);
 	gm_fake_inject_clear();
 	unit_store(u, 0, va + 4 * BLOCK, 1);
 }

@@ -185,15 +185,22 @@ static void faults_on_nothing(void **state)
 
 /* ------------------------------- a host whose faults name an object and an offset */
 
-/* The page at @off, made the CPU's: it is home, and its block locked as long as we like. */
-static void object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off)
+/*
+ * The page at @off, made the CPU's: it is home, and its block locked as long as we like;
+ * so are [from, to) around it, in pages.
+ */
+static void object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, uint64_t from,
+			 uint64_t to)
 {
 	struct gm_block *block;
+	uint64_t begin, end;
 	bool present;
 
-	assert_int_equal(gm_object_fault(obj, as, off, &block), 0);
+	assert_int_equal(gm_object_fault(obj, as, off, &block, &begin, &end), 0);
 	assert_non_null(block);
-	assert_int_equal(gm_os_backing_run(obj, off & ~(PAGE - 1), PAGE, &present), PAGE);
+	assert_int_equal(begin, from * PAGE);
+	assert_int_equal(end, to * PAGE);
+	assert_int_equal(gm_os_backing_run(obj, begin, end - begin, &present), end - begin);
 	assert_true(present);
 	gm_block_unlock(block);
 }
@@ -204,7 +211,7 @@ static void by_object(void **state)
 	struct gm_block *block;
 	struct gm_object *obj;
 	struct gm_stats s;
-	uint64_t va;
+	uint64_t va, from, to;
 
 	assert_int_equal(gm_object_create(2 * BLOCK, 0, &obj), 0);
 	assert_int_equal(gm_object_size(obj), 2 * BLOCK);
@@ -214,14 +221,14 @@ static void by_object(void **state)
 	unit_verify(u, 0, va, 40 * PAGE, 1);
 	assert_true(gm_object_touched(obj, BLOCK - 1));
 	assert_false(gm_object_touched(obj, BLOCK));
-	assert_int_equal(gm_object_fault(obj, u->as, BLOCK, &block), 0);
+	assert_int_equal(gm_object_fault(obj, u->as, BLOCK, &block, &from, &to), 0);
 	assert_null(block); /* the host's own affair */
 
-	object_fault(obj, u->as, 5 * PAGE + 17); /* its granule comes home */
+	object_fault(obj, u->as, 5 * PAGE + 17, 0, 16); /* its granule comes home */
 	unit_on(u->as, va, 16 * PAGE, GM_NODE_HOST);
 	unit_on(u->as, va + 16 * PAGE, 24 * PAGE, unit_node(u, 0));
-	object_fault(obj, u->as, 5 * PAGE);   /* is there already */
-	object_fault(obj, u->as, 100 * PAGE); /* was nowhere, and is alone */
+	object_fault(obj, u->as, 5 * PAGE, 0, 16);	/* is there already */
+	object_fault(obj, u->as, 100 * PAGE, 100, 101); /* was nowhere, and is alone */
 	unit_on(u->as, va + 100 * PAGE, PAGE, GM_NODE_HOST);
 	unit_on(u->as, va + 101 * PAGE, PAGE, GM_NODE_NONE);
 	s = unit_as_stats(u->as);
@@ -229,7 +236,7 @@ static void by_object(void **state)
 	assert_int_equal(s.cpu_faults_moved, 1);
 	assert_int_equal(s.fault_errors, 0);
 
-	object_fault(obj, NULL, 20 * PAGE); /* charged to nobody */
+	object_fault(obj, NULL, 20 * PAGE, 16, 32); /* charged to nobody */
 	unit_on(u->as, va + 16 * PAGE, 16 * PAGE, GM_NODE_HOST);
 	assert_int_equal(unit_as_stats(u->as).cpu_faults, 3);
 	unit_peek(u->as, va, 64 * PAGE, 1);
@@ -241,23 +248,23 @@ static void by_object_failing(void **state)
 	struct unit *u = *state;
 	struct gm_block *block;
 	struct gm_object *obj;
-	uint64_t va;
+	uint64_t va, from, to;
 
 	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
 	va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
 	unit_fill(u, 0, va, 32 * PAGE, 1);
 	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, 1, -EIO); /* the page alone will do */
-	object_fault(obj, u->as, 3 * PAGE);
+	object_fault(obj, u->as, 3 * PAGE, 3, 4);
 	assert_int_equal(unit_count_on(u->as, va, 32 * PAGE, GM_NODE_HOST), 1);
 	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, UINT32_MAX, -EIO);
-	assert_int_equal(gm_object_fault(obj, u->as, 4 * PAGE, &block), -EIO);
-	assert_int_equal(gm_object_fault(obj, NULL, 4 * PAGE, &block), -EIO);
+	assert_int_equal(gm_object_fault(obj, u->as, 4 * PAGE, &block, &from, &to), -EIO);
+	assert_int_equal(gm_object_fault(obj, NULL, 4 * PAGE, &block, &from, &to), -EIO);
 	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, 0, 0);
 	gm_fake_inject(GM_FAKE_BACKING_GET, 0, 1, -ENOMEM);
-	assert_int_equal(gm_object_fault(obj, u->as, 50 * PAGE, &block), -ENOMEM);
+	assert_int_equal(gm_object_fault(obj, u->as, 50 * PAGE, &block, &from, &to), -ENOMEM);
 	assert_int_equal(unit_as_stats(u->as).fault_errors, 2);
 	unit_peek(u->as, va, 32 * PAGE, 1);
-	object_fault(obj, u->as, 4 * PAGE);
+	object_fault(obj, u->as, 4 * PAGE, 0, 16);
 	unit_verify(u, CPU, va, 32 * PAGE, 1);
 	gm_object_put(obj);
 }

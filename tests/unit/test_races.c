@@ -243,6 +243,47 @@ static void gone_while_waited_for(void **state)
 	race_end(r);
 }
 
+/* Whenever a frame was freed the other thread takes it, for this block or that. */
+static void *take_the_frame(void *arg)
+{
+	struct race *r = arg;
+
+	r->err = gm_dev_fault(r->ctx, r->va + (1 + r->step % 2) * BLOCK, GM_READ);
+	return NULL;
+}
+
+static void on_unlock_run(enum gm_fake_event event, void *arg)
+{
+	struct race *r = arg;
+
+	if (!mine(r) || event != GM_FAKE_UNLOCKED || r->err || r->step == r->steps)
+		return;
+	r->step++;
+	unit_in_thread(r->other, r);
+}
+
+/* One frame is not pinned. What is evicted for a fault others take, many times, and then not. */
+static void others_take_the_frame(void **state)
+{
+	struct unit *u = *state;
+	struct race *r = race_begin(u, 1, 4);
+
+	assert_int_equal(gm_advise(u->as, gm_dev_hnode(r->toy.dev), r->va, BLOCK - PAGE, GM_PIN),
+			 0);
+	assert_int_equal(gm_dev_fault(r->ctx, r->va + BLOCK, GM_READ), 0);
+	r->other = take_the_frame;
+	r->steps = 200;
+	gm_fake_on_lock(on_unlock_run, r);
+	assert_int_equal(gm_dev_fault(r->ctx, r->va + 3 * BLOCK, GM_READ), 0);
+	gm_fake_on_lock(NULL, NULL);
+	assert_int_equal(r->step, 200);
+	assert_int_equal(r->err, 0);
+	unit_on(u->as, r->va + 3 * BLOCK, PAGE, gm_dev_hnode(r->toy.dev));
+	assert_int_equal(unit_dev_stats(r->toy.dev).fault_errors, 0);
+	unit_peek(u->as, r->va, 4 * BLOCK, 1);
+	race_end(r);
+}
+
 /* ----------------------------------------------------- a range goes while it is looked at */
 
 /* Between two pieces no lock is held: the rest of the range goes. */
@@ -295,16 +336,6 @@ static void *page_home(void *arg)
 	r->err = gm_fake_cpu_access(r->other_as, r->other_va + (511 - r->step) * PAGE, &value, 8,
 				    GM_READ);
 	return NULL;
-}
-
-static void on_unlock_run(enum gm_fake_event event, void *arg)
-{
-	struct race *r = arg;
-
-	if (!mine(r) || event != GM_FAKE_UNLOCKED || r->err || r->step == r->steps)
-		return;
-	r->step++;
-	unit_in_thread(r->other, r);
 }
 
 /*
@@ -529,6 +560,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(wanted_when_picked, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(called_off_for_good, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(gone_while_waited_for, unit_setup_as,
+						unit_teardown),
+		cmocka_unit_test_setup_teardown(others_take_the_frame, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(hole_in_between, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(cut_while_leaves_change, unit_setup_as,

@@ -98,14 +98,18 @@ static void invalidations_are_gathered(void **state)
 	assert_int_equal(toy_unplug(&toy), 0);
 }
 
-/* An object mapped twice in an address space: its block leaves the device by one operation, or two. */
-static void mapped_twice(struct unit *u, bool coalesced)
+/*
+ * An object mapped several times in an address space: its block leaves the device by one
+ * operation for up to 16 addresses, or by one for each.
+ */
+static void mapped_often(struct unit *u, unsigned int times, bool coalesced)
 {
 	struct gm_stats before, after, as_before, as_after;
+	unsigned int calls = coalesced ? (times + 15) / 16 : times;
 	struct gm_context *ctx;
 	struct gm_object *obj;
 	struct toy toy;
-	uint64_t a, b, value;
+	uint64_t va = 0, value;
 
 	toy_init(&toy, 2);
 	if (!coalesced)
@@ -113,27 +117,29 @@ static void mapped_twice(struct unit *u, bool coalesced)
 	assert_int_equal(toy_plug(&toy), 0);
 	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
 	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
-	a = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
-	b = unit_map(u->as, obj, 0, BLOCK, GM_READ);
-	unit_alloc(u, BLOCK); /* another region, of another object: not concerned */
-	assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), a, BLOCK, GM_PREFETCH), 0);
-	assert_int_equal(toy_access(ctx, b + 7, &value, 1, GM_READ), 0);
-	assert_int_equal(toy_find(ctx, a)->leaf, BLOCK);
-	assert_int_equal(toy_find(ctx, b)->leaf, BLOCK);
+	for (unsigned int i = 0; i < times; i++) {
+		unit_alloc(u, BLOCK); /* lest two of them adjoin: another object's, not concerned */
+		va = unit_map(u->as, obj, 0, BLOCK, i ? GM_READ : GM_READ | GM_WRITE);
+		assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), va, BLOCK, GM_PREFETCH),
+				 0);
+		assert_int_equal(toy_access(ctx, va, &value, 8, GM_READ), 0);
+		assert_int_equal(toy_find(ctx, va)->leaf, BLOCK);
+	}
 	before = unit_dev_stats(toy.dev);
 	as_before = unit_as_stats(u->as);
 	toy.invls = toy.coalesced = toy.ranges = 0;
 
-	assert_int_equal(gm_advise(u->as, GM_NODE_HOST, a, BLOCK, GM_PREFETCH), 0);
+	assert_int_equal(gm_advise(u->as, GM_NODE_HOST, va, BLOCK, GM_PREFETCH), 0);
 	after = unit_dev_stats(toy.dev);
 	as_after = unit_as_stats(u->as);
-	assert_int_equal(toy.ranges, 2);
-	assert_int_equal(toy.coalesced, coalesced ? 1 : 0);
-	assert_int_equal(toy.invls, coalesced ? 0 : 2);
-	assert_int_equal(after.tlb_ranges - before.tlb_ranges, 2);
-	assert_int_equal(after.tlb_invls - before.tlb_invls, coalesced ? 1 : 2);
-	assert_int_equal(as_after.tlb_ranges - as_before.tlb_ranges, 2);
-	assert_int_equal(as_after.tlb_invls - as_before.tlb_invls, coalesced ? 1 : 2);
+	assert_int_equal(toy_leaves(ctx, 0, UINT64_MAX), 0);
+	assert_int_equal(toy.ranges, times);
+	assert_int_equal(toy.coalesced, coalesced ? calls : 0);
+	assert_int_equal(toy.invls, coalesced ? 0 : calls);
+	assert_int_equal(after.tlb_ranges - before.tlb_ranges, times);
+	assert_int_equal(after.tlb_invls - before.tlb_invls, calls);
+	assert_int_equal(as_after.tlb_ranges - as_before.tlb_ranges, times);
+	assert_int_equal(as_after.tlb_invls - as_before.tlb_invls, calls);
 	gm_object_put(obj);
 	assert_int_equal(gm_as_detach(ctx), 0);
 	assert_int_equal(toy_unplug(&toy), 0);
@@ -141,8 +147,10 @@ static void mapped_twice(struct unit *u, bool coalesced)
 
 static void invalidations_of_aliases(void **state)
 {
-	mapped_twice(*state, true);
-	mapped_twice(*state, false);
+	mapped_often(*state, 2, true);
+	mapped_often(*state, 2, false);
+	mapped_often(*state, 20, true);
+	mapped_often(*state, 20, false);
 }
 
 /* A caller built against another version of the struct. */
