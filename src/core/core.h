@@ -112,6 +112,28 @@ struct gm_object {
 	struct gm_list all;	   /* of gm_core.objects [core spin] */
 };
 
+/* ---------------------------------------------------------------- counters */
+
+/* Counters are spread over the processors, lest they bounce between their caches. */
+#define GM_SHARDS 8U
+
+struct gm_counters {
+	struct gm_shard {
+		struct gm_stats stats;
+	} __attribute__((aligned(64))) shard[GM_SHARDS]; /* (a) */
+};
+
+#define gm_tally(counters, field, n)                                                               \
+	gm_add(&(counters)->shard[gm_os_cpu() % GM_SHARDS].stats.field, (uint64_t)(n))
+
+/* For a device, and for the address space, if any. */
+#define gm_count(dev, as, field, n)                                                                \
+	do {                                                                                       \
+		gm_tally(&(dev)->counters, field, n);                                              \
+		if (as)                                                                            \
+			gm_tally(&(as)->counters, field, n);                                       \
+	} while (0)
+
 /* ------------------------------------------------------------ address spaces */
 
 struct gm_context {
@@ -129,7 +151,7 @@ struct gm_as {
 	struct gm_context *contexts; /* written under [as] and [ctx], read under either */
 	uint32_t cpu_granule;	     /* pages (c) */
 	void *host;		     /* the host's */
-	struct gm_stats stats;	     /* (a) */
+	struct gm_counters counters; /* (a) */
 };
 
 /* ------------------------------------------------------------------- devices */
@@ -159,14 +181,14 @@ struct gm_hnode {
 struct gm_dev {
 	const struct gm_mmu *mmu;	 /* (c) */
 	void *data;			 /* the driver's (c) */
-	char name[32];			 /* (c) */
+	char name[GM_DEV_NAME];		 /* (c) */
 	unsigned int index;		 /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
 	uint32_t granule;		 /* pages moved for a fault (a) */
 	uint32_t no_grow;		 /* (a) */
 	uint32_t contexts;		 /* attached [hnode] */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
-	struct gm_stats stats; /* (a) */
+	struct gm_counters counters; /* (a) */
 };
 
 /* ------------------------------------------------------------------ the core */
@@ -194,13 +216,6 @@ static inline int gm_enter(void)
 }
 
 /* --------------------------------------------------- who asks, and is charged */
-
-#define gm_count(dev, as, field, n)                                                                \
-	do {                                                                                       \
-		gm_add(&(dev)->stats.field, (uint64_t)(n));                                        \
-		if (as)                                                                            \
-			gm_add(&(as)->stats.field, (uint64_t)(n));                                 \
-	} while (0)
 
 enum gm_why { GM_WHY_CPU_FAULT, GM_WHY_DEV_FAULT, GM_WHY_PREFETCH, GM_WHY_EVICT, GM_WHY_DRAIN };
 

@@ -316,3 +316,17 @@ int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	return err;
 }
+
+int gm_hnode_stats(int hnode, char name[GM_DEV_NAME], struct gm_stats *stats)
+{
+	int i = hnode - gm_core.first_hnode, err = -ENODEV;
+
+	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
+	if (i >= 0 && i < (int)GM_MAX_DEVS && gm_core.dev[i]) {
+		for (unsigned int c = 0; c < GM_DEV_NAME; c++)
+			name[c] = gm_core.dev[i]->name[c];
+		err = gm_dev_stats(gm_core.dev[i], stats);
+	}
+	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
+	return err;
+}

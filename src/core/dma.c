@@ -93,9 +93,7 @@ int gm_dma_end(struct gm_dma *dma, struct gm_as *as)
 	}
 	if (dma->begin) {
 		ns = gm_os_now_ns() - dma->begin;
-		gm_add(&dma->dev->stats.ns_copy, ns);
-		if (as)
-			gm_add(&as->stats.ns_copy, ns);
+		gm_count(dma->dev, as, ns_copy, ns);
 	}
 	return dma->err;
 }

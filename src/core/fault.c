@@ -79,7 +79,7 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	if (err)
 		return err;
 	if (gm_entry_state(gm_block_entry(block, place.page)) == GM_DEV)
-		gm_add(&as->stats.cpu_faults_moved, 1);
+		gm_tally(&as->counters, cpu_faults_moved, 1);
 	gm_policy_cpu(as, block, place.page, &first, &n);
 	err = cpu_piece(as, block, &place, first, n);
 	if (err && n > 1)
@@ -97,10 +97,10 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
-	gm_add(&as->stats.cpu_faults, 1);
+	gm_tally(&as->counters, cpu_faults, 1);
 	if (err)
-		gm_add(&as->stats.fault_errors, 1);
-	gm_add(&as->stats.ns_cpu_fault, gm_os_now_ns() - begin);
+		gm_tally(&as->counters, fault_errors, 1);
+	gm_tally(&as->counters, ns_cpu_fault, gm_os_now_ns() - begin);
 	return err;
 }
 
@@ -119,7 +119,7 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	if (gm_entry_state(gm_block_entry(block, page)) == GM_HOST)
 		return 0;
 	if (as)
-		gm_add(&as->stats.cpu_faults_moved, 1);
+		gm_tally(&as->counters, cpu_faults_moved, 1);
 	err = gm_migrate_home(block, page & ~(granule - 1), granule, &how);
 	/* The rest of the granule was only a guess. */
 	return err && granule > 1 ? gm_migrate_home(block, page, 1, &how) : err;
@@ -157,9 +157,9 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struc
 	else
 		gm_block_unlock(*block);
 	if (as) {
-		gm_add(&as->stats.cpu_faults, 1);
-		gm_add(&as->stats.fault_errors, err != 0);
-		gm_add(&as->stats.ns_cpu_fault, gm_os_now_ns() - begin);
+		gm_tally(&as->counters, cpu_faults, 1);
+		gm_tally(&as->counters, fault_errors, err != 0);
+		gm_tally(&as->counters, ns_cpu_fault, gm_os_now_ns() - begin);
 	}
 	return err;
 }

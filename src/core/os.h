@@ -89,7 +89,8 @@ uint64_t *gm_os_lock_state(void);
 
 /* ---------------------------------------------------------- time and threads */
 
-uint64_t gm_os_now_ns(void); /* monotonic */
+uint64_t gm_os_now_ns(void);  /* monotonic */
+unsigned int gm_os_cpu(void); /* the processor we run on, or did: to spread counters */
 /*
  * Let other threads get on before a @tries-th try: at first just yield, then sleep, longer
  * from try to try, up to a millisecond, since who has what we want may not even be running.
@@ -297,6 +298,10 @@ void gm_memory_low(void);
 int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
 int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
 	    uint64_t len);
+/* The name and the counters of the device with this node. Fails: -ENODEV. */
+#define GM_DEV_NAME 32U
+struct gm_stats;
+int gm_hnode_stats(int hnode, char name[GM_DEV_NAME], struct gm_stats *stats);
 struct gm_page_info;
 int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
 

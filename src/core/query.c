@@ -90,24 +90,29 @@ int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info
 	return err;
 }
 
-static int stats_out(struct gm_stats *to, const struct gm_stats *from)
+/* Counters only grow, so a sum that is taken while they do is one of some moment. */
+static int stats_out(struct gm_stats *to, const struct gm_counters *from)
 {
 	struct gm_stats now = { .size = sizeof(now) };
-	const uint64_t *counters = &from->cpu_faults;
-	uint64_t *copy = &now.cpu_faults;
+	uint64_t *sum = &now.cpu_faults;
 
 	_Static_assert(sizeof(now) % sizeof(uint64_t) == 0, "counters only");
-	for (size_t i = 0; i < (sizeof(now) - offsetof(struct gm_stats, cpu_faults)) / 8; i++)
-		copy[i] = gm_load(&counters[i]);
+	for (unsigned int shard = 0; shard < GM_SHARDS; shard++) {
+		const uint64_t *count = &from->shard[shard].stats.cpu_faults;
+
+		for (size_t i = 0; i < (sizeof(now) - offsetof(struct gm_stats, cpu_faults)) / 8;
+		     i++)
+			sum[i] += gm_load(&count[i]);
+	}
 	return gm_struct_out(to, &now, sizeof(now));
 }
 
 int gm_as_stats(struct gm_as *as, struct gm_stats *stats)
 {
-	return as && stats ? stats_out(stats, &as->stats) : -EINVAL;
+	return as && stats ? stats_out(stats, &as->counters) : -EINVAL;
 }
 
 int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats)
 {
-	return dev && stats ? stats_out(stats, &dev->stats) : -EINVAL;
+	return dev && stats ? stats_out(stats, &dev->counters) : -EINVAL;
 }

@@ -53,8 +53,6 @@ static uint64_t trim_block(struct gm_block *block)
 	unsigned int n, freed = 0;
 	uint64_t e;
 
-	if (block->obj->granule > GM_PAGE_SIZE)
-		return 0;
 	for (unsigned int page = 0; page < GM_BLOCK_PAGES && block->nr_retained; page += n) {
 		n = gm_block_run(block, page, GM_BLOCK_PAGES, &e);
 		if (!(e & GM_E_RETAINED))

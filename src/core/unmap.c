@@ -56,12 +56,9 @@ static int gather_flush(struct gm_gather *g)
 			err = mmu->tlb_invl(ctx->pmap, g->range[i].va, g->range[i].size);
 	}
 	ns = gm_os_now_ns() - begin;
-	gm_add(&ctx->dev->stats.tlb_ranges, n);
-	gm_add(&ctx->dev->stats.tlb_invls, calls);
-	gm_add(&ctx->dev->stats.ns_invl, ns);
-	gm_add(&ctx->as->stats.tlb_ranges, n);
-	gm_add(&ctx->as->stats.tlb_invls, calls);
-	gm_add(&ctx->as->stats.ns_invl, ns);
+	gm_count(ctx->dev, ctx->as, tlb_ranges, n);
+	gm_count(ctx->dev, ctx->as, tlb_invls, calls);
+	gm_count(ctx->dev, ctx->as, ns_invl, ns);
 	return err;
 }
 

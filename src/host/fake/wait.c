@@ -52,6 +52,14 @@ void gm_fake_step(void)
 	__atomic_store_n(&yields, 0, __ATOMIC_RELAXED);
 }
 
+/* Every call another, so that sums are tested. */
+unsigned int gm_os_cpu(void)
+{
+	static unsigned int cpu;
+
+	return __atomic_fetch_add(&cpu, 1, __ATOMIC_RELAXED);
+}
+
 void gm_os_yield(unsigned int tries)
 {
 	fake_check_may_sleep("yield");

@@ -94,6 +94,13 @@ uint64_t gm_os_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
 }
 
+unsigned int gm_os_cpu(void)
+{
+	int cpu = sched_getcpu();
+
+	return cpu < 0 ? 0 : (unsigned int)cpu;
+}
+
 #define YIELDS 16U	 /* tries that only yield */
 #define NAP_NS 31250L	 /* then naps of so long, doubled every 8 tries ... */
 #define NAP_DOUBLINGS 5U /* ... so often: a millisecond */
