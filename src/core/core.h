@@ -240,11 +240,12 @@ int gm_block_split(struct gm_block *block);
 void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uint64_t entry);
 void gm_block_fold(struct gm_block *block);
 
-/* ---------------------------------------------------------- object.c, as.c */
+/* ---------------------------------------------------------- object.c, region.c, as.c */
 
 int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_object **obj);
 void gm_object_get(struct gm_object *obj);
 struct gm_region *gm_region_find(struct gm_as *as, uint64_t va);
+int gm_region_unmap(struct gm_as *as, struct gm_region *region);
 int gm_struct_out(void *to, const void *from, size_t size);
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
