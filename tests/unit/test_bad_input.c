@@ -42,80 +42,6 @@ static void scene_same(struct unit *u, const struct scene *s)
 	unit_verify(u, CPU, s->va, PAGES * PAGE, 1);
 }
 
-static void options(void **state)
-{
-	struct {
-		struct gm_as_options opt;
-		uint64_t tail;
-	} o;
-	struct gm_as *as;
-
-	(void)state;
-	memset(&o, 0, sizeof(o));
-	assert_int_equal(gm_as_create(&o.opt, &as), -EINVAL); /* size 0 */
-	o.opt.size = sizeof(o);
-	o.tail = 1;
-	assert_int_equal(gm_as_create(&o.opt, &as), -E2BIG);
-	o.tail = 0;
-	assert_int_equal(gm_as_create(&o.opt, &as), 0);
-	assert_int_equal(gm_as_destroy(as), 0);
-	o.opt.size = offsetof(struct gm_as_options, cpu_granule); /* of an older version */
-	o.opt.cpu_granule = 12345;
-	assert_int_equal(gm_as_create(&o.opt, &as), 0);
-	assert_int_equal(gm_as_destroy(as), 0);
-	o.opt.size = sizeof(o);
-	o.opt.cpu_granule = 0;
-	o.opt.service_threads = 65;
-	assert_int_equal(gm_as_create(&o.opt, &as), -EINVAL);
-	o.opt.service_threads = 0;
-	o.opt.flags = 0x80000000U;
-	assert_int_equal(gm_as_create(&o.opt, &as), -EINVAL);
-	o.opt.flags = 0;
-	for (uint32_t g = 1; g; g <<= 1) {
-		int expect = g >= PAGE && g <= BLOCK ? 0 : -EINVAL;
-
-		o.opt.cpu_granule = g;
-		assert_int_equal(gm_as_create(&o.opt, &as), expect);
-		if (!expect)
-			assert_int_equal(gm_as_destroy(as), 0);
-	}
-	o.opt.cpu_granule = 3 * PAGE;
-	assert_int_equal(gm_as_create(&o.opt, &as), -EINVAL);
-	assert_int_equal(gm_as_create(NULL, NULL), -EINVAL);
-	assert_int_equal(gm_as_destroy(NULL), -EINVAL);
-	for (unsigned int n = 1; n <= 2; n++) {
-		gm_fake_inject_nth(n);
-		assert_int_equal(gm_as_create(NULL, &as), -ENOMEM);
-		gm_fake_inject_clear();
-	}
-}
-
-/* A size that no struct of ours will ever have: not a byte of it is looked at. */
-static void options_of_absurd_size(void **state)
-{
-	static const size_t sizes[] = { PAGE + 1, 2 * PAGE, 1ULL << 40, SIZE_MAX };
-	struct unit *u = *state;
-	char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			   0);
-	struct gm_dev_tunables *t;
-	struct gm_as_options *opt;
-	struct gm_as *as;
-
-	assert_ptr_not_equal(pages, MAP_FAILED);
-	assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_NONE), 0);
-	opt = (void *)(pages + PAGE - sizeof(*opt));
-	t = (void *)(pages + PAGE - sizeof(*opt) - sizeof(*t));
-	for (unsigned int i = 0; i < 4; i++) {
-		opt->size = t->size = sizes[i];
-		assert_int_equal(gm_as_create(opt, &as), -E2BIG);
-		assert_int_equal(gm_dev_tune(unit_dev(u, 0), t), -E2BIG);
-	}
-	opt->size = sizeof(*opt);
-	assert_int_equal(gm_as_create(opt, &as), 0);
-	assert_int_equal(gm_as_destroy(as), 0);
-	munmap(pages, 2 * PAGE);
-}
-
 static void objects(void **state)
 {
 	struct unit *u = *state;
@@ -346,8 +272,6 @@ static void not_usable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(options, unit_setup_core, unit_teardown),
-		cmocka_unit_test_setup_teardown(options_of_absurd_size, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(objects, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(maps, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(unmaps_and_protects, unit_setup, unit_teardown),

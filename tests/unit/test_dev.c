@@ -185,85 +185,7 @@ static void physmem_that_cannot_be(void **state)
 	assert_int_equal(gm_dev_destroy(toy.dev), 0);
 }
 
-/* Two pages that follow one another lie in two ranges that do: no extent for the allocators. */
-static void ranges_that_adjoin(void **state)
-{
-	struct unit *u = *state;
-	uint64_t va = unit_alloc(u, BLOCK), other = unit_alloc(u, BLOCK), value;
-	struct gm_context *ctx;
-	struct toy toy;
-
-	toy_init(&toy, 2);
-	toy.size = BLOCK; /* toy_plug() registers one, the second */
-	toy.base += BLOCK;
-	assert_int_equal(toy_plug(&toy), 0);
-	toy.base -= BLOCK;
-	toy.size = 2 * BLOCK;
-	toy.memory = realloc(toy.memory, toy.size);
-	assert_int_equal(gm_dev_register_physmem(toy.dev, toy.base, toy.base + BLOCK), 0);
-	unit_tune(toy.dev, PAGE, true, true);
-	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
-	unit_fill(u, CPU, va, BLOCK, 1);
-	for (uint64_t i = 0; i < 511; i++)
-		assert_int_equal(toy_access(ctx, other + i * PAGE, &value, 8, GM_READ), 0);
-	assert_int_equal(toy_access(ctx, va + 8 * PAGE, &value, 8, GM_READ), 0);
-	assert_int_equal(toy_access(ctx, va + 9 * PAGE, &value, 8, GM_READ), 0);
-	assert_int_equal(toy_find(ctx, va + 8 * PAGE)->pa, toy.base + BLOCK - PAGE);
-	assert_int_equal(toy_find(ctx, va + 9 * PAGE)->pa, toy.base + BLOCK);
-	unit_verify(u, CPU, va, BLOCK, 1);
-	assert_int_equal(unit_hnode(gm_dev_hnode(toy.dev)).free, 2 * BLOCK - 511 * PAGE);
-	/* Either can be taken back alone. */
-	assert_int_equal(toy_access(ctx, va + 9 * PAGE, &value, 8, GM_READ), 0);
-	assert_int_equal(gm_dev_unregister_physmem(toy.dev, toy.base + BLOCK, toy.base + 2 * BLOCK),
-			 0);
-	assert_int_equal(unit_count_on(u->as, other, BLOCK, gm_dev_hnode(toy.dev)), 511);
-	unit_check();
-	assert_int_equal(gm_as_detach(ctx), 0);
-	assert_int_equal(toy_unplug(&toy), 0);
-}
-
 /* ---------------------------------------------------- attach, detach, destroy */
-
-static void attach_once(void **state)
-{
-	struct unit *u = *state;
-	struct gm_sim_ctx *ctx;
-	struct gm_context *gm;
-
-	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &ctx), -EBUSY);
-	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), GM_REPLICATE, &gm), -EOPNOTSUPP);
-	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), GM_SHARE, &gm), -EOPNOTSUPP);
-	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), (enum gm_mode)9, &gm), -EINVAL);
-	assert_int_equal(gm_as_attach(NULL, unit_dev(u, 0), GM_EXCLUSIVE, &gm), -EINVAL);
-	assert_int_equal(gm_as_attach(u->as, NULL, GM_EXCLUSIVE, &gm), -EINVAL);
-	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), GM_EXCLUSIVE, NULL), -EINVAL);
-	assert_int_equal(gm_as_detach(NULL), -EINVAL);
-	assert_int_equal(gm_dev_destroy(NULL), -EINVAL);
-	assert_int_equal(gm_sim_detach(u->ctx[0]), 0);
-	gm_sim_inject(u->sim[0], GM_SIM_PMAP_CREATE, 0, 1, -ENOMEM);
-	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &u->ctx[0]), -ENOMEM);
-	gm_fake_inject(GM_FAKE_ALLOC, 0, 1, -ENOMEM);
-	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &u->ctx[0]), -ENOMEM);
-	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &u->ctx[0]), 0);
-}
-
-static void detach_brings_home(void **state)
-{
-	struct unit *u = *state;
-	uint64_t va = unit_alloc(u, 2 * BLOCK);
-
-	unit_fill(u, 0, va, 2 * BLOCK, 1);
-	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, PAGE, GM_PIN), 0);
-	gm_sim_inject(u->sim[0], GM_SIM_COPY_FENCE, 0, 1, -EIO);
-	assert_int_equal(gm_sim_detach(u->ctx[0]), -EIO);
-	unit_verify(u, 0, va, 2 * BLOCK, 1); /* still attached, nothing lost */
-	assert_int_equal(gm_sim_destroy(u->sim[0]), -EBUSY);
-	assert_int_equal(gm_sim_detach(u->ctx[0]), 0);
-	unit_on(u->as, va, 2 * BLOCK, GM_NODE_HOST);
-	unit_verify(u, CPU, va, 2 * BLOCK, 1);
-	assert_int_equal(unit_hnode(unit_node(u, 0)).free, 4 * BLOCK);
-	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, PAGE, GM_PREFETCH), -ENODEV);
-}
 
 /* A device that holds pages of an object that nobody maps: they come home first. */
 static void destroy_brings_home(void **state)
@@ -284,26 +206,6 @@ static void destroy_brings_home(void **state)
 	u->sim[0] = NULL;
 	unit_map_at(u->as, obj, 0, BLOCK, va);
 	unit_verify(u, CPU, va, BLOCK, 1);
-	gm_object_put(obj);
-}
-
-/* Bytes that outlive the address space must come home before it can go. */
-static void as_destroy_may_fail(void **state)
-{
-	struct unit *u = *state;
-	struct gm_object *obj;
-	uint64_t va;
-	int err;
-
-	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
-	va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
-	unit_fill(u, 0, va, BLOCK, 1);
-	gm_sim_inject(u->sim[0], GM_SIM_PMAP_RELEASE, 0, 1, -EIO);
-	err = gm_as_destroy(u->as);
-	assert_int_equal(err, -EIO);
-	unit_verify(u, 1, va, BLOCK, 1); /* it is still whole */
-	assert_int_equal(gm_as_destroy(u->as), 0);
-	u->as = NULL;
 	gm_object_put(obj);
 }
 
@@ -363,29 +265,6 @@ static void tunables(void **state)
 	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &t), -EINVAL);
 }
 
-/*
- * A high mark below the low one's default: the low one goes down with it, for a worker
- * that is called and has nothing to do would be called for ever.
- */
-static void high_below_default_low(void **state)
-{
-	struct unit *u = *state;
-	struct gm_dev_tunables t = { .size = sizeof(t), .granule = PAGE, .no_grow = 1 };
-	uint64_t va = unit_alloc(u, 4 * BLOCK);
-	int node = unit_node(u, 0);
-
-	t.high = 8 * PAGE; /* the default of low: a 64th of 8 MiB, 32 pages */
-	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &t), 0);
-	unit_fill(u, 0, va, 4 * BLOCK - 8 * PAGE, 1);
-	assert_int_equal(unit_hnode(node).free, 8 * PAGE);
-	assert_int_equal(gm_fake_run_work(), 0);
-	unit_fill(u, 0, va + 4 * BLOCK - 8 * PAGE, PAGE, 1);
-	assert_int_equal(gm_fake_run_work(), 1);
-	assert_true(unit_hnode(node).free >= BLOCK);
-	assert_int_equal(gm_fake_run_work(), 0);
-	unit_verify(u, 0, va, 4 * BLOCK - 7 * PAGE, 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,15 +276,10 @@ int main(void)
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(physmem_that_cannot_be, unit_setup_core,
 						unit_teardown),
-		cmocka_unit_test_setup_teardown(ranges_that_adjoin, unit_setup_as, unit_teardown),
-		cmocka_unit_test_setup_teardown(attach_once, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(detach_brings_home, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(destroy_brings_home, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(as_destroy_may_fail, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(node_ids, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(too_many_devices, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(tunables, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(high_below_default_low, unit_setup, unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

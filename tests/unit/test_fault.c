@@ -18,22 +18,6 @@ static void cpu_brings_home(void **state)
 	unit_on(u->as, va, BLOCK, GM_NODE_HOST);
 }
 
-static void cpu_granule(void **state)
-{
-	struct unit *u = *state;
-	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = BLOCK };
-	struct unit other = { .as = NULL };
-	uint64_t va;
-
-	assert_int_equal(gm_as_create(&opt, &other.as), 0);
-	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
-	va = unit_alloc(&other, BLOCK);
-	unit_fill(&other, 0, va, BLOCK, 1);
-	unit_verify(&other, CPU, va + 77 * PAGE, PAGE, 1);
-	unit_on(other.as, va, BLOCK, GM_NODE_HOST);
-	assert_int_equal(gm_as_destroy(other.as), 0);
-}
-
 static void device_moves_one_page(void **state)
 {
 	struct unit *u = *state;
@@ -61,24 +45,6 @@ static void device_zero_fills(void **state)
 	assert_int_equal(s.pages_zeroed, 10);
 	assert_int_equal(s.pages_to_dev, 0);
 	unit_on(u->as, va + 10 * PAGE, 100 * PAGE, GM_NODE_NONE);
-}
-
-/* With growth on, dense use of a block soon moves all of it. */
-static void device_grows(void **state)
-{
-	struct unit *u = *state;
-	uint64_t va = unit_alloc(u, 2 * BLOCK);
-	struct gm_stats s;
-
-	unit_tune(unit_dev(u, 0), 64 << 10, false, true);
-	unit_fill(u, CPU, va, 2 * BLOCK, 1);
-	unit_verify(u, 0, va, BLOCK, 1);
-	s = unit_dev_stats(unit_dev(u, 0));
-	assert_true(s.dev_faults < 16);
-	assert_int_equal(s.pages_to_dev, 512);
-	/* One page of the second block: no more than the granule. */
-	unit_verify(u, 0, va + BLOCK + 100 * PAGE, PAGE, 1);
-	assert_int_equal(unit_count_on(u->as, va + BLOCK, BLOCK, unit_node(u, 0)), 16);
 }
 
 /* The page is there, only the mapping is not: nothing moves. */
@@ -311,40 +277,12 @@ static void full_of_pins(void **state)
 	unit_verify(u, CPU, va, 5 * BLOCK, 1);
 }
 
-/* A large leaf is broken up when one page of it leaves; nothing else is lost. */
-static void page_leaves_large_leaf(void **state)
-{
-	struct unit *u = *state;
-	struct gm_context *ctx;
-	uint64_t va = unit_alloc(u, BLOCK), value;
-	struct toy toy;
-
-	toy_init(&toy, 2);
-	assert_int_equal(toy_plug(&toy), 0);
-	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
-	assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), va, BLOCK, GM_PREFETCH), 0);
-	assert_int_equal(toy_find(ctx, va)->leaf, BLOCK);
-	unit_load(u, CPU, va + 40 * PAGE);
-	assert_null(toy_find(ctx, va + 40 * PAGE));
-	assert_non_null(toy_find(ctx, va));
-	assert_true(toy_find(ctx, va)->leaf < BLOCK);
-	assert_non_null(toy_find(ctx, va + BLOCK - PAGE));
-	assert_int_equal(toy_find(ctx, va + 64 * PAGE)->leaf, 64 << 10);
-	value = 9;
-	assert_int_equal(toy_access(ctx, va + 40 * PAGE, &value, 8, GM_WRITE), 0);
-	assert_int_equal(gm_as_detach(ctx), 0);
-	assert_int_equal(unit_load(u, CPU, va + 40 * PAGE), 9);
-	assert_int_equal(toy_unplug(&toy), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cpu_brings_home, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(cpu_granule, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(device_moves_one_page, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(device_zero_fills, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(device_grows, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(only_mapping_missing, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(faults_twice, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(batch, unit_setup, unit_teardown),
@@ -354,7 +292,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(zero_pages_without_memory, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(full_of_pins, unit_setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(page_leaves_large_leaf, unit_setup, unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* The logical page table: blocks come, are found and go; entries, runs, splitting and folding. */
+#include <pthread.h>
+
 #include "unit.h"
 
 #include "core/core.h"
 
-static struct gm_object *object(uint64_t size)
-{
-	struct gm_object *obj;
-
-	assert_int_equal(gm_object_create(size, 0, &obj), 0);
-	return obj;
-}
-
 static void blocks_come_and_go(void **state)
 {
 	static const uint64_t indices[] = { 0, 1, 511, 512, 70000, 262143 };
-	struct gm_object *obj = object(512ULL << 30);
+	struct gm_object *obj = unit_object(512ULL << 30);
 	struct gm_block *block, *again;
 	uint64_t index = 0;
 
@@ -47,7 +41,7 @@ static void blocks_come_and_go(void **state)
 /* What exists on the host when a block begins is HOST, the rest is NONE. */
 static void block_learns_what_exists(void **state)
 {
-	struct gm_object *obj = object(BLOCK + 5 * PAGE);
+	struct gm_object *obj = unit_object(BLOCK + 5 * PAGE);
 	uint64_t bus, got, e;
 	struct gm_block *block;
 
@@ -75,7 +69,7 @@ static void block_learns_what_exists(void **state)
 
 static void find_or_hold(void **state)
 {
-	struct gm_object *obj = object(2 * BLOCK);
+	struct gm_object *obj = unit_object(2 * BLOCK);
 	struct gm_block *block;
 
 	(void)state;
@@ -91,7 +85,7 @@ static void find_or_hold(void **state)
 /* Failing anywhere on the way leaves no block, and the next try succeeds. */
 static void failures(void **state)
 {
-	struct gm_object *obj = object(512ULL << 30);
+	struct gm_object *obj = unit_object(512ULL << 30);
 	struct gm_block *block;
 	unsigned int n = 0;
 	int err;
@@ -162,6 +156,73 @@ static void misuse(void **state)
 	unit_expect_bug(set_part_of_uniform, &block, "pages");
 }
 
+/* ---------------------------------------------- blocks that come and go all the time */
+
+#define OBJECTS 100U
+
+/* Several at once: the object they share, and what went wrong. */
+static struct {
+	struct gm_object *obj;
+	pthread_barrier_t barrier;
+	unsigned int failures; /* atomic: a thread has no assertions of cmocka's */
+} shared;
+
+static void check(bool right)
+{
+	if (!right)
+		gm_add(&shared.failures, 1);
+}
+
+static void use_a_block(struct gm_object *obj, uint64_t index, unsigned int *seed)
+{
+	struct gm_block *block;
+
+	if (rand_r(seed) % 2) {
+		check(gm_block_get(obj, index, rand_r(seed) % 2, &block) == 0);
+		check(block->obj == obj && block->index == index);
+		gm_block_done(block); /* it holds nothing, and goes */
+		return;
+	}
+	block = gm_block_find_or_hold(obj, index);
+	if (block)
+		check(block->obj == obj && block->index == index);
+	gm_block_drop(obj, block);
+}
+
+/* On a new object each time, so that the nodes of its table are made by several at once too. */
+static void *use_blocks(void *seed)
+{
+	for (unsigned int i = 0; i < OBJECTS; i++) {
+		if (pthread_barrier_wait(&shared.barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
+			check(gm_object_create(600 * BLOCK, 0, &shared.obj) == 0);
+		pthread_barrier_wait(&shared.barrier);
+		for (unsigned int n = 0; n < 50; n++)
+			use_a_block(shared.obj, n < 40 ? 599 : n, seed);
+		if (pthread_barrier_wait(&shared.barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
+			gm_object_put(shared.obj);
+	}
+	return NULL;
+}
+
+static void blocks_of_several_threads(void **state)
+{
+	unsigned int seeds[3] = { 20, 21, 22 };
+	pthread_t threads[3];
+
+	(void)state;
+	gm_fake_set_threaded(true);
+	shared.failures = 0;
+	pthread_barrier_init(&shared.barrier, NULL, 3);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, use_blocks, &seeds[i]), 0);
+	for (unsigned int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&shared.barrier);
+	gm_fake_set_threaded(false);
+	assert_int_equal(shared.failures, 0);
+	assert_int_equal(gm_metadata_bytes(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +236,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(split_without_memory, unit_setup_core,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(misuse, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(blocks_of_several_threads, unit_setup_core,
+						unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

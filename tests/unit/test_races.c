@@ -409,32 +409,6 @@ static void detach_while_shared(void **state)
 	race_end(r);
 }
 
-/* A driver that cannot let go just then: the context stays, and the next try succeeds. */
-static int (*real_release)(void *pmap, uint64_t va, uint64_t size);
-static unsigned int releases_left;
-
-static int failing_release(void *pmap, uint64_t va, uint64_t size)
-{
-	return releases_left-- ? real_release(pmap, va, size) : -EIO;
-}
-
-static void detach_fails_late(void **state)
-{
-	struct unit *u = *state;
-	struct race *r = race_begin(u, 2, 1);
-	uint64_t value;
-
-	assert_int_equal(prefetch(r, 0, 1), 0);
-	real_release = r->toy.mmu.pmap_release;
-	r->toy.mmu.pmap_release = failing_release;
-	releases_left = 1; /* the block comes home; the last look at the region fails */
-	assert_int_equal(gm_as_detach(r->ctx), -EIO);
-	releases_left = UINT32_MAX;
-	assert_int_equal(toy_access(r->ctx, r->va, &value, 8, GM_READ), 0);
-	unit_on(u->as, r->va, PAGE, gm_dev_hnode(r->toy.dev));
-	race_end(r);
-}
-
 /* ------------------------------------------------------------ a device, or memory, goes */
 
 static void *attach(void *arg)
@@ -567,7 +541,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cut_while_leaves_change, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(detach_while_shared, unit_setup_as, unit_teardown),
-		cmocka_unit_test_setup_teardown(detach_fails_late, unit_setup_as, unit_teardown),
 		cmocka_unit_test_setup_teardown(attach_while_destroyed, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(eviction_while_destroyed, unit_setup_as,

@@ -456,70 +456,6 @@ static void cut_while_shared(void **state)
 	assert_int_equal(toy_unplug(&toy), 0);
 }
 
-/* ------------------------------------------------- blocks that come and go all the time */
-
-struct block_user {
-	struct shared *s;
-	pthread_barrier_t *barrier;
-	unsigned int seed;
-};
-
-#define OBJECTS 100U
-
-static void use_a_block(struct block_user *w, struct gm_object *obj, uint64_t index)
-{
-	struct gm_block *block;
-
-	if (rand_r(&w->seed) % 2) {
-		check(w->s, gm_block_get(obj, index, rand_r(&w->seed) % 2, &block) == 0);
-		check(w->s, block->obj == obj && block->index == index);
-		gm_block_done(block); /* it holds nothing, and goes */
-		return;
-	}
-	block = gm_block_find_or_hold(obj, index);
-	if (block)
-		check(w->s, block->obj == obj && block->index == index);
-	gm_block_drop(obj, block);
-}
-
-/* On a new object each time, so that the nodes of its table are made by several at once too. */
-static void *use_blocks(void *arg)
-{
-	struct block_user *w = arg;
-
-	for (unsigned int i = 0; i < OBJECTS; i++) {
-		if (pthread_barrier_wait(w->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
-			check(w->s, gm_object_create(600 * BLOCK, 0, &w->s->obj) == 0);
-		pthread_barrier_wait(w->barrier);
-		for (unsigned int n = 0; n < 50; n++)
-			use_a_block(w, w->s->obj, n < 40 ? 599 : n);
-		if (pthread_barrier_wait(w->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
-			gm_object_put(w->s->obj);
-	}
-	return NULL;
-}
-
-static void blocks_come_and_go(void **state)
-{
-	struct shared s = { .u = *state };
-	struct block_user w[3];
-	pthread_t threads[3];
-	pthread_barrier_t barrier;
-
-	gm_fake_set_threaded(true);
-	pthread_barrier_init(&barrier, NULL, 3);
-	for (unsigned int i = 0; i < 3; i++) {
-		w[i] = (struct block_user){ .s = &s, .barrier = &barrier, .seed = 20 + i };
-		assert_int_equal(pthread_create(&threads[i], NULL, use_blocks, &w[i]), 0);
-	}
-	for (unsigned int i = 0; i < 3; i++)
-		pthread_join(threads[i], NULL);
-	pthread_barrier_destroy(&barrier);
-	gm_fake_set_threaded(false);
-	assert_int_equal(s.failures, 0);
-	assert_int_equal(gm_metadata_bytes(), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,7 +465,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(memory_comes_and_goes, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(cut_while_shared, unit_setup_as, unit_teardown),
-		cmocka_unit_test_setup_teardown(blocks_come_and_go, unit_setup_core, unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

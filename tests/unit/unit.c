@@ -115,6 +115,14 @@ uint64_t unit_alloc(struct unit *u, uint64_t len)
 	return (uintptr_t)addr;
 }
 
+struct gm_object *unit_object(uint64_t size)
+{
+	struct gm_object *obj;
+
+	assert_int_equal(gm_object_create(size, 0, &obj), 0);
+	return obj;
+}
+
 uint64_t unit_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
 		  uint32_t prot)
 {

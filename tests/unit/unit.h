@@ -47,6 +47,7 @@ int unit_node(struct unit *u, unsigned int i);
 void unit_tune(struct gm_dev *dev, uint32_t granule, bool no_grow, bool no_background);
 
 uint64_t unit_alloc(struct unit *u, uint64_t len);
+struct gm_object *unit_object(uint64_t size);
 uint64_t unit_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
 		  uint32_t prot);
 uint64_t unit_map_at(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* How much moves for a fault: the granule, the density tree, and what a region clips. */
+#include "unit.h"
+
+#include "core/core.h"
+
+#define MINE 3U
+#define OTHERS 4U
+
+/* A block of which [first, first+n), a row's runs, are on our device. */
+struct runs {
+	unsigned int first, n;
+};
+
+static void fill(struct gm_block *block, uint64_t *pages, const struct runs *runs)
+{
+	memset(pages, 0, GM_BLOCK_PAGES * sizeof(*pages));
+	*block = (struct gm_block){ .pages = pages };
+	for (unsigned int i = 0; i < 3; i++) {
+		for (unsigned int p = runs[i].first; p < runs[i].first + runs[i].n; p++)
+			pages[p] = gm_entry_on_dev(MINE, 4096 + p, 0);
+		block->nr_dev = (uint16_t)(block->nr_dev + runs[i].n);
+	}
+}
+
+/* The largest aligned piece of which more than half would be there with the granule. */
+static void density_tree(void **state)
+{
+	static const struct {
+		struct runs on[3];
+		unsigned int granule, page, first, n;
+	} rows[] = {
+		{ { { 0 } }, 16, 37, 32, 16 },	    /* nothing there: the granule */
+		{ { { 16, 16 } }, 16, 5, 0, 32 },   /* and its neighbour */
+		{ { { 16, 1 } }, 16, 5, 0, 32 },    /* a page more than half */
+		{ { { 48, 16 } }, 16, 5, 0, 16 },   /* exactly half of 64 is not enough */
+		{ { { 48, 16 } }, 16, 37, 32, 32 }, /* the same, from beside it */
+		{ { { 32, 32 } }, 16, 0, 0, 64 },   /* the next size is too sparse, a larger does */
+		{ { { 0, 496 } }, 16, 511, 0, 512 }, /* all but the last granule */
+		{ { { 0, 256 } }, 1, 300, 0, 512 },  /* a page and half of the block */
+		{ { { 0, 255 } }, 1, 300, 300, 1 },  /* a page less */
+		{ { { 1, 2 } }, 1, 0, 0, 4 },	     /* what grows counts as there */
+		{ { { 0, 16 } }, 16, 5, 0, 16 },     /* the granule itself is not counted twice */
+		{ { { 4, 4 }, { 16, 8 }, { 32, 20 } }, 4, 0, 0, 64 },
+		{ { { 128, 100 }, { 256, 200 } }, 16, 140, 0, 512 },
+		{ { { 0, 1 } }, 512, 77, 0, 512 }, /* nothing larger than a block */
+	};
+	struct gm_dev dev = { .index = MINE };
+	uint64_t pages[GM_BLOCK_PAGES];
+	struct gm_block block;
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned int first = 7777, n = 7777;
+
+		fill(&block, pages, rows[i].on);
+		dev.granule = rows[i].granule;
+		dev.no_grow = 0;
+		gm_policy_dev(&dev, &block, rows[i].page, &first, &n);
+		if (first != rows[i].first || n != rows[i].n)
+			fail_msg("row %u: [%u, +%u), not [%u, +%u)", i, first, n, rows[i].first,
+				 rows[i].n);
+		dev.no_grow = 1;
+		gm_policy_dev(&dev, &block, rows[i].page, &first, &n);
+		assert_int_equal(first, rows[i].page / rows[i].granule * rows[i].granule);
+		assert_int_equal(n, rows[i].granule);
+	}
+}
+
+/* What is on the host, or on another device, is no reason to move more. */
+static void only_its_own(void **state)
+{
+	struct gm_dev mine = { .index = MINE, .granule = 16 };
+	struct gm_dev others = { .index = OTHERS, .granule = 16 };
+	struct gm_block block = { .nr_dev = GM_BLOCK_PAGES };
+	uint64_t pages[GM_BLOCK_PAGES];
+	unsigned int first, n;
+
+	(void)state;
+	block.uniform = gm_entry_on_dev(OTHERS, 512, 0);
+	gm_policy_dev(&mine, &block, 100, &first, &n);
+	assert_int_equal(first, 96);
+	assert_int_equal(n, 16);
+	gm_policy_dev(&others, &block, 100, &first, &n);
+	assert_int_equal(first, 0);
+	assert_int_equal(n, GM_BLOCK_PAGES);
+	for (unsigned int p = 0; p < GM_BLOCK_PAGES; p++)
+		pages[p] = p % 2 ? gm_entry_on_dev(MINE, p, 0) : GM_HOST;
+	block.pages = pages;
+	block.nr_dev = GM_BLOCK_PAGES / 2;
+	gm_policy_dev(&mine, &block, 100, &first, &n); /* half of everything, and a granule */
+	assert_int_equal(n, GM_BLOCK_PAGES);
+	gm_policy_dev(&others, &block, 100, &first, &n);
+	assert_int_equal(n, 16);
+}
+
+/* For the CPU it is the granule, whatever is where. */
+static void of_the_cpu(void **state)
+{
+	static const struct runs all[3] = { { 0, 512 } };
+	uint64_t pages[GM_BLOCK_PAGES];
+	struct gm_block block;
+	struct gm_as as = { .cpu_granule = 0 };
+	unsigned int first, n;
+
+	(void)state;
+	fill(&block, pages, all);
+	for (unsigned int granule = 1; granule <= 512; granule *= 2) {
+		as.cpu_granule = granule;
+		for (unsigned int page = 0; page < 512; page += 73) {
+			gm_policy_cpu(&as, &block, page, &first, &n);
+			assert_int_equal(n, granule);
+			assert_int_equal(first % granule, 0);
+			assert_in_range(page, first, first + n - 1);
+		}
+	}
+}
+
+/* Out to the object's granule, then in to what the region maps. */
+static const struct clip {
+	uint64_t granule, offset, len, index; /* but for the index: pages */
+	unsigned int first, n, clipped, clipped_n;
+} clips[] = {
+	{ 1, 0, 1024, 0, 96, 16, 96, 16 },   /* nothing to clip */
+	{ 1, 100, 50, 0, 96, 16, 100, 12 },  /* the region's begin */
+	{ 1, 100, 50, 0, 144, 16, 144, 6 },  /* and its end */
+	{ 1, 100, 5, 0, 96, 16, 100, 5 },    /* both in one granule */
+	{ 1, 500, 600, 1, 0, 512, 0, 512 },  /* a block in its middle */
+	{ 1, 500, 600, 0, 0, 512, 500, 12 }, /* its first */
+	{ 1, 500, 600, 2, 64, 16, 64, 12 },  /* its last */
+	{ 1, 1535, 1, 2, 0, 512, 511, 1 },   /* a page of a block */
+	{ 512, 0, 1024, 1, 5, 1, 0, 512 },   /* a huge page moves whole */
+	{ 512, 512, 512, 1, 511, 1, 0, 512 },
+};
+
+static void clip_row(const struct clip *c, unsigned int *first, unsigned int *n)
+{
+	struct gm_object obj = { .granule = c->granule * PAGE };
+	struct gm_region region = { .obj = &obj, .offset = c->offset * PAGE, .len = c->len * PAGE };
+
+	*first = c->first;
+	*n = c->n;
+	gm_clip(&region, c->index, first, n);
+}
+
+static void clipping(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(clips) / sizeof(clips[0]); i++) {
+		unsigned int first, n;
+
+		clip_row(&clips[i], &first, &n);
+		if (first != clips[i].clipped || n != clips[i].clipped_n)
+			fail_msg("row %u: [%u, +%u)", i, first, n);
+	}
+}
+
+static void cpu_granule(void **state)
+{
+	struct unit *u = *state;
+	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = BLOCK };
+	struct unit other = { .as = NULL };
+	uint64_t va;
+
+	assert_int_equal(gm_as_create(&opt, &other.as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	va = unit_alloc(&other, BLOCK);
+	unit_fill(&other, 0, va, BLOCK, 1);
+	unit_verify(&other, CPU, va + 77 * PAGE, PAGE, 1);
+	unit_on(other.as, va, BLOCK, GM_NODE_HOST);
+	assert_int_equal(gm_as_destroy(other.as), 0);
+}
+
+/* With growth on, dense use of a block soon moves all of it. */
+static void device_grows(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 2 * BLOCK);
+	struct gm_stats s;
+
+	unit_tune(unit_dev(u, 0), 64 << 10, false, true);
+	unit_fill(u, CPU, va, 2 * BLOCK, 1);
+	unit_verify(u, 0, va, BLOCK, 1);
+	s = unit_dev_stats(unit_dev(u, 0));
+	assert_true(s.dev_faults < 16);
+	assert_int_equal(s.pages_to_dev, 512);
+	/* One page of the second block: no more than the granule. */
+	unit_verify(u, 0, va + BLOCK + 100 * PAGE, PAGE, 1);
+	assert_int_equal(unit_count_on(u->as, va + BLOCK, BLOCK, unit_node(u, 0)), 16);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(cpu_granule, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(device_grows, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(density_tree, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(only_its_own, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(of_the_cpu, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(clipping, unit_setup_core, unit_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
