@@ -9,7 +9,7 @@ DESTDIR ?=
 
 SOURCES = $(shell find bench examples include src tests tools -name '*.[ch]')
 
-.PHONY: all demo check check-user bench format check-format pre-push install clean
+.PHONY: all demo check check-user check-kernel bench format check-format pre-push install clean
 
 all:
 	@scripts/install-deps.sh build
@@ -24,6 +24,11 @@ demo:
 
 check check-user:
 	@scripts/check.sh
+
+# The kernel host, in QEMU by emulation; not yet a part of check.
+check-kernel:
+	@scripts/install-deps.sh kernel
+	@scripts/kernel-test.sh build/kernel-test
 
 bench: all
 	@$(BUILD)/bench/gmem-bench

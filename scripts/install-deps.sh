@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# Install the Debian packages that are missing: install-deps.sh build|check|format
+# Install the Debian packages that are missing: install-deps.sh build|check|format|kernel
 # Without root it uses sudo; without either it says what to install.
 set -eu
 
@@ -11,8 +11,9 @@ libcmocka-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libjansson-dev \
 clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd" ;;
 format) want="clang-format" ;;
+kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio" ;;
 *)
-	echo "usage: $0 build|check|format" >&2
+	echo "usage: $0 build|check|format|kernel" >&2
 	exit 2
 	;;
 esac

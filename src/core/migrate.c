@@ -315,17 +315,19 @@ static void commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as 
 		gm_count(dev, as, pages_prefetched, r->n);
 }
 
-/* One round: as many pages of [*page, end) as runs can hold. */
+/* One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds. */
 static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *as, enum gm_why why,
 		     unsigned int *page, unsigned int end)
 {
+	unsigned int nr, lo, hi, next = *page;
 	struct gm_run runs[RUNS_MAX];
-	unsigned int nr, lo, hi;
 	int err;
 
-	err = alloc_runs(block, dev, page, end, runs, &nr);
-	if (err || !nr)
+	err = alloc_runs(block, dev, &next, end, runs, &nr);
+	if (err)
 		goto err_runs;
+	if (!nr)
+		goto done;
 	lo = runs[0].page;
 	hi = runs[nr - 1].page + runs[nr - 1].n;
 	err = prepare_change(block, nr == 1 ? runs[0].n : 0);
@@ -339,6 +341,8 @@ static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 		goto err_runs;
 	for (unsigned int i = 0; i < nr; i++)
 		commit_run(block, dev, as, &runs[i], why);
+done:
+	*page = next;
 	return 0;
 
 err_runs:

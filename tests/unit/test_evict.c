@@ -207,11 +207,34 @@ static void part_of_a_block(void **state)
 	unit_verify(u, 0, va, 5 * BLOCK, 1);
 }
 
+/*
+ * The piece finds a few frames, then none: what it had in hand is given back, the rest of
+ * its block goes, and it begins anew, from its first page.
+ */
+static void rest_makes_room_half_way(void **state)
+{
+	struct unit *u = *state;
+	uint64_t pinned = unit_alloc(u, 4 * BLOCK), va = unit_alloc(u, BLOCK);
+	int node = unit_node(u, 0);
+
+	unit_tune(unit_dev(u, 0), PAGE, true, true);
+	unit_fill(u, CPU, va, BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, node, pinned, 4 * BLOCK - 128 * PAGE, GM_PIN), 0);
+	assert_int_equal(gm_advise(u->as, node, va + 256 * PAGE, 118 * PAGE, GM_PREFETCH), 0);
+	assert_int_equal(unit_hnode(node).free, 10 * PAGE);
+	assert_int_equal(gm_advise(u->as, node, va, 64 * PAGE, GM_PREFETCH), 0);
+	unit_on(u->as, va, 64 * PAGE, node);
+	unit_peek(u->as, va, BLOCK, 1);
+	unit_check();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(oversubscribed, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(coldest_first, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(rest_makes_room_half_way, unit_setup,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(pinned_stays, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(background, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(failing_victims, unit_setup, unit_teardown),
