@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * /dev/gmem: gmem in the kernel, as a program sees it. gmem(4) describes it.
+ *
+ * Three kinds of descriptors: /dev/gmem itself, from which the others are made;
+ * address spaces; objects. A mapping is made by GMEM_MAP on an address space, or, of
+ * memory that no device of one's own address space is to see, by mmap(2) of an object;
+ * munmap(2), mprotect(2) and mremap(2) then work on either as on any shared mapping.
+ *
+ * Every struct begins with its size as the caller knows it. A kernel that is older than
+ * the caller says E2BIG if a field it does not know is not zero; a newer one takes
+ * fields that the caller does not know for zero. Zero is the default of every field, and
+ * flags and fields named pad must be zero.
+ */
+#ifndef GMEM_UAPI_H
+#define GMEM_UAPI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define GMEM_IOC_MAGIC 'g'
+
+/* Ids that are no node's. */
+#define GMEM_NODE_HOST (-1)
+#define GMEM_NODE_NONE (-2)
+
+#define GMEM_PROT_READ 1
+#define GMEM_PROT_WRITE 2
+
+/* ------------------------------------------------------------- on /dev/gmem */
+
+struct gmem_info {
+	__u32 size;
+	__u32 version;	   /* out: 1 */
+	__u32 first_hnode; /* out: ids of NUMA nodes are below, of hnodes from here on */
+	__u32 pad;
+	__u64 metadata; /* out: bytes of metadata in use for all objects */
+	__u64 retained; /* out: bytes of host memory kept for pages that are on devices */
+};
+
+/* Returns a descriptor; the address space belongs to the process that makes it. */
+struct gmem_as_create {
+	__u32 size;
+	__u32 flags;
+	__u32 cpu_granule; /* bytes brought home for a CPU fault: 4 KiB to 2 MiB; 0: 64 KiB */
+	__u32 pad;
+};
+
+/* Returns a descriptor. */
+struct gmem_object_create {
+	__u32 size;
+	__u32 flags;
+	__u64 bytes; /* a multiple of 4 KiB */
+};
+
+struct gmem_hnode_info {
+	__u32 size;
+	__s32 hnode;
+	__u64 total; /* out, bytes, as the rest */
+	__u64 free;
+	__u64 pinned;
+	__u64 blocks; /* number */
+	__u64 metadata;
+};
+
+/* ------------------------------------------------------ on an address space */
+
+#define GMEM_MAP_FIXED 1 /* at addr exactly; EEXIST if anything is there */
+
+struct gmem_map {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;   /* an object */
+	__u32 prot; /* GMEM_PROT_* */
+	__u64 offset;
+	__u64 len;
+	__u64 addr; /* in with GMEM_MAP_FIXED; out */
+};
+
+enum {
+	GMEM_PREFETCH,
+	GMEM_DONTNEED,
+	GMEM_WILLNEED,
+	GMEM_COLD,
+	GMEM_PIN,
+	GMEM_UNPIN,
+};
+
+struct gmem_advise {
+	__u32 size;
+	__u32 advice;
+	__s32 hnode;
+	__u32 pad;
+	__u64 addr;
+	__u64 len;
+};
+
+struct gmem_copy {
+	__u32 size;
+	__s32 hnode; /* where the destination should be, or GMEM_NODE_NONE */
+	__u64 dst;
+	__u64 src;
+	__u64 len;
+};
+
+#define GMEM_PAGE_PINNED 1
+#define GMEM_PAGE_RETAINED 2
+
+struct gmem_page_info {
+	__s32 node;
+	__u32 flags;
+};
+
+struct gmem_query {
+	__u32 size;
+	__u32 pad;
+	__u64 addr; /* multiples of 4 KiB */
+	__u64 len;
+	__u64 info; /* a pointer to struct gmem_page_info, one for each page */
+};
+
+/* The counters of struct gm_stats of <gmem/gmem.h>, in that order. */
+struct gmem_stats {
+	__u32 size;
+	__u32 pad;
+	__u64 cpu_faults;
+	__u64 cpu_faults_moved;
+	__u64 dev_faults;
+	__u64 dev_faults_moved;
+	__u64 dev_faults_map;
+	__u64 fault_errors;
+	__u64 pages_to_dev;
+	__u64 pages_to_host;
+	__u64 pages_zeroed;
+	__u64 pages_evicted;
+	__u64 pages_prefetched;
+	__u64 bytes_to_dev;
+	__u64 bytes_to_host;
+	__u64 evictions;
+	__u64 evictions_direct;
+	__u64 evictions_cancelled;
+	__u64 tlb_ranges;
+	__u64 tlb_invls;
+	__u64 ns_cpu_fault;
+	__u64 ns_dev_fault;
+	__u64 ns_copy;
+	__u64 ns_invl;
+	__u64 ns_evict;
+};
+
+/* ------------------------------------------------------------ on an object */
+
+struct gmem_object_info {
+	__u32 size;
+	__u32 flags; /* out */
+	__u64 bytes; /* out */
+};
+
+#define GMEM_INFO _IOWR(GMEM_IOC_MAGIC, 0, struct gmem_info)
+#define GMEM_AS_CREATE _IOW(GMEM_IOC_MAGIC, 1, struct gmem_as_create)
+#define GMEM_OBJECT_CREATE _IOW(GMEM_IOC_MAGIC, 2, struct gmem_object_create)
+#define GMEM_HNODE_INFO _IOWR(GMEM_IOC_MAGIC, 3, struct gmem_hnode_info)
+
+#define GMEM_MAP _IOWR(GMEM_IOC_MAGIC, 16, struct gmem_map)
+#define GMEM_ADVISE _IOW(GMEM_IOC_MAGIC, 17, struct gmem_advise)
+#define GMEM_COPY _IOW(GMEM_IOC_MAGIC, 18, struct gmem_copy)
+#define GMEM_QUERY _IOW(GMEM_IOC_MAGIC, 19, struct gmem_query)
+#define GMEM_STATS _IOWR(GMEM_IOC_MAGIC, 20, struct gmem_stats)
+
+#define GMEM_OBJECT_INFO _IOWR(GMEM_IOC_MAGIC, 32, struct gmem_object_info)
+
+#endif

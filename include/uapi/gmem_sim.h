@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * /dev/gmem_sim: the simulated accelerator in the kernel, a device a descriptor.
+ *
+ * GMEM_SIM_CREATE plugs the device in, closing the descriptor pulls it out. A process that
+ * was handed the descriptor uses the same device, for an address space of its own. Structs
+ * as in gmem.h.
+ */
+#ifndef GMEM_SIM_UAPI_H
+#define GMEM_SIM_UAPI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define GMEM_SIM_MAGIC 'G'
+
+#define GMEM_SIM_CHECK 1 /* look for stale translations at every copy */
+#define GMEM_SIM_ASYNC 2 /* copies are done by another thread */
+
+/* Returns the hnode. */
+struct gmem_sim_create {
+	__u32 size;
+	__u32 flags;  /* GMEM_SIM_* */
+	__u64 memory; /* bytes for data, a multiple of 2 MiB; 0: 16 MiB */
+	__u64 table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory / 64, 256 KiB at least */
+	__u64 pgsize_bitmap; /* of 4 KiB | 64 KiB | 2 MiB; 0: all */
+	__u32 lanes;	     /* 0: 4; at most 64 */
+	__u32 tlb_entries;   /* a lane and page size, a power of two; 0: 64; at most 4096 */
+};
+
+/* As struct gm_dev_tunables of <gmem/driver.h>. */
+struct gmem_sim_tune {
+	__u32 size;
+	__u32 granule;
+	__u64 low;
+	__u64 high;
+	__u32 no_grow;
+	__u32 no_background;
+};
+
+/* Returns the number of the context. */
+struct gmem_sim_attach {
+	__u32 size;
+	__s32 as; /* descriptor of an address space of this process */
+};
+
+struct gmem_sim_detach {
+	__u32 size;
+	__u32 ctx;
+};
+
+enum {
+	GMEM_SIM_READ,
+	GMEM_SIM_WRITE,
+	GMEM_SIM_ADD64, /* buf: 8 bytes, the addend; afterwards what was there before */
+};
+
+struct gmem_sim_access {
+	__u32 size;
+	__u32 ctx;
+	__u32 lane;
+	__u32 op;
+	__u64 va;
+	__u64 len;
+	__u64 buf;
+};
+
+enum {
+	GMEM_SIM_PMAP_CREATE,
+	GMEM_SIM_PMAP_ENTER,
+	GMEM_SIM_PMAP_RELEASE,
+	GMEM_SIM_PMAP_PROTECT,
+	GMEM_SIM_TLB_INVL,
+	GMEM_SIM_COPY_START,
+	GMEM_SIM_COPY_FENCE,
+	GMEM_SIM_NR_OPS,
+};
+
+/* The next @count calls of @op, after @skip more, return -@err. */
+struct gmem_sim_inject {
+	__u32 size;
+	__u32 op;
+	__u32 skip;
+	__u32 count;
+	__u32 err;
+	__u32 pad;
+};
+
+struct gmem_sim_stats {
+	__u32 size;
+	__u32 tables; /* pages of page table in use now */
+	__u64 faults;
+	__u64 copies; /* extents */
+	__u64 stale;  /* GMEM_SIM_CHECK: copies that found a translation alive */
+	__u64 bytes_to_dev;
+	__u64 bytes_to_host;
+	__u64 evictions;
+};
+
+#define GMEM_SIM_IOC_CREATE _IOW(GMEM_SIM_MAGIC, 0, struct gmem_sim_create)
+#define GMEM_SIM_IOC_TUNE _IOW(GMEM_SIM_MAGIC, 1, struct gmem_sim_tune)
+#define GMEM_SIM_IOC_ATTACH _IOW(GMEM_SIM_MAGIC, 2, struct gmem_sim_attach)
+#define GMEM_SIM_IOC_DETACH _IOW(GMEM_SIM_MAGIC, 3, struct gmem_sim_detach)
+#define GMEM_SIM_IOC_ACCESS _IOW(GMEM_SIM_MAGIC, 4, struct gmem_sim_access)
+#define GMEM_SIM_IOC_INJECT _IOW(GMEM_SIM_MAGIC, 5, struct gmem_sim_inject)
+#define GMEM_SIM_IOC_STATS _IOWR(GMEM_SIM_MAGIC, 6, struct gmem_sim_stats)
+
+#endif

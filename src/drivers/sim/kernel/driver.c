@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * All that a driver in the kernel has to do with gmem besides its MMU functions: the
+ * table of these functions, probe and remove, attach and detach, and the service of
+ * faults. The user-space driver's twin; docs/driver-guide.md explains it.
+ */
+#include "sim_k.h"
+
+static const struct gm_mmu ksim_ops = {
+	.size = sizeof(struct gm_mmu),
+	.pmap_create = gm_ksim_pmap_create,
+	.pmap_destroy = gm_ksim_pmap_destroy,
+	.pmap_enter = gm_ksim_pmap_enter,
+	.pmap_release = gm_ksim_pmap_release,
+	.pmap_protect = gm_ksim_pmap_protect,
+	.tlb_invl = gm_ksim_tlb_invl,
+	.tlb_invl_coalesced = gm_ksim_tlb_invl_coalesced,
+	.copy = gm_ksim_copy,
+	.zero = gm_ksim_zero,
+};
+
+/* The id of its node, or -errno. */
+int gm_ksim_probe(struct gm_ksim *sim)
+{
+	uint64_t begin = sim->mmu.base, end = begin + sim->mmu.data;
+	struct gm_dev *dev;
+	int err;
+
+	sim->ops = ksim_ops;
+	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
+	err = gm_dev_create(&sim->ops, sim->name, sim, &dev);
+	if (err)
+		return err;
+	err = gm_dev_register_physmem(dev, begin, end);
+	if (err)
+		gm_dev_destroy(dev);
+	else
+		sim->dev = dev;
+	return err ? err : gm_dev_hnode(dev);
+}
+
+int gm_ksim_remove(struct gm_ksim *sim)
+{
+	return gm_dev_destroy(sim->dev);
+}
+
+int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)
+{
+	struct gm_context *gm;
+	struct gm_as *as;
+	int err = gm_as_from_fd(as_fd, &as);
+
+	if (err)
+		return err;
+	err = gm_as_attach(as, sim->dev, GM_EXCLUSIVE, &gm);
+	if (err) {
+		gm_as_release(as);
+		return err;
+	}
+	*ctx = gm_context_pmap(gm);
+	(*ctx)->gm = gm;
+	(*ctx)->as = as;
+	return 0;
+}
+
+int gm_ksim_detach(struct gm_ksim_ctx *ctx)
+{
+	struct gm_as *as = ctx->as;
+	int err = gm_as_detach(ctx->gm); /* frees ctx */
+
+	if (!err)
+		gm_as_release(as);
+	return err;
+}
+
+int gm_ksim_service(struct gm_ksim_ctx *ctx, u64 va, u32 access)
+{
+	return gm_dev_fault(ctx->gm, va, access);
+}

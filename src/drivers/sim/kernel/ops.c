@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The MMU functions that gmem calls, the copy engine, and what makes them fail.
+ *
+ * A copy is done by whoever starts it, or, with GMEM_SIM_ASYNC, by a worker, if there
+ * is memory for the request.
+ */
+#include <linux/slab.h>
+
+#include "sim_k.h"
+
+static struct workqueue_struct *engine;
+
+/* ------------------------------------------------------------------------ injection */
+
+void gm_ksim_inject(struct gm_ksim *sim, unsigned int op, u32 skip, u32 count, int err)
+{
+	spin_lock(&sim->inject_lock);
+	sim->inject[op] = (struct gm_ksim_injection){ skip, count, err };
+	spin_unlock(&sim->inject_lock);
+}
+
+static int fails(struct gm_ksim *sim, unsigned int op)
+{
+	struct gm_ksim_injection *in = &sim->inject[op];
+	int err = 0;
+
+	if (!READ_ONCE(in->count))
+		return 0;
+	spin_lock(&sim->inject_lock);
+	if (in->count && in->skip) {
+		in->skip--;
+	} else if (in->count) {
+		err = in->err;
+		if (in->count != U32_MAX)
+			in->count--;
+	}
+	spin_unlock(&sim->inject_lock);
+	return err;
+}
+
+/* ------------------------------------------------------------------ page table, TLB */
+
+int gm_ksim_pmap_create(struct gm_dev *dev, void **pmap)
+{
+	struct gm_ksim *sim = gm_dev_data(dev);
+	struct gm_ksim_ctx *ctx;
+	int err = fails(sim, GMEM_SIM_PMAP_CREATE);
+
+	if (err)
+		return err;
+	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL);
+	if (!ctx)
+		return -ENOMEM;
+	ctx->sim = sim;
+	err = gm_sim_pmap_init(&ctx->pmap, &sim->mmu);
+	if (err)
+		kfree(ctx);
+	else
+		*pmap = ctx;
+	return err;
+}
+
+void gm_ksim_pmap_destroy(struct gm_dev *dev, void *pmap)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+
+	gm_sim_pmap_fini(&ctx->pmap);
+	kfree(ctx);
+}
+
+int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
+		       uint32_t prot)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+
+	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
+}
+
+int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = fails(ctx->sim, GMEM_SIM_PMAP_RELEASE);
+
+	return err ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
+}
+
+int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = fails(ctx->sim, GMEM_SIM_PMAP_PROTECT);
+
+	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
+}
+
+int gm_ksim_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = fails(ctx->sim, GMEM_SIM_TLB_INVL);
+
+	if (!err)
+		gm_sim_tlb_invl(&ctx->pmap, ranges, n);
+	return err;
+}
+
+int gm_ksim_tlb_invl(void *pmap, uint64_t va, uint64_t size)
+{
+	struct gm_tlb_range range = { .va = va, .size = size };
+
+	return gm_ksim_tlb_invl_coalesced(pmap, &range, 1);
+}
+
+/* ------------------------------------------------------------------- the copy engine */
+
+enum verb { COPY_IN, COPY_OUT, ZERO };
+
+struct copy_request {
+	struct work_struct work;
+	struct gm_ksim *sim;
+	struct gm_fence *fence;
+	enum verb verb;
+	int err;
+	unsigned int n;
+	struct gm_extent ext[];
+};
+
+/* No frame of a copy may be in any TLB or page table while it is made. */
+static void look_for_stale(struct gm_ksim *sim, const struct gm_extent *ext, unsigned int n)
+{
+	unsigned int i, lane;
+	u64 frame, va;
+
+	if (!(sim->flags & GMEM_SIM_CHECK))
+		return;
+	for (i = 0; i < n; i++)
+		if (gm_sim_frame_find(&sim->mmu, ext[i].pa, ext[i].len, &frame, &va) ||
+		    gm_sim_tlb_find(&sim->mmu, ext[i].pa, ext[i].len, &lane, &va))
+			atomic64_inc(&sim->stale);
+}
+
+/* Whole pages as the kernel copies them. */
+static void copy_bytes(void *to, const void *from, u64 len)
+{
+	for (; PAGE_ALIGNED(to) && PAGE_ALIGNED(from) && len >= PAGE_SIZE; len -= PAGE_SIZE) {
+		copy_page(to, (void *)from);
+		to += PAGE_SIZE;
+		from += PAGE_SIZE;
+	}
+	memcpy(to, from, len);
+}
+
+/* With an error to report: half of it. */
+static void perform(struct gm_ksim *sim, enum verb verb, const struct gm_extent *ext,
+		    unsigned int n, int err)
+{
+	unsigned int i;
+
+	look_for_stale(sim, ext, n);
+	for (i = 0; i < (err ? n / 2 : n); i++) {
+		void *mem = gm_sim_mem(&sim->mmu, ext[i].pa);
+
+		if (verb == ZERO)
+			memset(mem, 0, ext[i].len);
+		else if (verb == COPY_IN)
+			copy_bytes(mem, gm_host_ptr(ext[i].host), ext[i].len);
+		else
+			copy_bytes(gm_host_ptr(ext[i].host), mem, ext[i].len);
+	}
+	look_for_stale(sim, ext, n);
+	atomic64_add(n, &sim->copies);
+}
+
+static void request_work(struct work_struct *work)
+{
+	struct copy_request *r = container_of(work, struct copy_request, work);
+	struct gm_fence *fence = r->fence;
+	int err = r->err;
+
+	perform(r->sim, r->verb, r->ext, r->n, err);
+	kfree(r);
+	gm_fence_signal(fence, err);
+}
+
+static int start(struct gm_ksim *sim, enum verb verb, const struct gm_extent *ext, unsigned int n,
+		 struct gm_fence *fence)
+{
+	struct copy_request *r = NULL;
+	int err = fails(sim, GMEM_SIM_COPY_START);
+
+	if (err)
+		return err;
+	err = fails(sim, GMEM_SIM_COPY_FENCE);
+	if (sim->flags & GMEM_SIM_ASYNC)
+		r = kmalloc(struct_size(r, ext, n), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (!r) {
+		perform(sim, verb, ext, n, err);
+		gm_fence_signal(fence, err);
+		return 0;
+	}
+	INIT_WORK(&r->work, request_work);
+	r->sim = sim;
+	r->fence = fence;
+	r->verb = verb;
+	r->err = err;
+	r->n = n;
+	memcpy(r->ext, ext, n * sizeof(*ext));
+	queue_work(engine, &r->work);
+	return 0;
+}
+
+int gm_ksim_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
+		 unsigned int n, struct gm_fence *fence)
+{
+	return start(gm_dev_data(dev), dir == GM_TO_DEV ? COPY_IN : COPY_OUT, ext, n, fence);
+}
+
+int gm_ksim_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
+		 struct gm_fence *fence)
+{
+	return start(gm_dev_data(dev), ZERO, ext, n, fence);
+}
+
+int gm_ksim_engine_init(void)
+{
+	engine = alloc_workqueue("gmem_sim", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return engine ? 0 : -ENOMEM;
+}
+
+void gm_ksim_engine_exit(void)
+{
+	destroy_workqueue(engine);
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Host backing: an object's bytes are a shmem file of the kernel's own.
+ *
+ * Nobody gets a descriptor of that file. Mappings do refer to it (vma.c), so that the
+ * kernel finds them by it when it swaps a page out; its operations are replaced by ours,
+ * which hold the module in memory as long as a mapping is left, and which let nobody
+ * open it by way of /proc/PID/map_files.
+ *
+ * The file lies on a tmpfs of our own, mounted without huge pages: what a page of 2 MiB
+ * would have mapped as a whole may be on a device in part.
+ *
+ * A page exists if the file's tree has an entry for it, be it a page or a place in swap.
+ * A page that is held stays where it is: the kernel neither swaps nor moves what somebody
+ * else holds too. The bus address that a copy gets is the physical address; a driver of
+ * hardware maps it for its struct device (docs/kernel.md).
+ *
+ * Locking: the core holds the block, so nobody else makes or frees these pages but the
+ * kernel, which swaps them out and in.
+ */
+#include <linux/highmem.h>
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "kernel.h"
+
+static struct vfsmount *mount;
+static atomic64_t metadata;
+
+static int denied_open(struct inode *inode, struct file *file)
+{
+	return -EACCES;
+}
+
+static const struct file_operations denied_fops = {
+	.owner = THIS_MODULE,
+	.open = denied_open,
+};
+
+static const struct file_operations backing_fops = {
+	.owner = THIS_MODULE,
+	.fsync = noop_fsync,
+	.get_unmapped_area = thp_get_unmapped_area, /* for mremap() */
+};
+
+int gm_os_object_create(struct gm_object *obj, uint32_t flags)
+{
+	struct gm_kobject *o;
+	struct file *file;
+
+	if (flags & GM_OBJECT_HUGETLB)
+		return -EOPNOTSUPP;
+	o = kzalloc(sizeof(*o), GFP_KERNEL_ACCOUNT);
+	if (!o)
+		return -ENOMEM;
+	file = shmem_file_setup_with_mnt(mount, "gmem", gm_object_size(obj), VM_NORESERVE);
+	if (IS_ERR(file)) {
+		kfree(o);
+		return PTR_ERR(file);
+	}
+	__module_get(THIS_MODULE); /* we run on behalf of a descriptor that holds it */
+	file->f_op = &backing_fops;
+	file_inode(file)->i_fop = &denied_fops;
+	file->private_data = obj;
+	o->file = file;
+	init_rwsem(&o->fill);
+	*gm_object_host(obj) = o;
+	atomic64_add(sizeof(*o), &metadata);
+	return 0;
+}
+
+void gm_os_object_destroy(struct gm_object *obj)
+{
+	struct gm_kobject *o = gm_kobject(obj);
+
+	fput(o->file);
+	kfree(o);
+	*gm_object_host(obj) = NULL;
+	atomic64_sub(sizeof(*o), &metadata);
+}
+
+uint64_t gm_os_metadata_bytes(void)
+{
+	return atomic64_read(&metadata);
+}
+
+uint64_t gm_os_backing_granule(struct gm_object *obj)
+{
+	return PAGE_SIZE;
+}
+
+/* ------------------------------------------------------------------------ pages */
+
+struct page *gm_backing_page(struct gm_object *obj, pgoff_t index)
+{
+	struct address_space *mapping = gm_mapping(obj);
+
+	return shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+}
+
+int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,
+		      uint64_t *got)
+{
+	pgoff_t index = off >> PAGE_SHIFT;
+	struct page *page = gm_backing_page(obj, index);
+
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	*bus = page_to_phys(page);
+	/* Further pages count as long as they follow in memory; others come with the next call. */
+	for (*got = PAGE_SIZE; *got < len; *got += PAGE_SIZE) {
+		page = gm_backing_page(obj, ++index);
+		if (IS_ERR(page))
+			break;
+		if (page_to_phys(page) != *bus + *got) {
+			put_page(page);
+			break;
+		}
+	}
+	return 0;
+}
+
+void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	pgoff_t index = off >> PAGE_SHIFT, end = (off + len) >> PAGE_SHIFT;
+
+	for (; index < end; index++) {
+		struct page *page = find_get_page(gm_mapping(obj), index);
+
+		/* It is held, so it is there. Only a dirty page is kept in want of memory. */
+		if (WARN_ON_ONCE(!page))
+			continue;
+		set_page_dirty(page);
+		put_page(page);
+		put_page(page); /* gm_os_backing_get()'s */
+	}
+}
+
+static int backing_rw(struct gm_object *obj, uint64_t off, void *buf, uint64_t len, bool write)
+{
+	while (len) {
+		u64 in = off & ~PAGE_MASK, n = min_t(u64, len, PAGE_SIZE - in);
+		struct page *page = gm_backing_page(obj, off >> PAGE_SHIFT);
+
+		if (IS_ERR(page))
+			return PTR_ERR(page);
+		if (write) {
+			memcpy_to_page(page, in, buf, n);
+			set_page_dirty(page);
+		} else {
+			memcpy_from_page(buf, page, in, n);
+		}
+		put_page(page);
+		off += n;
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len)
+{
+	return backing_rw(obj, off, buf, len, false);
+}
+
+int gm_os_backing_write(struct gm_object *obj, uint64_t off, const void *buf, uint64_t len)
+{
+	return backing_rw(obj, off, (void *)buf, len, true);
+}
+
+uint64_t gm_os_backing_run(struct gm_object *obj, uint64_t off, uint64_t len, bool *present)
+{
+	struct xarray *pages = &gm_mapping(obj)->i_pages;
+	pgoff_t first = off >> PAGE_SHIFT, n = 1, max = (len + PAGE_SIZE - 1) >> PAGE_SHIFT;
+
+	*present = xa_load(pages, first) != NULL;
+	while (n < max && (xa_load(pages, first + n) != NULL) == *present)
+		n++;
+	return min_t(u64, (u64)n << PAGE_SHIFT, len);
+}
+
+void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	shmem_truncate_range(file_inode(gm_kobject(obj)->file), off, off + len - 1);
+}
+
+int gm_backing_init(void)
+{
+	struct file_system_type *type = get_fs_type("tmpfs");
+	char options[] = "huge=never";
+
+	if (!type)
+		return -ENODEV;
+	mount = vfs_kern_mount(type, SB_KERNMOUNT, "gmem", options);
+	return PTR_ERR_OR_ZERO(mount);
+}
+
+void gm_backing_exit(void)
+{
+	kern_unmount(mount);
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The driver's interface, for other modules. */
+#include <linux/export.h>
+
+#include <gmem/kernel.h>
+
+EXPORT_SYMBOL_GPL(gm_dev_create);
+EXPORT_SYMBOL_GPL(gm_dev_destroy);
+EXPORT_SYMBOL_GPL(gm_dev_data);
+EXPORT_SYMBOL_GPL(gm_dev_hnode);
+EXPORT_SYMBOL_GPL(gm_dev_stats);
+EXPORT_SYMBOL_GPL(gm_dev_tune);
+EXPORT_SYMBOL_GPL(gm_dev_register_physmem);
+EXPORT_SYMBOL_GPL(gm_dev_unregister_physmem);
+EXPORT_SYMBOL_GPL(gm_dev_fault);
+EXPORT_SYMBOL_GPL(gm_dev_fault_batch);
+EXPORT_SYMBOL_GPL(gm_fence_signal);
+EXPORT_SYMBOL_GPL(gm_as_attach);
+EXPORT_SYMBOL_GPL(gm_as_detach);
+EXPORT_SYMBOL_GPL(gm_as_from_fd);
+EXPORT_SYMBOL_GPL(gm_as_release);
+EXPORT_SYMBOL_GPL(gm_context_pmap);
+EXPORT_SYMBOL_GPL(gm_hnode_info);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the linux-kernel host share.
+ *
+ * Lock order, first to last, with the core's and the kernel's own between ours:
+ *
+ *	mmap_lock
+ *	core's: gm_as.lock, gm_block.lock, gm_object.maps_lock, gm_as.ctx_lock
+ *	gm_kobject.fill
+ *	i_mmap_rwsem, the locks of pages and of page tables
+ *	core's spinlocks
+ *
+ * So nothing that holds a lock of the core's touches user memory, or maps or unmaps
+ * any; regions come and go in the kernel's own calls of mmap() and vm_operations, which
+ * hold mmap_lock already. A page's lock may be held while its fault returns to the
+ * kernel, which waits for none of ours with it.
+ */
+#ifndef GM_HOST_LINUX_KERNEL_H
+#define GM_HOST_LINUX_KERNEL_H
+
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rwsem.h>
+
+#include <gmem/driver.h>
+#include <gmem/gmem.h>
+
+#include "core/os.h"
+
+/* backing.c */
+struct gm_kobject {
+	struct file *file; /* shmem; its private_data is the object; it holds the module */
+	/*
+	 * Held for reading while a CPU fault fills a page of a block that no device has
+	 * touched; taken for writing, and let go, by the first device to touch one: then
+	 * all who saw no block are done.
+	 */
+	struct rw_semaphore fill;
+};
+
+static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
+{
+	return *gm_object_host(obj);
+}
+
+static inline struct address_space *gm_mapping(struct gm_object *obj)
+{
+	return gm_kobject(obj)->file->f_mapping;
+}
+
+/* The page, held; made if there was none. */
+struct page *gm_backing_page(struct gm_object *obj, pgoff_t index);
+int gm_backing_init(void);
+void gm_backing_exit(void);
+
+/* as.c: an address space, held by its descriptor, its mappings and drivers */
+struct gm_kas {
+	struct kref ref;
+	struct gm_as *as;
+	struct mm_struct *mm; /* whose addresses these are; held by mmgrab() */
+};
+
+int gm_kas_create(const struct gm_as_options *opt, struct gm_kas **kas);
+void gm_kas_get(struct gm_kas *kas);
+void gm_kas_put(struct gm_kas *kas);
+int gm_kas_map(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u64 len, u32 prot);
+int gm_kas_unmap(struct gm_kas *kas, u64 va, u64 len);
+int gm_kas_protect(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u64 len, u32 prot);
+
+/* vma.c */
+int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas);
+
+/* main.c: debug builds, on demand, stay where a fault can be overtaken */
+#ifdef GM_DEBUG
+void gm_test_delay(void);
+#else
+static inline void gm_test_delay(void)
+{
+}
+#endif
+
+/* chardev.c */
+struct gm_kas *gm_kas_of_file(struct file *file);
+int gm_chardev_init(void);
+void gm_chardev_exit(void);
+
+/* debugfs.c */
+void gm_debugfs_init(void);
+void gm_debugfs_exit(void);
+
+/* os_work.c */
+int gm_work_init(void);
+void gm_work_exit(void);
+
+#endif

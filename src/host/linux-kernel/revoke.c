@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The CPU's mappings, as the core sees them: armed, mapped, revoked.
+ *
+ * Every fault of ours asks the core first (vma.c), so there is nothing to arm but one
+ * thing: a fault that saw no block may be filling a page at this moment. It holds `fill`
+ * for reading until the page is in the file; taking it for writing waits for that. The
+ * block was published before, so who comes later sees it.
+ *
+ * Nor is there anything to map: the fault, or the next one, does.
+ *
+ * Revoking unmaps the range from every process that has the object mapped, not from one
+ * region; that a region was asked for is enough to know that the object's other mappings
+ * are meant too. A fault that has left the core may have found its page and not mapped it
+ * yet. It holds the page's lock until it has; so whoever finds the page neither locked nor
+ * mapped, in this order, knows that it will not be: the block is locked against new ones.
+ * (Was it not waited for, the reference it holds would make its page count as pinned.)
+ *
+ * Pinned pages. What get_user_pages() has handed out is reached without any mapping. It
+ * shows in the page's reference count: the file holds one, and we do. The kernel's own
+ * batches hold pages too, for a short time that nothing bounds; they are drained before
+ * a page is called pinned.
+ */
+#include <linux/cpu.h>
+#include <linux/pagevec.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "kernel.h"
+
+int gm_os_cpu_arm(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	struct gm_kobject *o = gm_kobject(region->obj);
+
+	down_write(&o->fill);
+	up_write(&o->fill);
+	return 0;
+}
+
+int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	return 0;
+}
+
+/* --------------------------------------------------------------------- pinned pages */
+
+/* This CPU's batches of pages for the LRU lists let go of them. */
+static void drain_here(struct page *page)
+{
+	struct pagevec pvec;
+
+	pagevec_init(&pvec);
+	get_page(page);
+	pagevec_add(&pvec, page);
+	__pagevec_release(&pvec);
+}
+
+struct drain {
+	struct work_struct work;
+	struct page *page;
+};
+
+static void drain_work(struct work_struct *work)
+{
+	drain_here(container_of(work, struct drain, work)->page);
+}
+
+static void drain_everywhere(struct page *page)
+{
+	struct drain *drains = kcalloc(nr_cpu_ids, sizeof(*drains), GFP_KERNEL);
+	unsigned int cpu;
+
+	if (!drains)
+		return; /* the page counts as pinned for once */
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+	{
+		INIT_WORK(&drains[cpu].work, drain_work);
+		drains[cpu].page = page;
+		queue_work_on(cpu, system_wq, &drains[cpu].work);
+	}
+	for_each_online_cpu(cpu) flush_work(&drains[cpu].work);
+	cpus_read_unlock();
+	kfree(drains);
+}
+
+/*
+ * The file's reference, ours, and one of whoever has taken it off the LRU lists, or has
+ * not put it there yet. The count is read first: what is seen pinned once too often is
+ * looked at again, what is seen pinned too seldom would be lost.
+ */
+static bool held_by_others(struct page *page)
+{
+	int count = page_count(page);
+
+	smp_rmb();
+	return count > 2 + !PageLRU(page);
+}
+
+static bool is_pinned(struct page *page)
+{
+	if (!held_by_others(page))
+		return false;
+	drain_here(page);
+	if (!held_by_others(page))
+		return false;
+	drain_everywhere(page);
+	return held_by_others(page);
+}
+
+/* ------------------------------------------------------------------------ revoking */
+
+static int settle(struct address_space *mapping, pgoff_t index)
+{
+	struct page *page = find_get_page(mapping, index);
+	bool pinned;
+
+	if (!page)
+		return 0;
+	if (PageLocked(page)) { /* by a fault of ours, or the kernel's affairs */
+		lock_page(page);
+		unlock_page(page);
+	}
+	smp_rmb(); /* locked first, mapped second */
+	if (page_mapped(page))
+		unmap_mapping_pages(mapping, index, 1, false);
+	pinned = page->mapping == mapping && is_pinned(page);
+	put_page(page);
+	return pinned ? -EBUSY : 0;
+}
+
+int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	struct address_space *mapping = gm_mapping(region->obj);
+	pgoff_t index = (va - region->va + region->offset) >> PAGE_SHIFT;
+	pgoff_t end = index + (len >> PAGE_SHIFT);
+	int err = 0;
+
+	unmap_mapping_pages(mapping, index, end - index, false);
+	for (; index < end && !err; index++)
+		err = settle(mapping, index);
+	return err;
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mappings of objects, and their faults.
+ *
+ * A mapping's file is the object's shmem file, so that the kernel's reverse map finds
+ * it; its operations are ours. A fault asks the core first: is the page on a device? It is
+ * brought home, and the block stays locked until the page is found and locked, or `fill`
+ * is held if no device has touched the block. The kernel then maps the page and unlocks
+ * it; revoke.c says why that cannot race.
+ *
+ * A mapping holds its object, and its address space if it is in one. The kernel tells us
+ * what happens to it:
+ *
+ *	open	a copy came to be: by fork(), in a child that shares the bytes and has no
+ *		address space here; by mremap(), at a new place; or by a split
+ *	may_split, mprotect	before the fact; these may refuse
+ *	close	it is gone, in whole: what is unmapped in part was split before
+ *
+ * mremap() that makes a mapping longer where it is tells nobody; devices find nothing in
+ * what was added until mprotect() is called for it.
+ *
+ * Locking: mmap_lock held by the kernel, for writing but in faults.
+ */
+#include <linux/rmap.h>
+
+#include "kernel.h"
+
+static struct gm_object *obj_of(const struct vm_area_struct *vma)
+{
+	return vma->vm_file->private_data;
+}
+
+static u64 off_of(const struct vm_area_struct *vma, unsigned long va)
+{
+	return ((u64)vma->vm_pgoff << PAGE_SHIFT) + (va - vma->vm_start);
+}
+
+static u32 prot_of(unsigned long flags)
+{
+	if (flags & VM_WRITE)
+		return GM_READ | GM_WRITE;
+	return flags & VM_READ ? GM_READ : 0;
+}
+
+/* ------------------------------------------------------------------------ coming, going */
+
+static int add_region(struct vm_area_struct *vma, struct gm_kas *kas, struct gm_object *obj)
+{
+	return gm_kas_map(kas, obj, off_of(vma, vma->vm_start), vma->vm_start,
+			  vma->vm_end - vma->vm_start, prot_of(vma->vm_flags));
+}
+
+static void vma_open(struct vm_area_struct *vma)
+{
+	struct gm_kas *kas = vma->vm_private_data;
+	u64 n;
+
+	gm_object_get(obj_of(vma));
+	if (kas && kas->mm != vma->vm_mm)
+		vma->vm_private_data = kas = NULL;
+	if (!kas)
+		return;
+	gm_kas_get(kas);
+	/* Without memory for a region devices fault with -EFAULT here; the CPU does not. */
+	if (gm_as_next(kas->as, vma->vm_start, vma->vm_end, &n) >= vma->vm_end)
+		(void)add_region(vma, kas, obj_of(vma));
+}
+
+static void vma_close(struct vm_area_struct *vma)
+{
+	struct gm_kas *kas = vma->vm_private_data;
+
+	if (kas) {
+		/* What a device does not let go of is left behind, see as.c. */
+		(void)gm_kas_unmap(kas, vma->vm_start, vma->vm_end - vma->vm_start);
+		gm_kas_put(kas);
+	}
+	gm_object_put(obj_of(vma));
+}
+
+static int vma_may_split(struct vm_area_struct *vma, unsigned long va)
+{
+	struct gm_kas *kas = vma->vm_private_data;
+
+	return kas ? gm_as_carve(kas->as, va) : 0;
+}
+
+static int vma_mprotect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+			unsigned long flags)
+{
+	struct gm_kas *kas = vma->vm_private_data;
+
+	if (!kas)
+		return 0;
+	return gm_kas_protect(kas, obj_of(vma), off_of(vma, start), start, end - start,
+			      prot_of(flags));
+}
+
+/* ------------------------------------------------------------------------------ faults */
+
+/* The page, locked and still the file's. */
+static struct page *locked_page(struct gm_object *obj, pgoff_t index)
+{
+	struct page *page;
+
+	for (;;) {
+		page = gm_backing_page(obj, index);
+		if (IS_ERR(page))
+			return page;
+		lock_page(page);
+		if (page->mapping == gm_mapping(obj))
+			return page;
+		unlock_page(page); /* swapped out a moment ago */
+		put_page(page);
+	}
+}
+
+/*
+ * The block is locked, and pages of offset [from, to) are home: map what of it lies in this
+ * mapping and in this page table at once, if there is a page table.
+ */
+static vm_fault_t map_around(struct vm_fault *vmf, u64 from, u64 to)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pgoff_t first = vma->vm_pgoff, last = first + vma_pages(vma) - 1;
+	pgoff_t before = (vmf->address & ~PMD_MASK) >> PAGE_SHIFT; /* in the table */
+
+	if (to - from <= PAGE_SIZE || pmd_none(*vmf->pmd))
+		return 0;
+	if (vmf->pgoff - first > before)
+		first = vmf->pgoff - before;
+	first = max_t(pgoff_t, first, from >> PAGE_SHIFT);
+	last = min3(last, vmf->pgoff + (PTRS_PER_PTE - 1 - before),
+		    (pgoff_t)(to >> PAGE_SHIFT) - 1);
+	return filemap_map_pages(vmf, first, last);
+}
+
+static vm_fault_t vma_fault(struct vm_fault *vmf)
+{
+	struct gm_object *obj = obj_of(vmf->vma);
+	struct gm_kas *kas = vmf->vma->vm_private_data;
+	struct gm_kobject *o = gm_kobject(obj);
+	u64 off = (u64)vmf->pgoff << PAGE_SHIFT, from, to;
+	struct gm_block *block;
+	struct page *page;
+	int err;
+
+	if (off >= gm_object_size(obj))
+		return VM_FAULT_SIGBUS;
+	for (;;) {
+		err = gm_object_fault(obj, kas ? kas->as : NULL, off, &block, &from, &to);
+		if (err)
+			return vmf_error(err);
+		if (block)
+			break;
+		gm_test_delay(); /* a block may come to be */
+		down_read(&o->fill);
+		if (!gm_object_touched(obj, off))
+			break;
+		up_read(&o->fill);
+	}
+	if (block && map_around(vmf, from, to) & VM_FAULT_NOPAGE) {
+		gm_block_unlock(block);
+		return VM_FAULT_NOPAGE;
+	}
+	gm_test_delay(); /* no block, and no page yet */
+	page = locked_page(obj, vmf->pgoff);
+	if (block)
+		gm_block_unlock(block);
+	else
+		up_read(&o->fill);
+	if (IS_ERR(page))
+		return vmf_error(PTR_ERR(page));
+	gm_test_delay(); /* the block is let go, the page not mapped */
+	vmf->page = page;
+	return VM_FAULT_LOCKED;
+}
+
+/* Pages around a read fault that are there already; in blocks that no device has touched. */
+static vm_fault_t vma_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	struct gm_object *obj = obj_of(vmf->vma);
+	struct gm_kobject *o = gm_kobject(obj);
+	pgoff_t per_block = GM_BLOCK_SIZE >> PAGE_SHIFT;
+	pgoff_t block = vmf->pgoff & ~(per_block - 1);
+	vm_fault_t ret = 0;
+
+	if (!down_read_trylock(&o->fill))
+		return 0;
+	if (!gm_object_touched(obj, (u64)vmf->pgoff << PAGE_SHIFT))
+		ret = filemap_map_pages(vmf, max(start, block), min(end, block + per_block - 1));
+	up_read(&o->fill);
+	return ret;
+}
+
+static const struct vm_operations_struct vma_ops = {
+	.open = vma_open,
+	.close = vma_close,
+	.may_split = vma_may_split,
+	.mprotect = vma_mprotect,
+	.fault = vma_fault,
+	.map_pages = vma_map_pages,
+};
+
+int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas)
+{
+	u64 len = vma->vm_end - vma->vm_start, off = off_of(vma, vma->vm_start);
+	int err;
+
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (off + len < off || off + len > gm_object_size(obj))
+		return -EINVAL;
+	if (kas) {
+		if (kas->mm != vma->vm_mm)
+			return -EPERM;
+		err = add_region(vma, kas, obj);
+		if (err)
+			return err;
+		gm_kas_get(kas);
+	}
+	gm_object_get(obj);
+	vma_set_file(vma, gm_kobject(obj)->file);
+	vma->vm_ops = &vma_ops;
+	vma->vm_private_data = kas;
+	return 0;
+}
