@@ -284,6 +284,34 @@ static void stubborn_device(void)
 	kt_end(&t);
 }
 
+/* Addresses of 57 bits, which the device's 48 do not reach: the CPU's alone, and no obstacle. */
+static void high_addresses(void)
+{
+	uint64_t va = 1UL << 50;
+	struct kt t;
+	int err;
+
+	kt_begin(&t, 2 * BLOCK, 0);
+	err = kt_map_at(t.as, t.obj, 0, t.len, RW, &va);
+	if (err) {
+		printf("  no such addresses here\n");
+		CHECK_EQ(err, -ENOMEM);
+	} else {
+		unsigned char *high = (unsigned char *)(uintptr_t)va;
+
+		kt_dev_store(t.sim, t.ctx, t.mem, 5);
+		CHECK_EQ(dev_err(&t, GMEM_SIM_READ, high), -EINVAL);
+		CHECK_EQ(*at(high), 5);
+		*at(high) = 6;
+		CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 6);
+		CHECK_EQ(mprotect(high, BLOCK, PROT_READ), 0);
+		CHECK_EQ(munmap(high + PAGE, BLOCK), 0);
+		CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 6);
+		munmap(high, t.len);
+	}
+	kt_end(&t);
+}
+
 const struct kt_test kt_vma[] = {
 	{ "partial_munmap", partial_munmap, 0 },
 	{ "protect", protect, 0 },
@@ -294,5 +322,6 @@ const struct kt_test kt_vma[] = {
 	{ "syscalls", syscalls, 0 },
 	{ "pinned_by_kernel", pinned_by_kernel, 0 },
 	{ "stubborn_device", stubborn_device, 0 },
+	{ "high_addresses", high_addresses, 0 },
 	{ 0 },
 };

@@ -78,12 +78,22 @@ int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
 }
 
+/*
+ * A process may have addresses that the device's 48 bits do not reach (five levels of page
+ * table). Nothing is mapped there, so nothing need be done: how much is left of a range.
+ */
+static u64 within_reach(u64 va, u64 size)
+{
+	return va < GM_SIM_VA_END ? min(size, GM_SIM_VA_END - va) : 0;
+}
+
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct gm_ksim_ctx *ctx = pmap;
 	int err = fails(ctx->sim, GMEM_SIM_PMAP_RELEASE);
 
-	return err ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
+	size = within_reach(va, size);
+	return err || !size ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
 }
 
 int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
@@ -91,7 +101,8 @@ int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 	struct gm_ksim_ctx *ctx = pmap;
 	int err = fails(ctx->sim, GMEM_SIM_PMAP_PROTECT);
 
-	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
+	size = within_reach(va, size);
+	return err || !size ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
 }
 
 int gm_ksim_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
