@@ -60,12 +60,13 @@ done
 truncate -s 0 "$build/disk" # for swap
 truncate -s "$((${MEMORY:-256} + 64))M" "$build/disk"
 
+aperture="32M\$0xa000000" # RAM that the kernel leaves alone, for apertures: tests/kernel/aperture.c
 log=$build/console.log
 status=0
 timeout --foreground "${TIMEOUT:-480}" qemu-system-x86_64 -accel tcg -cpu max -machine q35 \
 	-smp "${SMP:-2}" -m "${MEMORY:-256}" -display none -no-reboot -nodefaults \
 	-kernel "$KERNEL_IMAGE" -initrd "$build/initramfs.gz" \
-	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off ${only:+kt=$only} ${KERNEL_ARGS-}" \
+	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off memmap=$aperture ${only:+kt=$only} ${KERNEL_ARGS-}" \
 	-drive "file=$build/disk,if=none,id=disk,format=raw" -device virtio-blk-pci,drive=disk \
 	${QEMU_ARGS-} -serial stdio </dev/null | tee "$log" || status=$?
 

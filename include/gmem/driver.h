@@ -165,11 +165,28 @@ GM_API void *gm_dev_data(const struct gm_dev *dev);
 GM_API int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
 
 /**
+ * gm_dev_register_physmem_cpu - the same, of memory that the CPU can address too
+ * @cpu: the CPU's physical address of @begin, a multiple of 2 MiB, as @begin and @end are
+ *
+ * For memory that is coherent with the CPU's caches (CXL, NVLink-C2C, a coherent BAR). The
+ * CPU then uses what is on the device where it is: its accesses move nothing home, and are
+ * mapped with the largest leaf that fits. The idea is HMM's device-coherent memory and huge
+ * PFN maps. The CPU's mappings go before a page moves, as the device's do; a page that the
+ * kernel has handed out (direct I/O) does not move (-EBUSY) and its frame is not used for
+ * anything else until it is given back.
+ *
+ * As gm_dev_register_physmem(), and -EBUSY: [@cpu, ...) is claimed by another range, of
+ * whatever device; -EOPNOTSUPP: this host has no such mappings (linux-user).
+ */
+GM_API int gm_dev_register_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end,
+				       uint64_t cpu);
+
+/**
  * gm_dev_unregister_physmem - take a registered range back
  *
  * Brings home what the device holds in it first; the rest of the device goes on.
  * -ENOENT if [begin, end) is not exactly a range that was registered; -EBUSY if
- * faults keep using it.
+ * faults keep using it, or somebody holds pages of it.
  */
 GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
 
@@ -202,6 +219,27 @@ GM_API void *gm_context_pmap(const struct gm_context *ctx);
  * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
+
+#define GM_NO_ADDRESS UINT64_MAX
+
+struct gm_lookup {
+	size_t size;	/* of this struct, set by the caller */
+	int32_t node;	/* a device's node, GM_NODE_HOST or GM_NODE_NONE */
+	uint32_t flags; /* GM_PAGE_* */
+	uint64_t pa;	/* the device's address of the byte at va, or GM_NO_ADDRESS */
+	uint64_t cpu;	/* the CPU's address of it, if it is on a device; or GM_NO_ADDRESS */
+	uint64_t len;	/* bytes from va on that follow there, within the block and the mapping */
+};
+
+/**
+ * gm_as_lookup - from an address to the frame that has its bytes
+ *
+ * For a driver that sets up hardware by hand, or looks into what it sees. The answer holds
+ * only as long as the page stays, which a pmap_release() of it ends; pin it (GM_PIN) or
+ * hold it by the host's own means if it must. -EFAULT: not mapped. Takes the locks of a
+ * fault: not from an operation of struct gm_mmu.
+ */
+GM_API int gm_as_lookup(struct gm_as *as, uint64_t va, struct gm_lookup *info);
 
 struct gm_fault {
 	uint64_t va;

@@ -23,6 +23,8 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 #define GM_SIM_CHECK 1U /* name a missing invalidation: look for stale translations at every copy */
 #define GM_SIM_SYNC_FAULTS 2U /* no fault thread: the lane that faults services its own fault */
 
+#define GM_SIM_APERTURE 4U /* its memory is the CPU's to address too; -EOPNOTSUPP from linux-user */
+
 /* Zero is the default of every field. */
 struct gm_sim_options {
 	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */

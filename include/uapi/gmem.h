@@ -46,10 +46,16 @@ struct gmem_as_create {
 	__u32 pad;
 };
 
+/*
+ * Host memory in pages of 2 MiB, where there are any. The size, and what is mapped of it, are
+ * multiples of 2 MiB; a block of 2 MiB comes home as a whole.
+ */
+#define GMEM_OBJECT_HUGE 1
+
 /* Returns a descriptor. */
 struct gmem_object_create {
 	__u32 size;
-	__u32 flags;
+	__u32 flags; /* GMEM_OBJECT_* */
 	__u64 bytes; /* a multiple of 4 KiB */
 };
 

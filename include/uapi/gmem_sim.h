@@ -26,6 +26,7 @@ struct gmem_sim_create {
 	__u64 pgsize_bitmap; /* of 4 KiB | 64 KiB | 2 MiB; 0: all */
 	__u32 lanes;	     /* 0: 4; at most 64 */
 	__u32 tlb_entries;   /* a lane and page size, a power of two; 0: 64; at most 4096 */
+	__u64 cpu; /* its memory, tables included, is at this address of the CPU's, no RAM the kernel uses; 0: anywhere, and not the CPU's. CAP_SYS_RAWIO */
 };
 
 /* As struct gm_dev_tunables of <gmem/driver.h>. */
@@ -86,6 +87,18 @@ struct gmem_sim_inject {
 	__u32 pad;
 };
 
+/* Where the byte at va is: as struct gm_lookup of <gmem/driver.h>. */
+struct gmem_sim_lookup {
+	__u32 size;
+	__u32 ctx;
+	__u64 va;
+	__s32 node; /* out, as the rest */
+	__u32 flags;
+	__u64 pa;
+	__u64 cpu;
+	__u64 len;
+};
+
 struct gmem_sim_stats {
 	__u32 size;
 	__u32 tables; /* pages of page table in use now */
@@ -104,5 +117,6 @@ struct gmem_sim_stats {
 #define GMEM_SIM_IOC_ACCESS _IOW(GMEM_SIM_MAGIC, 4, struct gmem_sim_access)
 #define GMEM_SIM_IOC_INJECT _IOW(GMEM_SIM_MAGIC, 5, struct gmem_sim_inject)
 #define GMEM_SIM_IOC_STATS _IOWR(GMEM_SIM_MAGIC, 6, struct gmem_sim_stats)
+#define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
 
 #endif

@@ -159,6 +159,7 @@ struct gm_as {
 struct gm_physmem {
 	struct gm_buddy buddy;	 /* [hnode] */
 	bool closing;		 /* no more allocations [hnode] */
+	uint64_t cpu;		 /* where the CPU has it, 0: nowhere (c) */
 	struct gm_physmem *next; /* [hnode] */
 };
 
@@ -179,13 +180,14 @@ struct gm_hnode {
 };
 
 struct gm_dev {
-	const struct gm_mmu *mmu;	 /* (c) */
-	void *data;			 /* the driver's (c) */
-	char name[GM_DEV_NAME];		 /* (c) */
-	unsigned int index;		 /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
-	uint32_t granule;		 /* pages moved for a fault (a) */
-	uint32_t no_grow;		 /* (a) */
-	uint32_t contexts;		 /* attached [hnode] */
+	const struct gm_mmu *mmu; /* (c) */
+	void *data;		  /* the driver's (c) */
+	char name[GM_DEV_NAME];	  /* (c) */
+	unsigned int index;	  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
+	uint32_t granule;	  /* pages moved for a fault (a) */
+	uint32_t no_grow;	  /* (a) */
+	uint32_t contexts;	  /* attached [hnode] */
+	uint32_t apertures;	  /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
 	struct gm_counters counters; /* (a) */
@@ -290,6 +292,17 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev);
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned);
 void gm_resident_touch(struct gm_block *block, struct gm_dev *dev, bool hot);
 void gm_resident_put_idle(struct gm_block *block);
+
+/* ------------------------------------- aperture.c: memory that the CPU can address */
+
+int gm_aperture_open(struct gm_dev *dev, struct gm_physmem *range);
+bool gm_aperture_unused(const struct gm_physmem *range);
+void gm_aperture_close(struct gm_dev *dev, const struct gm_physmem *range);
+bool gm_aperture_idle(struct gm_dev *dev, uint64_t pfn, uint64_t n);
+bool gm_aperture_run(const struct gm_block *block, unsigned int page, unsigned int *lo,
+		     unsigned int *hi, uint64_t *cpu);
+int gm_aperture_unmap(struct gm_block *block, struct gm_dev *dev, unsigned int page,
+		      unsigned int n);
 
 /* ----------------------------------------------------------------- fault.c */
 

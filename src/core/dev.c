@@ -111,7 +111,12 @@ static int set_closing(struct gm_dev *dev, struct gm_physmem *range, bool closin
 static bool in_use(struct gm_dev *dev, const struct gm_physmem *range)
 {
 	struct gm_hnode *h = &dev->hnode;
-	bool used;
+	bool used = false;
+
+	for (struct gm_physmem *r = h->ranges; r && !used; r = r->next)
+		used = (!range || r == range) && !gm_aperture_unused(r);
+	if (used)
+		return true;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	if (range)
@@ -156,8 +161,11 @@ int gm_dev_destroy(struct gm_dev *dev)
 		return err;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	err = close_and_drain(dev, NULL);
-	if (!err)
+	if (!err) {
+		for (struct gm_physmem *r = dev->hnode.ranges; r; r = r->next)
+			gm_aperture_close(dev, r);
 		gm_core.dev[dev->index] = NULL;
+	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (err)
 		return err;
@@ -188,7 +196,7 @@ static bool overlaps(const struct gm_dev *dev, uint64_t begin, uint64_t end)
 	return false;
 }
 
-int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
+static int register_range(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu)
 {
 	struct gm_physmem *range;
 	int err;
@@ -204,10 +212,14 @@ int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 		return -ENOMEM;
 	begin >>= GM_PAGE_SHIFT;
 	end >>= GM_PAGE_SHIFT;
+	range->cpu = cpu;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	err = overlaps(dev, begin, end) ? -EEXIST : gm_buddy_init(&range->buddy, begin, end);
 	if (err)
 		goto err_range;
+	err = cpu ? gm_aperture_open(dev, range) : 0;
+	if (err)
+		goto err_buddy;
 	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
 	range->next = dev->hnode.ranges;
 	dev->hnode.ranges = range;
@@ -218,10 +230,24 @@ int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	return 0;
 
+err_buddy:
+	gm_buddy_destroy(&range->buddy);
 err_range:
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	gm_os_free(range, sizeof(*range));
 	return err;
+}
+
+int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
+{
+	return register_range(dev, begin, end, 0);
+}
+
+int gm_dev_register_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu)
+{
+	if (!cpu || !gm_aligned(cpu | begin | end, GM_BLOCK_SIZE) || cpu + (end - begin) < cpu)
+		return -EINVAL;
+	return register_range(dev, begin, end, cpu);
 }
 
 int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
@@ -248,6 +274,7 @@ int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 		gm_store(&dev->hnode.free, dev->hnode.free - (end - begin));
 		gm_hnode_set_marks(dev);
 		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+		gm_aperture_close(dev, range);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (!err) {

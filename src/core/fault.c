@@ -66,11 +66,35 @@ static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_p
 			     (uint64_t)n << GM_PAGE_SHIFT);
 }
 
+/* Huge pages of the host's are mapped as a whole, so none of them may be elsewhere. */
+static bool in_aperture(const struct gm_block *block, unsigned int page, unsigned int *lo,
+			unsigned int *hi, uint64_t *cpu)
+{
+	return block->obj->granule == GM_PAGE_SIZE && gm_aperture_run(block, page, lo, hi, cpu);
+}
+
+/* What is in an aperture is mapped where it is: of pages [lo, hi) there, those in the granule. */
+static int aperture_piece(struct gm_as *as, const struct gm_place *place, unsigned int lo,
+			  unsigned int hi, uint64_t cpu)
+{
+	unsigned int granule = as->cpu_granule, around = place->page & ~(granule - 1);
+	unsigned int first = GM_MAX(lo, around), n = GM_MIN(hi, around + granule) - first;
+	const struct gm_region *r = place->region;
+	uint64_t off;
+
+	gm_clip(r, place->index, &first, &n);
+	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
+	return gm_os_cpu_map_aperture(place->region, r->va + (off - r->offset),
+				      (uint64_t)n << GM_PAGE_SHIFT,
+				      cpu + ((uint64_t)(first - lo) << GM_PAGE_SHIFT));
+}
+
 static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 {
+	unsigned int first, n, lo, hi;
 	struct gm_block *block;
 	struct gm_place place;
-	unsigned int first, n;
+	uint64_t cpu;
 	int err;
 
 	err = locate(as, va, access, &place);
@@ -78,6 +102,11 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 		err = gm_block_get(place.region->obj, place.index, false, &block);
 	if (err)
 		return err;
+	if (in_aperture(block, place.page, &lo, &hi, &cpu)) {
+		err = aperture_piece(as, &place, lo, hi, cpu);
+		gm_block_unlock(block);
+		return err;
+	}
 	if (gm_entry_state(gm_block_entry(block, place.page)) == GM_DEV)
 		gm_tally(&as->counters, cpu_faults_moved, 1);
 	gm_policy_cpu(as, block, place.page, &first, &n);
@@ -106,56 +135,65 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 
 /*
  * Make one page of a locked block the CPU's. What is home already is left alone, for a
- * host that maps page by page comes here for each; what is not brings its granule.
+ * host that maps page by page comes here for each; what is not brings its granule. Huge
+ * pages of the host's come as a whole.
  */
 static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page,
 		     unsigned int granule)
 {
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
-	int err;
+	bool huge = block->obj->granule > GM_PAGE_SIZE;
+	int err = 0;
 
-	if (gm_entry_state(gm_block_entry(block, page)) == GM_NONE)
-		return gm_make_host(block, page, 1);
-	if (gm_entry_state(gm_block_entry(block, page)) == GM_HOST)
-		return 0;
-	if (as)
-		gm_tally(&as->counters, cpu_faults_moved, 1);
-	err = gm_migrate_home(block, page & ~(granule - 1), granule, &how);
-	/* The rest of the granule was only a guess. */
-	return err && granule > 1 ? gm_migrate_home(block, page, 1, &how) : err;
+	if (gm_entry_state(gm_block_entry(block, page)) == GM_DEV || (huge && block->nr_dev)) {
+		if (as)
+			gm_tally(&as->counters, cpu_faults_moved, 1);
+		err = gm_migrate_home(block, page & ~(granule - 1), granule, &how);
+		/* The rest of the granule was only a guess. */
+		if (err && granule > 1 && !huge)
+			err = gm_migrate_home(block, page, 1, &how);
+	}
+	if (err || (!huge && gm_entry_state(gm_block_entry(block, page)) == GM_HOST))
+		return err;
+	return huge ? gm_make_host(block, 0, GM_BLOCK_PAGES) : gm_make_host(block, page, 1);
 }
 
 /* The pages around @page, within its granule, that are in host backing as it is. */
 static void home_run(const struct gm_block *block, unsigned int page, unsigned int granule,
-		     uint64_t *from, uint64_t *to)
+		     unsigned int *lo, unsigned int *hi)
 {
-	unsigned int first = page & ~(granule - 1), end = first + granule, lo = page, hi = page + 1;
+	unsigned int first = page & ~(granule - 1), end = first + granule;
 
-	while (lo > first && gm_entry_state(gm_block_entry(block, lo - 1)) == GM_HOST)
-		lo--;
-	while (hi < end && gm_entry_state(gm_block_entry(block, hi)) == GM_HOST)
-		hi++;
-	*from = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)lo << GM_PAGE_SHIFT);
-	*to = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)hi << GM_PAGE_SHIFT);
+	*lo = page;
+	*hi = page + 1;
+	while (*lo > first && gm_entry_state(gm_block_entry(block, *lo - 1)) == GM_HOST)
+		--*lo;
+	while (*hi < end && gm_entry_state(gm_block_entry(block, *hi)) == GM_HOST)
+		++*hi;
 }
 
-int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block,
-		    uint64_t *from, uint64_t *to)
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
+		    struct gm_found *found)
 {
-	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1));
+	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)), lo, hi;
 	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
-	uint64_t begin = gm_os_now_ns();
-	int err;
+	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1);
+	int err = 0;
 
 	gm_lock_check_none();
-	*block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
-	if (!*block)
+	found->block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
+	if (!found->block)
 		return 0;
-	err = home_page(*block, as, page, granule);
-	if (!err)
-		home_run(*block, page, granule, from, to);
-	else
-		gm_block_unlock(*block);
+	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
+	found->cpu = 0;
+	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
+		err = home_page(found->block, as, page, granule);
+		home_run(found->block, page, granule, &lo, &hi);
+	}
+	found->from = base + ((uint64_t)lo << GM_PAGE_SHIFT);
+	found->to = base + ((uint64_t)hi << GM_PAGE_SHIFT);
+	if (err)
+		gm_block_unlock(found->block);
 	if (as) {
 		gm_tally(&as->counters, cpu_faults, 1);
 		gm_tally(&as->counters, fault_errors, err != 0);

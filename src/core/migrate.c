@@ -138,6 +138,22 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 	gm_resident_count(block, dev, -(int)moved, -(int)pinned);
 }
 
+/* The CPU may have mapped what goes home where it is; nothing else does. */
+static int unmap_apertures(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			   unsigned int first, unsigned int end)
+{
+	unsigned int n;
+	uint64_t e;
+	int err = 0;
+
+	for (unsigned int page = first; page < end && !err; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (goes_home(e, n, dev, how))
+			err = gm_aperture_unmap(block, dev, page, n);
+	}
+	return err;
+}
+
 static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		     unsigned int first, unsigned int end)
 {
@@ -149,6 +165,8 @@ static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm
 	err = prepare_change(block, end - first);
 	if (!err)
 		err = gm_unmap_dev(block, dev, first, end - first);
+	if (!err && gm_load(&dev->apertures))
+		err = unmap_apertures(block, dev, how, first, end);
 	if (!err)
 		err = copy_home(block, dev, how, first, end);
 	if (!err)

@@ -221,10 +221,26 @@ int gm_os_cpu_arm(struct gm_region *region, uint64_t va, uint64_t len);
 int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len);
 
 /*
+ * Map memory of a device, which the CPU has at address @cpu (gm_os_aperture_open()), at
+ * [va, va+len); as gm_os_cpu_map() otherwise.
+ */
+int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, uint64_t cpu);
+
+/*
  * Unmap pages of an armed range: when it returns the CPU cannot reach them but by a
  * fault. The pages go on existing. Fails: -ENOMEM, -EINVAL. Fault path.
  */
 int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len);
+
+/*
+ * Device memory at address @cpu of the CPU's own, coherent with its caches; multiples of
+ * 2 MiB. Open: it may be mapped. Fails: -EOPNOTSUPP; -EINVAL, -EBUSY: no such memory, or
+ * somebody else's; -ENOMEM. Close: nothing of it is mapped, and all is idle. Idle: no page
+ * is held by anything but mappings; none comes to be held while it is not mapped.
+ */
+int gm_os_aperture_open(uint64_t cpu, uint64_t len);
+void gm_os_aperture_close(uint64_t cpu, uint64_t len);
+bool gm_os_aperture_idle(uint64_t cpu, uint64_t len);
 
 /*
  * May this process use gmem? Every public function of the core's asks first, before it
@@ -258,15 +274,21 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
 
 /*
  * For a host whose CPU faults name an object and an offset, and which maps what they
- * find by itself. 0: what devices had around @off is home, the page is in host backing,
- * and *block is locked, so that it stays there, until gm_block_unlock(); or *block is
- * NULL: no device has touched the block, see gm_object_touched(). With a block, pages of
- * offset [*from, *to) are in host backing too and may be mapped along. @as is charged;
- * may be NULL. Fails: as gm_cpu_fault(). Called with no lock held.
+ * find by itself. 0: the page at @off is in host backing, where what devices had around it
+ * is home too, or, if @apertures says that the host can map such memory, on a device where
+ * the CPU reaches it. *found says what may be mapped, and its block is locked, so that
+ * all stays so until gm_block_unlock(); or found->block is NULL: no device has touched
+ * the block, see gm_object_touched(). @as is charged; may be NULL. Fails: as
+ * gm_cpu_fault(). Called with no lock held.
  */
 struct gm_block;
-int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block,
-		    uint64_t *from, uint64_t *to);
+struct gm_found {
+	struct gm_block *block;
+	uint64_t from, to; /* offsets of the object: what may be mapped along, @off included */
+	uint64_t cpu;	   /* of the first byte at @from, on a device; 0: in host backing */
+};
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
+		    struct gm_found *found);
 void gm_block_unlock(struct gm_block *block);
 
 /*

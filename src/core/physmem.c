@@ -68,8 +68,7 @@ void gm_hnode_set_marks(struct gm_dev *dev)
 	gm_store(&h->high, high);
 }
 
-/* An aligned extent of 1 << order frames; false if there is none, or the device is going. */
-bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
+static bool alloc_any(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
 {
 	struct gm_hnode *h = &dev->hnode;
 	bool found = false;
@@ -100,6 +99,30 @@ void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n)
 		gm_buddy_free(&r->buddy, pfn, part);
 	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+}
+
+#define HELD_MAX 8U
+
+/*
+ * An aligned extent of 1 << order frames; false if there is none, or the device is going.
+ * Frames that somebody else still holds (aperture.c) are passed over, though not many.
+ */
+bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
+{
+	uint64_t held[HELD_MAX];
+	unsigned int n = 0;
+	bool found;
+
+	while ((found = alloc_any(dev, order, pfn)) && gm_load(&dev->apertures) &&
+	       !gm_aperture_idle(dev, *pfn, 1ULL << order)) {
+		held[n++] = *pfn;
+		found = false;
+		if (n == HELD_MAX)
+			break;
+	}
+	while (n--)
+		gm_hnode_free(dev, held[n], 1ULL << order);
+	return found;
 }
 
 /* ------------------------------------------------------------------- residents */

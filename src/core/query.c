@@ -90,6 +90,56 @@ int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info
 	return err;
 }
 
+/* The pages that follow @piece's first in one place; what is there is said in @at, for its beginning. */
+static uint64_t lookup_piece(const struct gm_piece *piece, struct gm_lookup *at)
+{
+	struct gm_block *block = gm_block_find(piece->region->obj, piece->index, false);
+	unsigned int page = piece->first, n = 1, lo, hi;
+	struct gm_page_info info;
+	uint64_t e, cpu;
+
+	if (!block) {
+		query_piece(&(struct gm_piece){ piece->region, piece->index, page, 1 }, &info);
+		at->node = info.node;
+		return 1;
+	}
+	n = gm_block_run(block, page, page + piece->n, &e);
+	set_info(&info, 1, e);
+	at->node = info.node;
+	at->flags = info.flags;
+	if (gm_entry_state(e) == GM_DEV)
+		at->pa = gm_entry_pfn(e) << GM_PAGE_SHIFT;
+	if (gm_aperture_run(block, page, &lo, &hi, &cpu)) {
+		at->cpu = cpu + ((uint64_t)(page - lo) << GM_PAGE_SHIFT);
+		n = GM_MIN(n, hi - page);
+	}
+	gm_block_unlock(block);
+	return n;
+}
+
+int gm_as_lookup(struct gm_as *as, uint64_t va, struct gm_lookup *info)
+{
+	struct gm_lookup at = { .size = sizeof(at), .pa = GM_NO_ADDRESS, .cpu = GM_NO_ADDRESS };
+	uint64_t in = va & (GM_PAGE_SIZE - 1), page = va - in;
+	struct gm_piece piece;
+	int err;
+
+	if (!as || !info)
+		return -EINVAL;
+	err = gm_enter();
+	if (err)
+		return err;
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	if (gm_piece_next(as, &page, page + GM_BLOCK_SIZE, &piece))
+		at.len = (lookup_piece(&piece, &at) << GM_PAGE_SHIFT) - in;
+	else
+		err = -EFAULT;
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	at.pa += at.pa == GM_NO_ADDRESS ? 0 : in;
+	at.cpu += at.cpu == GM_NO_ADDRESS ? 0 : in;
+	return err ? err : gm_struct_out(info, &at, sizeof(at));
+}
+
 /* Counters only grow, so a sum that is taken while they do is one of some moment. */
 static int stats_out(struct gm_stats *to, const struct gm_counters *from)
 {

@@ -158,26 +158,28 @@ static void faults_on_nothing(void **state)
 static void object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, uint64_t from,
 			 uint64_t to)
 {
-	struct gm_block *block;
-	uint64_t begin, end;
+	struct gm_found found;
+	uint64_t n;
 	bool present;
 
-	assert_int_equal(gm_object_fault(obj, as, off, &block, &begin, &end), 0);
-	assert_non_null(block);
-	assert_int_equal(begin, from * PAGE);
-	assert_int_equal(end, to * PAGE);
-	assert_int_equal(gm_os_backing_run(obj, begin, end - begin, &present), end - begin);
+	assert_int_equal(gm_object_fault(obj, as, off, true, &found), 0);
+	assert_non_null(found.block);
+	assert_int_equal(found.from, from * PAGE);
+	assert_int_equal(found.to, to * PAGE);
+	assert_int_equal(found.cpu, 0);
+	n = found.to - found.from;
+	assert_int_equal(gm_os_backing_run(obj, found.from, n, &present), n);
 	assert_true(present);
-	gm_block_unlock(block);
+	gm_block_unlock(found.block);
 }
 
 static void by_object(void **state)
 {
 	struct unit *u = *state;
-	struct gm_block *block;
+	struct gm_found found;
 	struct gm_object *obj;
 	struct gm_stats s;
-	uint64_t va, from, to;
+	uint64_t va;
 
 	assert_int_equal(gm_object_create(2 * BLOCK, 0, &obj), 0);
 	assert_int_equal(gm_object_size(obj), 2 * BLOCK);
@@ -187,8 +189,8 @@ static void by_object(void **state)
 	unit_verify(u, 0, va, 40 * PAGE, 1);
 	assert_true(gm_object_touched(obj, BLOCK - 1));
 	assert_false(gm_object_touched(obj, BLOCK));
-	assert_int_equal(gm_object_fault(obj, u->as, BLOCK, &block, &from, &to), 0);
-	assert_null(block); /* the host's own affair */
+	assert_int_equal(gm_object_fault(obj, u->as, BLOCK, false, &found), 0);
+	assert_null(found.block); /* the host's own affair */
 
 	object_fault(obj, u->as, 5 * PAGE + 17, 0, 16); /* its granule comes home */
 	unit_on(u->as, va, 16 * PAGE, GM_NODE_HOST);
@@ -212,9 +214,9 @@ static void by_object(void **state)
 static void by_object_failing(void **state)
 {
 	struct unit *u = *state;
-	struct gm_block *block;
+	struct gm_found found;
 	struct gm_object *obj;
-	uint64_t va, from, to;
+	uint64_t va;
 
 	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
 	va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
@@ -223,15 +225,36 @@ static void by_object_failing(void **state)
 	object_fault(obj, u->as, 3 * PAGE, 3, 4);
 	assert_int_equal(unit_count_on(u->as, va, 32 * PAGE, GM_NODE_HOST), 1);
 	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, UINT32_MAX, -EIO);
-	assert_int_equal(gm_object_fault(obj, u->as, 4 * PAGE, &block, &from, &to), -EIO);
-	assert_int_equal(gm_object_fault(obj, NULL, 4 * PAGE, &block, &from, &to), -EIO);
+	assert_int_equal(gm_object_fault(obj, u->as, 4 * PAGE, false, &found), -EIO);
+	assert_int_equal(gm_object_fault(obj, NULL, 4 * PAGE, false, &found), -EIO);
 	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, 0, 0);
 	gm_fake_inject(GM_FAKE_BACKING_GET, 0, 1, -ENOMEM);
-	assert_int_equal(gm_object_fault(obj, u->as, 50 * PAGE, &block, &from, &to), -ENOMEM);
+	assert_int_equal(gm_object_fault(obj, u->as, 50 * PAGE, false, &found), -ENOMEM);
 	assert_int_equal(unit_as_stats(u->as).fault_errors, 2);
 	unit_peek(u->as, va, 32 * PAGE, 1);
 	object_fault(obj, u->as, 4 * PAGE, 0, 16);
 	unit_verify(u, CPU, va, 32 * PAGE, 1);
+	gm_object_put(obj);
+}
+
+/* Huge pages of the host's come home as a whole, or not at all. */
+static void by_huge_object(void **state)
+{
+	struct unit *u = *state;
+	struct gm_found found;
+	struct gm_object *obj;
+	uint64_t va;
+
+	assert_int_equal(gm_object_create(BLOCK, GM_OBJECT_HUGETLB, &obj), 0);
+	va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
+	unit_fill(u, 0, va, 16 * PAGE, 1);
+	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, 1, -EIO);
+	assert_int_equal(gm_object_fault(obj, u->as, 100 * PAGE, true, &found), -EIO);
+	unit_on(u->as, va, 16 * PAGE, unit_node(u, 0));
+	object_fault(obj, u->as, 100 * PAGE, 0, 512); /* of which only others were on a device */
+	unit_on(u->as, va, BLOCK, GM_NODE_HOST);
+	assert_int_equal(unit_as_stats(u->as).cpu_faults_moved, 2);
+	unit_peek(u->as, va, 16 * PAGE, 1);
 	gm_object_put(obj);
 }
 
@@ -289,6 +312,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(faults_on_nothing, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(by_object, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(by_object_failing, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(by_huge_object, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(zero_pages_without_memory, unit_setup_as,
 						unit_teardown),
 		cmocka_unit_test_setup_teardown(full_of_pins, unit_setup, unit_teardown),

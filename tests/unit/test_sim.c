@@ -44,7 +44,7 @@ struct gm_dev {
 	const struct gm_mmu *mmu;
 	void *data;
 	char name[40];
-	uint64_t begin, end;
+	uint64_t begin, end, cpu;
 	int attached;
 };
 
@@ -128,6 +128,12 @@ int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	dev->begin = begin;
 	dev->end = end;
 	return fail_register;
+}
+
+int gm_dev_register_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu)
+{
+	dev->cpu = cpu;
+	return gm_dev_register_physmem(dev, begin, end);
 }
 
 int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx)
@@ -356,7 +362,7 @@ static void options(void **state)
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 48 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 1 << 20 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .copy_threads = 65 }, -EINVAL },
-		{ { .size = sizeof(struct gm_sim_options), .flags = 4 }, -EINVAL },
+		{ { .size = sizeof(struct gm_sim_options), .flags = 8 }, -EINVAL },
 	};
 	struct {
 		struct gm_sim_options opt;
@@ -383,6 +389,7 @@ static void options(void **state)
 	assert_int_equal(gm_sim_lanes(sim), 4);
 	assert_string_equal(gm_sim_dev(sim)->name, "sim");
 	assert_int_equal(gm_sim_dev(sim)->begin, BASE);
+	assert_int_equal(gm_sim_dev(sim)->cpu, 0);
 	assert_int_equal(gm_sim_dev(sim)->end, BASE + (64 << 20));
 	assert_int_equal(gm_sim_dev(sim)->mmu->pgsize_bitmap, 0x211000);
 	assert_int_equal(gm_sim_create(&older, &other), 0);

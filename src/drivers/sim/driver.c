@@ -29,7 +29,10 @@ int gm_sim_probe(struct gm_sim *sim)
 	err = gm_dev_create(&sim->ops, sim->name, sim, &sim->dev);
 	if (err)
 		return err;
-	err = gm_dev_register_physmem(sim->dev, begin, end);
+	if (sim->flags & GM_SIM_APERTURE)
+		err = gm_dev_register_physmem_cpu(sim->dev, begin, end, (uintptr_t)sim->mmu.mem);
+	else
+		err = gm_dev_register_physmem(sim->dev, begin, end);
 	if (err)
 		gm_dev_destroy(sim->dev);
 	return err;

@@ -73,7 +73,7 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS));
+	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE));
 }
 
 /* ----------------------------------------------------------- birth and death */

@@ -32,7 +32,7 @@ static int access_page(struct fake_region *r, uint64_t va, uint8_t *buf, uint64_
 {
 	struct fake_object *o = r->obj;
 	uint64_t off = va - r->va + r->offset;
-	uint8_t *page = fake_region_page(r, va);
+	uint8_t *page = fake_region_page(r, va), *bytes = o->bytes + off;
 	int err = 0;
 
 	pthread_mutex_lock(&o->lock);
@@ -43,10 +43,12 @@ static int access_page(struct fake_region *r, uint64_t va, uint8_t *buf, uint64_
 	} else {
 		if (!(*page & GM_FAKE_MAPPED))
 			fill(r, va);
+		if (*fake_region_aperture(r, va))
+			bytes = *fake_region_aperture(r, va) + va % FAKE_PAGE;
 		if (access == GM_WRITE)
-			memcpy(o->bytes + off, buf, len);
+			memcpy(bytes, buf, len);
 		else
-			memcpy(buf, o->bytes + off, len);
+			memcpy(buf, bytes, len);
 	}
 	pthread_mutex_unlock(&o->lock);
 	return err;
@@ -121,6 +123,8 @@ uint32_t gm_fake_page(struct gm_as *as, uint64_t va)
 		flags = *fake_region_page(r, va) & (GM_FAKE_MAPPED | GM_FAKE_ARMED);
 		if (*fake_object_page(r, va) & FAKE_EXISTS)
 			flags |= GM_FAKE_PRESENT;
+		if (*fake_region_aperture(r, va))
+			flags |= GM_FAKE_APERTURE;
 		pthread_mutex_unlock(&r->obj->lock);
 	}
 	pthread_mutex_unlock(&fas->lock);

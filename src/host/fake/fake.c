@@ -157,6 +157,7 @@ void gm_fake_usage(struct gm_fake_usage *usage)
 	usage->locks = __atomic_load_n(&fake_count.locks, __ATOMIC_RELAXED);
 	usage->warnings = __atomic_load_n(&fake_count.warnings, __ATOMIC_RELAXED);
 	usage->works = fake_works();
+	usage->apertures = __atomic_load_n(&fake_count.apertures, __ATOMIC_RELAXED);
 }
 
 static bool is_zero(const char *what, uint64_t n)
@@ -178,5 +179,6 @@ bool gm_fake_check_clean(void)
 	clean &= is_zero("address spaces", u.spaces);
 	clean &= is_zero("locks", u.locks);
 	clean &= is_zero("works pending", u.works);
+	clean &= is_zero("apertures", u.apertures);
 	return clean;
 }

@@ -39,9 +39,10 @@ void gm_fake_step(void);
  */
 int gm_fake_cpu_access(struct gm_as *as, uint64_t va, void *buf, uint64_t len, uint32_t access);
 
-#define GM_FAKE_PRESENT 1U /* exists in host backing */
-#define GM_FAKE_MAPPED 2U  /* the CPU reaches it without a fault */
-#define GM_FAKE_ARMED 4U   /* where it does not, the core is asked */
+#define GM_FAKE_PRESENT 1U  /* exists in host backing */
+#define GM_FAKE_MAPPED 2U   /* the CPU reaches it without a fault */
+#define GM_FAKE_ARMED 4U    /* where it does not, the core is asked */
+#define GM_FAKE_APERTURE 8U /* mapped, and on a device */
 
 /* What is at @va, without touching it: GM_FAKE_*; 0 where no region is. */
 uint32_t gm_fake_page(struct gm_as *as, uint64_t va);
@@ -53,6 +54,12 @@ uint64_t gm_fake_cpu_faults(void);
  * to the host they are free, though regions of the core's still cover them.
  */
 void gm_fake_forget(struct gm_as *as, uint64_t va, uint64_t len);
+
+/*
+ * Memory of a device's that the CPU can address (gm_os_aperture_open()) is memory of this
+ * process. Hold a page of it, as direct I/O would, or let it go; at most 16 are.
+ */
+void gm_fake_hold(const void *page, bool hold);
 
 /* ------------------------------------------------------ freedoms of a host */
 
@@ -106,6 +113,7 @@ enum gm_fake_op {
 	GM_FAKE_CPU_ARM,
 	GM_FAKE_CPU_MAP,
 	GM_FAKE_CPU_REVOKE,
+	GM_FAKE_APERTURE_OPEN,
 	GM_FAKE_NR_OPS,
 };
 
@@ -122,7 +130,7 @@ uint64_t gm_fake_fallible_calls(void); /* calls since the reset that might have 
 
 struct gm_fake_usage {
 	uint64_t bytes; /* of gm_os_alloc() */
-	uint64_t objects, regions, spaces, locks, works;
+	uint64_t objects, regions, spaces, locks, works, apertures;
 	uint64_t warnings; /* calls of gm_os_warn() since the reset */
 };
 void gm_fake_usage(struct gm_fake_usage *usage);

@@ -44,6 +44,7 @@ struct fake_region {
 	struct fake_object *obj;
 	struct gm_region *owner;
 	uint8_t *page;			 /* [obj->lock] */
+	uint8_t **aperture;		 /* each page's bytes on a device, or NULL [obj->lock] */
 	struct fake_region *next_of_obj; /* [obj->lock] */
 	struct fake_region *next;	 /* [as->lock] */
 };
@@ -55,7 +56,8 @@ struct fake_as {
 };
 
 struct fake_count {
-	uint64_t bytes, objects, regions, spaces, locks, lock_calls, warnings, cpu_faults;
+	uint64_t bytes, objects, regions, spaces, locks, lock_calls, warnings, cpu_faults,
+		apertures;
 };
 extern struct fake_count fake_count; /* atomic */
 
@@ -101,6 +103,11 @@ static inline uint8_t *fake_region_page(const struct fake_region *r, uint64_t va
 static inline uint16_t *fake_object_page(const struct fake_region *r, uint64_t va)
 {
 	return &r->obj->page[(va - r->va + r->offset) / FAKE_PAGE];
+}
+
+static inline uint8_t **fake_region_aperture(const struct fake_region *r, uint64_t va)
+{
+	return &r->aperture[(va - r->va) / FAKE_PAGE];
 }
 
 /* Let the page, or the huge page around it, exist; zero if it did not. obj->lock held. */

@@ -116,7 +116,10 @@ static struct fake_region *region_new(struct gm_region *owner, struct fake_objec
 	if (!r)
 		return NULL;
 	r->page = malloc(owner->len / FAKE_PAGE);
-	if (!r->page) {
+	r->aperture = calloc(owner->len / FAKE_PAGE, sizeof(*r->aperture));
+	if (!r->page || !r->aperture) {
+		free(r->page);
+		free(r->aperture);
 		free(r);
 		return NULL;
 	}
@@ -203,6 +206,8 @@ static bool change_pages(struct fake_region *r, uint64_t va, uint64_t len, uint3
 
 		ok &= !(*page & FAKE_GONE);
 		*page = (uint8_t)((*page & ~clear) | set);
+		if (clear & GM_FAKE_MAPPED)
+			*fake_region_aperture(r, va) = NULL;
 	}
 	pthread_mutex_unlock(&r->obj->lock);
 	return ok;
@@ -255,6 +260,7 @@ int gm_os_region_split(struct gm_region *low, struct gm_region *high)
 	pthread_mutex_lock(&r->obj->lock);
 	for (uint64_t va = high->va; va < high->va + high->len; va += FAKE_PAGE) {
 		*fake_region_page(new, va) = *fake_region_page(r, va);
+		*fake_region_aperture(new, va) = *fake_region_aperture(r, va);
 		*fake_region_page(r, va) = FAKE_GONE;
 	}
 	pthread_mutex_unlock(&r->obj->lock);
@@ -284,6 +290,7 @@ void gm_os_region_free(struct gm_region *region)
 
 	fake_bug_on(!gone); /* freed before it was unmapped */
 	free(r->page);
+	free(r->aperture);
 	free(r);
 	region->host = NULL;
 	fake_sub(regions, 1);
@@ -353,11 +360,36 @@ int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len)
 		return err;
 	pthread_mutex_lock(&r->obj->lock);
 	for (uint64_t p = va; p < va + len; p += FAKE_PAGE)
-		exist &= !!(*fake_object_page(r, p) & FAKE_EXISTS);
+		exist &= (*fake_object_page(r, p) & FAKE_EXISTS) && !*fake_region_aperture(r, p);
 	pthread_mutex_unlock(&r->obj->lock);
-	fake_bug_on(!exist);
+	fake_bug_on(!exist); /* or is still mapped where it was on a device */
 	if (!change_pages(r, va, len, 0, GM_FAKE_MAPPED))
 		fake_bug("cpu_map of what is not mapped");
+	return 0;
+}
+
+int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, uint64_t cpu)
+{
+	struct fake_region *r = region_of(region);
+	int err = fake_fail(GM_FAKE_CPU_MAP);
+	bool ok = true;
+
+	fake_check_may_sleep("cpu_map_aperture");
+	check_range(r, va, len);
+	if (err)
+		return err;
+	pthread_mutex_lock(&r->obj->lock);
+	for (uint64_t in = 0; in < len; in += FAKE_PAGE) {
+		uint8_t *page = fake_region_page(r, va + in),
+			**aperture = fake_region_aperture(r, va + in);
+		uint8_t *at = (uint8_t *)(uintptr_t)(cpu + in);
+
+		ok &= (*page & GM_FAKE_ARMED) && (!(*page & GM_FAKE_MAPPED) || *aperture == at);
+		*page |= GM_FAKE_MAPPED;
+		*aperture = at;
+	}
+	pthread_mutex_unlock(&r->obj->lock);
+	fake_bug_on(!ok); /* it is mapped elsewhere */
 	return 0;
 }
 

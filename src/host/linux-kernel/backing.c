@@ -7,8 +7,16 @@
  * which hold the module in memory as long as a mapping is left, and which let nobody
  * open it by way of /proc/PID/map_files.
  *
- * The file lies on a tmpfs of our own, mounted without huge pages: what a page of 2 MiB
- * would have mapped as a whole may be on a device in part.
+ * The file lies on a tmpfs of our own. What a page of 2 MiB maps as a whole must not be on
+ * a device in part, so there are two kinds of objects, and two mounts:
+ *
+ * Ordinary ones have pages of 4 KiB, and never others: not even MADV_COLLAPSE, which asks
+ * no mount option, makes huge pages of a file that is not regular; so theirs is not.
+ *
+ * Huge ones have pages of 2 MiB, where the kernel has them to give, and a granule of 2 MiB
+ * (gm_os_backing_granule()): the core brings such a block home, and takes it away, as a
+ * whole. MADV_COLLAPSE would map what is on a device all the same; their mappings are
+ * VM_DONTEXPAND, which keeps it off.
  *
  * A page exists if the file's tree has an entry for it, be it a page or a place in swap.
  * A page that is held stays where it is: the kernel neither swaps nor moves what somebody
@@ -28,7 +36,7 @@
 
 #include "kernel.h"
 
-static struct vfsmount *mount;
+static struct vfsmount *mount, *huge_mount;
 static atomic64_t metadata;
 
 static int denied_open(struct inode *inode, struct file *file)
@@ -49,15 +57,15 @@ static const struct file_operations backing_fops = {
 
 int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 {
+	bool huge = flags & GM_OBJECT_HUGETLB;
 	struct gm_kobject *o;
 	struct file *file;
 
-	if (flags & GM_OBJECT_HUGETLB)
-		return -EOPNOTSUPP;
 	o = kzalloc(sizeof(*o), GFP_KERNEL_ACCOUNT);
 	if (!o)
 		return -ENOMEM;
-	file = shmem_file_setup_with_mnt(mount, "gmem", gm_object_size(obj), VM_NORESERVE);
+	file = shmem_file_setup_with_mnt(huge ? huge_mount : mount, "gmem", gm_object_size(obj),
+					 VM_NORESERVE);
 	if (IS_ERR(file)) {
 		kfree(o);
 		return PTR_ERR(file);
@@ -65,6 +73,8 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	__module_get(THIS_MODULE); /* we run on behalf of a descriptor that holds it */
 	file->f_op = &backing_fops;
 	file_inode(file)->i_fop = &denied_fops;
+	if (!huge)
+		file_inode(file)->i_mode &= ~S_IFMT;
 	file->private_data = obj;
 	o->file = file;
 	init_rwsem(&o->fill);
@@ -90,7 +100,7 @@ uint64_t gm_os_metadata_bytes(void)
 
 uint64_t gm_os_backing_granule(struct gm_object *obj)
 {
-	return PAGE_SIZE;
+	return gm_is_huge(obj) ? PMD_SIZE : PAGE_SIZE;
 }
 
 /* ------------------------------------------------------------------------ pages */
@@ -188,18 +198,29 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	shmem_truncate_range(file_inode(gm_kobject(obj)->file), off, off + len - 1);
 }
 
-int gm_backing_init(void)
+static struct vfsmount *mount_tmpfs(char *options)
 {
 	struct file_system_type *type = get_fs_type("tmpfs");
-	char options[] = "huge=never";
 
-	if (!type)
-		return -ENODEV;
-	mount = vfs_kern_mount(type, SB_KERNMOUNT, "gmem", options);
-	return PTR_ERR_OR_ZERO(mount);
+	return type ? vfs_kern_mount(type, SB_KERNMOUNT, "gmem", options) : ERR_PTR(-ENODEV);
+}
+
+int gm_backing_init(void)
+{
+	char never[] = "huge=never", always[] = "huge=always";
+
+	mount = mount_tmpfs(never);
+	if (IS_ERR(mount))
+		return PTR_ERR(mount);
+	huge_mount = mount_tmpfs(always);
+	if (!IS_ERR(huge_mount))
+		return 0;
+	kern_unmount(mount);
+	return PTR_ERR(huge_mount);
 }
 
 void gm_backing_exit(void)
 {
+	kern_unmount(huge_mount);
 	kern_unmount(mount);
 }

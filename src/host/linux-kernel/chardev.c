@@ -390,9 +390,10 @@ static long main_object_create(struct file *file, void *arg)
 	struct gm_object *obj;
 	int err, fd;
 
-	if (c->flags)
+	static_assert(GMEM_OBJECT_HUGE == GM_OBJECT_HUGETLB);
+	if (c->flags & ~GMEM_OBJECT_HUGE)
 		return -EINVAL;
-	err = gm_object_create(c->bytes, 0, &obj);
+	err = gm_object_create(c->bytes, c->flags, &obj);
 	if (err)
 		return err;
 	fd = anon_inode_getfd("[gmem-object]", &object_fops, obj, O_RDWR | O_CLOEXEC);

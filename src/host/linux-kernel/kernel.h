@@ -45,6 +45,12 @@ static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
 	return *gm_object_host(obj);
 }
 
+/* Host backing in huge pages, where the kernel has them to give. */
+static inline bool gm_is_huge(struct gm_object *obj)
+{
+	return gm_object_flags(obj) & GM_OBJECT_HUGETLB;
+}
+
 static inline struct address_space *gm_mapping(struct gm_object *obj)
 {
 	return gm_kobject(obj)->file->f_mapping;
@@ -68,6 +74,10 @@ void gm_kas_put(struct gm_kas *kas);
 int gm_kas_map(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u64 len, u32 prot);
 int gm_kas_unmap(struct gm_kas *kas, u64 va, u64 len);
 int gm_kas_protect(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u64 len, u32 prot);
+
+/* aperture.c */
+bool gm_has_apertures(void);
+vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found);
 
 /* vma.c */
 int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas);

@@ -85,16 +85,16 @@ static void drain_everywhere(struct page *page)
 }
 
 /*
- * The file's reference, ours, and one of whoever has taken it off the LRU lists, or has
- * not put it there yet. The count is read first: what is seen pinned once too often is
- * looked at again, what is seen pinned too seldom would be lost.
+ * The file's references, one a page of 4 KiB, ours, and one of whoever has taken it off the
+ * LRU lists, or has not put it there yet. The count is read first: what is seen pinned once
+ * too often is looked at again, what is seen pinned too seldom would be lost.
  */
 static bool held_by_others(struct page *page)
 {
 	int count = page_count(page);
 
 	smp_rmb();
-	return count > 2 + !PageLRU(page);
+	return count > (int)compound_nr(compound_head(page)) + 1 + !PageLRU(page);
 }
 
 static bool is_pinned(struct page *page)
@@ -110,9 +110,11 @@ static bool is_pinned(struct page *page)
 
 /* ------------------------------------------------------------------------ revoking */
 
-static int settle(struct address_space *mapping, pgoff_t index)
+/* The page at *@index, which moves on behind it; pages of 2 MiB are looked at once. */
+static int settle(struct address_space *mapping, pgoff_t *index)
 {
-	struct page *page = find_get_page(mapping, index);
+	pgoff_t at = (*index)++, nr;
+	struct page *page = find_get_page(mapping, at);
 	bool pinned;
 
 	if (!page)
@@ -121,10 +123,13 @@ static int settle(struct address_space *mapping, pgoff_t index)
 		lock_page(page);
 		unlock_page(page);
 	}
+	nr = compound_nr(compound_head(page));
+	at &= ~(nr - 1);
+	*index = at + nr;
 	smp_rmb(); /* locked first, mapped second */
 	if (page_mapped(page))
-		unmap_mapping_pages(mapping, index, 1, false);
-	pinned = page->mapping == mapping && is_pinned(page);
+		unmap_mapping_pages(mapping, at, nr, false);
+	pinned = page_mapping(page) == mapping && is_pinned(page);
 	put_page(page);
 	return pinned ? -EBUSY : 0;
 }
@@ -137,7 +142,7 @@ int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
 	int err = 0;
 
 	unmap_mapping_pages(mapping, index, end - index, false);
-	for (; index < end && !err; index++)
-		err = settle(mapping, index);
+	while (index < end && !err)
+		err = settle(mapping, &index);
 	return err;
 }

@@ -19,6 +19,10 @@
  * mremap() that makes a mapping longer where it is tells nobody; devices find nothing in
  * what was added until mprotect() is called for it.
  *
+ * A mapping made while there is device memory that the CPU can address (aperture.c) is
+ * VM_MIXEDMAP, so that it can be mapped into it; into others pages come home. mlock() does
+ * nothing for such mappings, nor for those of huge objects.
+ *
  * Locking: mmap_lock held by the kernel, for writing but in faults.
  */
 #include <linux/rmap.h>
@@ -78,11 +82,19 @@ static void vma_close(struct vm_area_struct *vma)
 	gm_object_put(obj_of(vma));
 }
 
+/* Huge pages are unmapped as a whole, as those of hugetlbfs are. */
 static int vma_may_split(struct vm_area_struct *vma, unsigned long va)
 {
 	struct gm_kas *kas = vma->vm_private_data;
 
+	if (gm_is_huge(obj_of(vma)) && !IS_ALIGNED(va, PMD_SIZE))
+		return -EINVAL;
 	return kas ? gm_as_carve(kas->as, va) : 0;
+}
+
+static int vma_mremap(struct vm_area_struct *vma)
+{
+	return gm_is_huge(obj_of(vma)) && !IS_ALIGNED(vma->vm_start, PMD_SIZE) ? -EINVAL : 0;
 }
 
 static int vma_mprotect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
@@ -108,7 +120,7 @@ static struct page *locked_page(struct gm_object *obj, pgoff_t index)
 		if (IS_ERR(page))
 			return page;
 		lock_page(page);
-		if (page->mapping == gm_mapping(obj))
+		if (page_mapping(page) == gm_mapping(obj))
 			return page;
 		unlock_page(page); /* swapped out a moment ago */
 		put_page(page);
@@ -132,26 +144,28 @@ static vm_fault_t map_around(struct vm_fault *vmf, u64 from, u64 to)
 	first = max_t(pgoff_t, first, from >> PAGE_SHIFT);
 	last = min3(last, vmf->pgoff + (PTRS_PER_PTE - 1 - before),
 		    (pgoff_t)(to >> PAGE_SHIFT) - 1);
-	return filemap_map_pages(vmf, first, last);
+	return filemap_map_pages(vmf, first, last) & VM_FAULT_NOPAGE;
 }
 
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
 	struct gm_kas *kas = vmf->vma->vm_private_data;
+	bool apertures = vmf->vma->vm_flags & VM_MIXEDMAP;
 	struct gm_kobject *o = gm_kobject(obj);
-	u64 off = (u64)vmf->pgoff << PAGE_SHIFT, from, to;
-	struct gm_block *block;
+	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
+	struct gm_found found;
 	struct page *page;
+	vm_fault_t ret = 0;
 	int err;
 
 	if (off >= gm_object_size(obj))
 		return VM_FAULT_SIGBUS;
 	for (;;) {
-		err = gm_object_fault(obj, kas ? kas->as : NULL, off, &block, &from, &to);
+		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
 		if (err)
 			return vmf_error(err);
-		if (block)
+		if (found.block)
 			break;
 		gm_test_delay(); /* a block may come to be */
 		down_read(&o->fill);
@@ -159,14 +173,18 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 			break;
 		up_read(&o->fill);
 	}
-	if (block && map_around(vmf, from, to) & VM_FAULT_NOPAGE) {
-		gm_block_unlock(block);
-		return VM_FAULT_NOPAGE;
+	if (found.block && found.cpu)
+		ret = gm_aperture_map(vmf, &found);
+	else if (found.block)
+		ret = map_around(vmf, found.from, found.to);
+	if (ret) {
+		gm_block_unlock(found.block);
+		return ret;
 	}
 	gm_test_delay(); /* no block, and no page yet */
 	page = locked_page(obj, vmf->pgoff);
-	if (block)
-		gm_block_unlock(block);
+	if (found.block)
+		gm_block_unlock(found.block);
 	else
 		up_read(&o->fill);
 	if (IS_ERR(page))
@@ -197,6 +215,7 @@ static const struct vm_operations_struct vma_ops = {
 	.open = vma_open,
 	.close = vma_close,
 	.may_split = vma_may_split,
+	.mremap = vma_mremap,
 	.mprotect = vma_mprotect,
 	.fault = vma_fault,
 	.map_pages = vma_map_pages,
@@ -211,6 +230,8 @@ int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas 
 		return -EINVAL;
 	if (off + len < off || off + len > gm_object_size(obj))
 		return -EINVAL;
+	if (gm_is_huge(obj) && !IS_ALIGNED(vma->vm_start | len | off, PMD_SIZE))
+		return -EINVAL;
 	if (kas) {
 		if (kas->mm != vma->vm_mm)
 			return -EPERM;
@@ -219,6 +240,11 @@ int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas 
 			return err;
 		gm_kas_get(kas);
 	}
+	/* Huge pages of shmem in a mapping for apertures would not be unmapped right. */
+	if (gm_is_huge(obj))
+		vma->vm_flags |= VM_DONTEXPAND; /* keeps MADV_COLLAPSE off, see backing.c */
+	else if (gm_has_apertures())
+		vma->vm_flags |= VM_MIXEDMAP;
 	gm_object_get(obj);
 	vma_set_file(vma, gm_kobject(obj)->file);
 	vma->vm_ops = &vma_ops;

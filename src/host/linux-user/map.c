@@ -357,3 +357,35 @@ int gm_os_cpu_revoke(struct gm_region *r, uint64_t va, uint64_t len)
 	gm_fail_heal(gm_user_as(r->as), va, len);
 	return gm_zap(va, len);
 }
+
+/* ------------------------------------------------------------------------- apertures */
+
+/* userfaultfd maps no memory but the kernel's own. */
+int gm_os_aperture_open(uint64_t cpu, uint64_t len)
+{
+	(void)cpu;
+	(void)len;
+	return -EOPNOTSUPP;
+}
+
+void gm_os_aperture_close(uint64_t cpu, uint64_t len)
+{
+	(void)cpu;
+	(void)len;
+}
+
+bool gm_os_aperture_idle(uint64_t cpu, uint64_t len)
+{
+	(void)cpu;
+	(void)len;
+	return true;
+}
+
+int gm_os_cpu_map_aperture(struct gm_region *r, uint64_t va, uint64_t len, uint64_t cpu)
+{
+	(void)r;
+	(void)va;
+	(void)len;
+	(void)cpu;
+	return -EOPNOTSUPP;
+}

@@ -3,7 +3,10 @@
  * The simulated accelerator as a descriptor: for tests, so root's alone unless it says
  * otherwise. A process that has the descriptor may attach address spaces of its own.
  */
+#include <linux/capability.h>
 #include <linux/delay.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -25,12 +28,47 @@ static bool options_ok(const struct gmem_sim_create *c)
 	       !(c->memory % GM_SIM_2M) && c->table_memory <= 1ULL << 32 &&
 	       !(c->table_memory % GM_SIM_4K) && (c->pgsize_bitmap & GM_SIM_4K) &&
 	       !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 && c->tlb_entries <= 4096 &&
-	       !(c->tlb_entries & (c->tlb_entries - 1));
+	       !(c->tlb_entries & (c->tlb_entries - 1)) && !(c->cpu % GM_SIM_2M);
+}
+
+static void unmap_memory(struct gm_ksim *sim)
+{
+	if (!sim->cpu) {
+		vfree(sim->mmu.mem);
+		return;
+	}
+	if (sim->mmu.mem)
+		memunmap(sim->mmu.mem);
+	release_mem_region(sim->cpu, sim->mmu.data + sim->mmu.tables);
+	sim->cpu = 0;
+}
+
+/* Its memory: anywhere, or at an address that is ours alone. */
+static int map_memory(struct gm_ksim *sim, u64 cpu, gfp_t gfp)
+{
+	u64 len = sim->mmu.data + sim->mmu.tables;
+
+	if (!cpu) {
+		sim->mmu.mem = __vmalloc(len, gfp | __GFP_ZERO);
+		return sim->mmu.mem ? 0 : -ENOMEM;
+	}
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	if (region_intersects(cpu, len, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
+		return -EINVAL;
+	if (!request_mem_region(cpu, len, "gmem_sim"))
+		return -EBUSY;
+	sim->cpu = cpu;
+	sim->mmu.mem = memremap(cpu, len, MEMREMAP_WB);
+	if (!sim->mmu.mem)
+		return -ENOMEM;
+	memset(sim->mmu.mem, 0, len);
+	return 0;
 }
 
 static void free_memory(struct gm_ksim *sim)
 {
-	vfree(sim->mmu.mem);
+	unmap_memory(sim);
 	kvfree(sim->mmu.table);
 	kvfree(sim->mmu.tlb);
 	kvfree(sim->mmu.frame);
@@ -45,6 +83,7 @@ static int alloc_memory(struct gm_ksim *sim, const struct gmem_sim_create *c)
 	struct gm_sim_tlb_entry *e;
 	gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
 	unsigned int i, s;
+	int err;
 
 	mmu->base = BASE;
 	mmu->data = c->memory;
@@ -52,17 +91,19 @@ static int alloc_memory(struct gm_ksim *sim, const struct gmem_sim_create *c)
 	mmu->pgsizes = c->pgsize_bitmap;
 	mmu->nr_tlbs = c->lanes;
 	/* However much is asked for: -ENOMEM is enough said. */
-	mmu->mem = __vmalloc(mmu->data + mmu->tables, gfp | __GFP_ZERO);
+	err = map_memory(sim, c->cpu, gfp);
 	mmu->table = kvcalloc(mmu->tables / GM_SIM_4K, sizeof(*mmu->table), gfp);
 	mmu->tlb = kvcalloc(mmu->nr_tlbs, sizeof(*mmu->tlb), gfp);
 	e = kvcalloc(mmu->nr_tlbs * GM_SIM_NR_SIZES * c->tlb_entries, sizeof(*e), gfp);
 	sim->tlb_entries = e;
 	if (c->flags & GMEM_SIM_CHECK)
 		mmu->frame = kvcalloc(mmu->data / GM_SIM_4K, sizeof(*mmu->frame), gfp);
-	if (!mmu->mem || !mmu->table || !mmu->tlb || !e ||
-	    ((c->flags & GMEM_SIM_CHECK) && !mmu->frame)) {
+	if (!err &&
+	    (!mmu->table || !mmu->tlb || !e || ((c->flags & GMEM_SIM_CHECK) && !mmu->frame)))
+		err = -ENOMEM;
+	if (err) {
 		free_memory(sim);
-		return -ENOMEM;
+		return err;
 	}
 	for (i = 0; i < mmu->nr_tlbs; i++) {
 		mmu->tlb[i].mask = c->tlb_entries - 1;
@@ -200,6 +241,22 @@ static long sim_inject(struct gm_ksim *sim, void *arg)
 	return 0;
 }
 
+static long sim_lookup(struct gm_ksim *sim, void *arg)
+{
+	struct gmem_sim_lookup *l = arg;
+	struct gm_lookup at = { .size = sizeof(at) };
+	int err = -EINVAL;
+
+	if (l->ctx < GM_KSIM_CTXS && sim->ctx[l->ctx])
+		err = gm_as_lookup(sim->ctx[l->ctx]->as, l->va, &at);
+	l->node = at.node;
+	l->flags = at.flags;
+	l->pa = at.pa;
+	l->cpu = at.cpu;
+	l->len = at.len;
+	return err;
+}
+
 static long sim_stats(struct gm_ksim *sim, void *arg)
 {
 	struct gmem_sim_stats *to = arg;
@@ -262,6 +319,7 @@ static const struct {
 	{ GMEM_SIM_IOC_ACCESS, sizeof(struct gmem_sim_access), NULL },
 	{ GMEM_SIM_IOC_INJECT, sizeof(struct gmem_sim_inject), sim_inject },
 	{ GMEM_SIM_IOC_STATS, sizeof(struct gmem_sim_stats), sim_stats },
+	{ GMEM_SIM_IOC_LOOKUP, sizeof(struct gmem_sim_lookup), sim_lookup },
 };
 
 static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
@@ -290,7 +348,7 @@ static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 	down_write(&sim->life);
 	ret = sim->dev || cmd == GMEM_SIM_IOC_CREATE ? requests[i].fn(sim, arg) : -ENODEV;
 	up_write(&sim->life);
-	if (!ret && cmd == GMEM_SIM_IOC_STATS &&
+	if (!ret && (_IOC_DIR(cmd) & _IOC_READ) &&
 	    copy_to_user((void __user *)user + 4, arg + 4, requests[i].size - 4))
 		ret = -EFAULT;
 	return ret;

@@ -31,7 +31,10 @@ int gm_ksim_probe(struct gm_ksim *sim)
 	err = gm_dev_create(&sim->ops, sim->name, sim, &dev);
 	if (err)
 		return err;
-	err = gm_dev_register_physmem(dev, begin, end);
+	if (sim->cpu)
+		err = gm_dev_register_physmem_cpu(dev, begin, end, sim->cpu);
+	else
+		err = gm_dev_register_physmem(dev, begin, end);
 	if (err)
 		gm_dev_destroy(dev);
 	else

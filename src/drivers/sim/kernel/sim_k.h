@@ -48,6 +48,7 @@ struct gm_ksim {
 	struct gm_dev *dev; /* NULL: not plugged in; life */
 	struct gm_sim_mmu mmu;
 	struct gm_sim_tlb_entry *tlb_entries;
+	u64 cpu; /* the CPU's address of its memory, or 0 */
 	struct rw_semaphore life;
 	struct gm_ksim_ctx *ctx[GM_KSIM_CTXS]; /* life */
 	spinlock_t inject_lock;

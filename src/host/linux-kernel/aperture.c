@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Device memory that the CPU can address, mapped where it is.
+ *
+ * Such memory gets struct pages (memremap_pages()), a 64th of its size in host memory, so
+ * that what the kernel does with user pages works with these: direct I/O and RDMA reach
+ * them by get_user_pages(), in a mapping of whatever size. Without them a leaf of 2 MiB
+ * would not be safe: page tables of this kernel cannot mark it as being of no struct
+ * page, and get_user_pages_fast() looks at nothing else.
+ *
+ * A page is held by nobody when its count is one, ours. A mapping does not count, for
+ * these entries are special to the kernel (VM_MIXEDMAP, devmap): unmap_mapping_pages()
+ * finds them by their address in the file alone. get_user_pages_fast() counts first and
+ * looks at the entry again then; so who unmaps first and looks at the count second sees
+ * it, or is seen.
+ *
+ * A leaf of 2 MiB is entered by the ordinary fault: this kernel asks huge_fault() of DAX
+ * files only. It fits if no page table is there yet; where part of a leaf must go the
+ * kernel drops it whole, and the next touch maps what is left around it. fork() copies no
+ * leaf of 2 MiB, the child faults; entries of 4 KiB it copies, under the same locks as
+ * those of any file.
+ *
+ * Locking: `lock` over the list of apertures. Mapping is done under the block's lock.
+ */
+#include <linux/list.h>
+#include <linux/memremap.h>
+#include <linux/mutex.h>
+#include <linux/pfn_t.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "kernel.h"
+
+struct aperture {
+	struct list_head list;
+	struct dev_pagemap pgmap; /* ends in a flexible array */
+};
+
+static LIST_HEAD(apertures);
+static DEFINE_MUTEX(lock);
+static atomic_t nr_apertures;
+
+/* Shall a new mapping be one that apertures can be mapped into? */
+bool gm_has_apertures(void)
+{
+	return atomic_read(&nr_apertures) > 0;
+}
+
+int gm_os_aperture_open(uint64_t cpu, uint64_t len)
+{
+	struct aperture *w;
+	void *at;
+
+	if (cpu + len < cpu || cpu + len > 1ULL << boot_cpu_data.x86_phys_bits ||
+	    region_intersects(cpu, len, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
+		return -EINVAL;
+	w = kzalloc(sizeof(*w), GFP_KERNEL);
+	if (!w)
+		return -ENOMEM;
+	w->pgmap.type = MEMORY_DEVICE_GENERIC;
+	w->pgmap.range.start = cpu;
+	w->pgmap.range.end = cpu + len - 1;
+	w->pgmap.nr_range = 1;
+	at = memremap_pages(&w->pgmap, NUMA_NO_NODE);
+	if (IS_ERR(at)) {
+		kfree(w);
+		return PTR_ERR(at);
+	}
+	mutex_lock(&lock);
+	list_add(&w->list, &apertures);
+	mutex_unlock(&lock);
+	atomic_inc(&nr_apertures);
+	return 0;
+}
+
+void gm_os_aperture_close(uint64_t cpu, uint64_t len)
+{
+	struct aperture *w;
+
+	atomic_dec(&nr_apertures);
+	mutex_lock(&lock);
+	list_for_each_entry(w, &apertures, list) if (w->pgmap.range.start == cpu) break;
+	list_del(&w->list);
+	mutex_unlock(&lock);
+	memunmap_pages(&w->pgmap);
+	kfree(w);
+}
+
+bool gm_os_aperture_idle(uint64_t cpu, uint64_t len)
+{
+	unsigned long pfn = PHYS_PFN(cpu), end = PHYS_PFN(cpu + len);
+
+	smp_mb(); /* unmapped first, counted second */
+	for (; pfn < end; pfn++)
+		if (page_count(pfn_to_page(pfn)) != 1)
+			return false;
+	return true;
+}
+
+/* Regions have no mappings of their own here: gm_aperture_map(). */
+int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, uint64_t cpu)
+{
+	return 0;
+}
+
+static pfn_t pfn_at(const struct gm_found *found, u64 off)
+{
+	return phys_to_pfn_t(found->cpu + (off - found->from), PFN_DEV | PFN_MAP);
+}
+
+/* The leaf of 2 MiB around the fault lies in the mapping, and in one piece in memory. */
+static bool leaf_fits(struct vm_fault *vmf, const struct gm_found *found)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long va = vmf->address & PMD_MASK;
+	u64 in = vmf->address - va, off = ((u64)vmf->pgoff << PAGE_SHIFT) - (in & PAGE_MASK);
+
+	return pmd_none(*vmf->pmd) && va >= vma->vm_start && va + PMD_SIZE <= vma->vm_end &&
+	       off >= found->from && off + PMD_SIZE <= found->to &&
+	       IS_ALIGNED(found->cpu + (off - found->from), PMD_SIZE);
+}
+
+/* What was found is on a device where the CPU reaches it, and its block is locked. */
+vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long va = vmf->address & PAGE_MASK, first, last;
+	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
+	vm_fault_t ret;
+
+	if (leaf_fits(vmf, found))
+		return vmf_insert_pfn_pmd(vmf, pfn_at(found, off - (va & ~PMD_MASK)),
+					  vmf->flags & FAULT_FLAG_WRITE);
+	ret = vmf_insert_mixed(vma, va, pfn_at(found, off));
+	/* 64 KiB around it come along, if they can. */
+	first = max3(vma->vm_start, va & ~(SZ_64K - 1UL), va - (unsigned long)(off - found->from));
+	last = min3(vma->vm_end, (va | (SZ_64K - 1UL)) + 1, va + (unsigned long)(found->to - off));
+	for (; ret == VM_FAULT_NOPAGE && first < last; first += PAGE_SIZE)
+		if (vmf_insert_mixed(vma, first, pfn_at(found, off + first - va)) !=
+		    VM_FAULT_NOPAGE)
+			break;
+	return ret;
+}
