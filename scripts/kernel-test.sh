@@ -37,7 +37,7 @@ if [ -z "${KERNEL_IMAGE-}" ]; then
 	fi
 fi
 
-"$root/scripts/kernel-build.sh" "$build/modules" "$KERNEL_DIR" -s GM_KT=y
+"$root/scripts/kernel-build.sh" "$build/modules" "$KERNEL_DIR" -s GM_KT=m
 
 # The file system: an init that is all there is, and modules.
 fs=$build/initramfs

@@ -82,7 +82,9 @@ static void read_log(void)
 					   "Bad rss" };
 	/* What Debian's kernel says of any module built elsewhere. */
 	static const char *const fine[] = { "out-of-tree module", "module verification failed",
-					    "Command line", "kernel command line" };
+					    "Command line", "kernel command line",
+					    /* Of the driver that is wrong on purpose. */
+					    "in driver: kt-bad" };
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), lines = 0;
 	char line[2048];
 	ssize_t n;
@@ -197,6 +199,9 @@ int main(void)
 		run_all(kt_vma, only);
 		run_all(kt_proc, only);
 		run_all(kt_input, only);
+		run_all(kt_driver, only);
+		run_all(kt_trace, only);
+		run_all(kt_oom, only);
 		run_all(kt_memory, only);
 		run_all(kt_fuzz, only);
 		run(&(struct kt_test){ "unload_at_the_end", kt_module_gone, 0 }, only);

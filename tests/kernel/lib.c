@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "kt.h"
 
@@ -264,6 +265,11 @@ int kt_wait(pid_t pid)
 
 int kt_load(const char *name)
 {
+	return kt_load_with(name, "");
+}
+
+int kt_load_with(const char *name, const char *params)
+{
 	char path[128];
 	int fd, err;
 
@@ -271,7 +277,7 @@ int kt_load(const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	err = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
 	close(fd);
 	return err;
 }
@@ -279,4 +285,17 @@ int kt_load(const char *name)
 int kt_unload(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+/* A descriptor's last use may end a moment after its close: the kernel does that by itself. */
+int kt_unload_soon(const char *name)
+{
+	int err = -EBUSY;
+
+	for (int i = 0; i < 200 && (err == -EAGAIN || err == -EBUSY); i++) {
+		err = kt_unload(name);
+		if (err)
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+	return err;
 }
