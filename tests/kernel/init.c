@@ -199,6 +199,7 @@ int main(void)
 		run_all(kt_vma, only);
 		run_all(kt_proc, only);
 		run_all(kt_input, only);
+		run_all(kt_hmm, only);
 		run_all(kt_driver, only);
 		run_all(kt_trace, only);
 		run_all(kt_oom, only);
