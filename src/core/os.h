@@ -145,14 +145,15 @@ enum gm_event_kind {
  *	obj	of the page	of the pages	of the block	-
  *	offset	of the page	first page	of the block	-
  *	va	touched, or 0	-		-		first
- *	len	a page		first to last	a block		sum of all ranges
+ *	len	a page		first to last	a block		of all ranges
  *	pages	-		moved		moved		-
  *	bytes	-		copied		-		-
  *	from	page was at	node		the device	the device
- *	to	page is wanted	node		host		-
- *	why	-		why		-		-
- *	n	GM_READ|WRITE	-		1: a fault waits	ranges
- *	err	0 or -errno, then pages is what was to move and bytes is 0
+ *	to	wanted at	node		host		-
+ *	why	which fault	why		EVICT		-
+ *	n	access		-		a fault waits	ranges
+ *
+ * @err is 0 or -errno; then @pages is what was to move, and @bytes is 0.
  *
  * @as and @obj may be NULL: not known, or nobody's; they live as long as the call.
  */

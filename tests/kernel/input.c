@@ -489,7 +489,7 @@ static void nobody_is_passed(void)
 	kt_end(&t);
 }
 
-/* After its maker has exited, and another process has his addresses' number by chance: nobody's. */
+/* After its maker has exited an address space is nobody's, however like the maker a process is. */
 static void orphan(void)
 {
 	int sock[2], as;
