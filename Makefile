@@ -9,7 +9,7 @@ DESTDIR ?=
 
 SOURCES = $(shell find bench examples include src tests tools -name '*.[ch]')
 
-.PHONY: all demo check check-user check-kernel bench format check-format pre-push install clean
+.PHONY: all demo check check-user check-kernel dkms bench format check-format pre-push install clean
 
 all:
 	@scripts/install-deps.sh build
@@ -29,6 +29,12 @@ check check-user:
 check-kernel:
 	@scripts/install-deps.sh kernel
 	@scripts/kernel-test.sh build/kernel-test
+
+# Have DKMS build and install gmem.ko and gmem_sim.ko for this kernel, and those to come.
+dkms:
+	@command -v dkms >/dev/null || \
+		{ echo "gmem: dkms is not here: as root, apt install dkms linux-headers-amd64" >&2; exit 1; }
+	@scripts/kernel-dkms.sh --install
 
 bench: all
 	@$(BUILD)/bench/gmem-bench

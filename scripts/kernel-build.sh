@@ -26,7 +26,7 @@ fi
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
 for dir in include/gmem include/uapi src/core src/host/linux-kernel src/host/linux-kernel/shim \
-	src/drivers/sim src/drivers/sim/kernel; do
+	src/drivers/sim src/drivers/sim/kernel tests/kernel/module; do
 	mkdir -p "$build/$dir"
 	find "$build/$dir" -maxdepth 1 -type l -delete
 	for file in "$root/$dir"/*.[ch]; do

@@ -37,7 +37,7 @@ if [ -z "${KERNEL_IMAGE-}" ]; then
 	fi
 fi
 
-"$root/scripts/kernel-build.sh" "$build/modules" "$KERNEL_DIR" -s
+"$root/scripts/kernel-build.sh" "$build/modules" "$KERNEL_DIR" -s GM_KT=m
 
 # The file system: an init that is all there is, and modules.
 fs=$build/initramfs
@@ -47,6 +47,7 @@ ${CC:-gcc} -std=gnu11 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Werr
 	-static -pthread -I"$root/include" \
 	-o "$fs/init" "$root"/tests/kernel/*.c
 cp "$build/modules/gmem.ko" "$build/modules/gmem_sim.ko" "$fs/lib/"
+cp "$build/modules/tests/kernel/module/gmem_kt.ko" "$fs/lib/"
 if [ -n "${KERNEL_MODULES-}" ]; then
 	for module in virtio/virtio virtio/virtio_ring virtio/virtio_pci_modern_dev \
 		virtio/virtio_pci_legacy_dev virtio/virtio_pci block/virtio_blk; do

@@ -10,6 +10,7 @@
 #ifndef GMEM_KERNEL_H
 #define GMEM_KERNEL_H
 
+#include <linux/export.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 
@@ -23,6 +24,19 @@
  */
 int gm_as_from_fd(int fd, struct gm_as **as);
 void gm_as_release(struct gm_as *as);
+
+/**
+ * gm_dev_create, gm_dev_destroy - as in driver.h, and the caller's module stays
+ *
+ * gm_dev_destroy() may fail, for a page that cannot be brought home, and the end of a module
+ * may not. So a device keeps its driver's module from being unloaded until it is destroyed:
+ * when the driver is unbound, or its last user goes; not in the module's exit.
+ */
+int gm_kdev_create(struct module *owner, const struct gm_mmu *mmu, const char *name, void *data,
+		   struct gm_dev **dev);
+int gm_kdev_destroy(struct gm_dev *dev);
+#define gm_dev_create(mmu, name, data, dev) gm_kdev_create(THIS_MODULE, mmu, name, data, dev)
+#define gm_dev_destroy(dev) gm_kdev_destroy(dev)
 
 static inline struct page *gm_host_page(uint64_t host)
 {

@@ -74,6 +74,7 @@ int gm_as_create(const struct gm_as_options *options, struct gm_as **out)
 	gm_rwlock_init(&as->lock);
 	gm_rwlock_init(&as->ctx_lock);
 	as->cpu_granule = opt.cpu_granule >> GM_PAGE_SHIFT;
+	as->id = gm_add(&gm_core.ids, 1) + 1;
 	err = gm_os_as_create(as, &opt);
 	if (err)
 		goto err_as;

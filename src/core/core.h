@@ -98,6 +98,7 @@ struct gm_block {
 /* ------------------------------------------------------------------- objects */
 
 struct gm_object {
+	uint64_t id;	    /* for events (c) */
 	uint64_t size;	    /* (c) */
 	uint64_t granule;   /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
 	uint32_t flags;	    /* (c) */
@@ -150,6 +151,7 @@ struct gm_as {
 	struct gm_rwlock ctx_lock;
 	struct gm_context *contexts; /* written under [as] and [ctx], read under either */
 	uint32_t cpu_granule;	     /* pages (c) */
+	uint64_t id;		     /* for events (c) */
 	void *host;		     /* the host's */
 	struct gm_counters counters; /* (a) */
 };
@@ -203,6 +205,7 @@ struct gm_core {
 	struct gm_list objects;		 /* [objects_lock] */
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
+	uint64_t ids;			 /* given to objects and address spaces so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, small; /* small: objects, regions */
 };
 
@@ -216,10 +219,6 @@ static inline int gm_enter(void)
 	gm_lock_check_none();
 	return gm_os_usable();
 }
-
-/* --------------------------------------------------- who asks, and is charged */
-
-enum gm_why { GM_WHY_CPU_FAULT, GM_WHY_DEV_FAULT, GM_WHY_PREFETCH, GM_WHY_EVICT, GM_WHY_DRAIN };
 
 /* ------------------------------------------------------------ lpt.c: blocks */
 

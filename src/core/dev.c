@@ -24,14 +24,20 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 
 	if (mmu->size != sizeof(*mmu))
 		return refuse("struct gm_mmu of a size that is not known, in driver", name);
-	if (!mmu->pmap_create || !mmu->pmap_destroy)
-		return refuse("no pmap_create or pmap_destroy in driver", name);
-	if (!mmu->pmap_enter || !mmu->pmap_release)
-		return refuse("no pmap_enter or pmap_release in driver", name);
+	if (!mmu->pmap_create)
+		return refuse("no pmap_create in driver", name);
+	if (!mmu->pmap_destroy)
+		return refuse("no pmap_destroy in driver", name);
+	if (!mmu->pmap_enter)
+		return refuse("no pmap_enter in driver", name);
+	if (!mmu->pmap_release)
+		return refuse("no pmap_release in driver", name);
 	if (!mmu->tlb_invl)
 		return refuse("no tlb_invl in driver", name);
-	if (!mmu->copy || !mmu->zero)
-		return refuse("no copy or zero in driver", name);
+	if (!mmu->copy)
+		return refuse("no copy in driver", name);
+	if (!mmu->zero)
+		return refuse("no zero in driver", name);
 	if (!(mmu->pgsize_bitmap & GM_PAGE_SIZE))
 		return refuse("pgsize_bitmap lacks 4 KiB, in driver", name);
 	if (mmu->pgsize_bitmap & ~known)

@@ -21,6 +21,7 @@
  * existence; the spinlock is dropped before anything moves (I6).
  */
 #include "core/core.h"
+#include "core/trace.h"
 
 #define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
 
@@ -68,6 +69,25 @@ static struct gm_as *charged_as(struct gm_block *block)
 	return as;
 }
 
+static struct gm_event evict_event(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
+				   bool direct)
+{
+	const struct gm_resident *res = gm_resident_find(block, dev);
+
+	return (struct gm_event){
+		.kind = GM_EVENT_EVICT,
+		.why = GM_WHY_EVICT,
+		.as = as,
+		.obj = block->obj,
+		.offset = block->index << GM_BLOCK_SHIFT,
+		.len = GM_BLOCK_SIZE,
+		.pages = res->nr - res->nr_pinned,
+		.n = direct,
+		.from = gm_dev_node(dev),
+		.to = GM_NODE_HOST,
+	};
+}
+
 static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 {
 	struct gm_home how = {
@@ -78,8 +98,12 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 		.yields = true,
 	};
 	uint64_t begin = gm_os_now_ns();
+	bool traced = gm_tracing(GM_EVENT_EVICT);
+	struct gm_event ev;
 	int err;
 
+	if (traced)
+		ev = evict_event(block, dev, how.as, direct);
 	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
 	if (err) {
 		gm_resident_touch(block, dev, true);
@@ -89,6 +113,8 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 		gm_count(dev, how.as, evictions_direct, direct);
 	}
 	gm_count(dev, how.as, ns_evict, gm_os_now_ns() - begin);
+	if (traced)
+		gm_trace_end(&ev, begin, err);
 	return err;
 }
 

@@ -19,6 +19,7 @@
  * stays; faults of a batch in one block share one lock of it.
  */
 #include "core/core.h"
+#include "core/trace.h"
 
 #define TRIES 256U
 #define CPU_GRANULE 16U /* pages, where no address space says otherwise */
@@ -43,6 +44,29 @@ static int locate(struct gm_as *as, uint64_t va, uint32_t access, struct gm_plac
 	place->index = off >> GM_BLOCK_SHIFT;
 	place->page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1));
 	return 0;
+}
+
+/* The event of a fault whose place is not known yet. */
+static struct gm_event fault_event(struct gm_as *as, uint64_t va, uint32_t access, enum gm_why why,
+				   int to)
+{
+	return (struct gm_event){
+		.kind = GM_EVENT_FAULT,
+		.why = why,
+		.as = as,
+		.va = va,
+		.len = GM_PAGE_SIZE,
+		.n = access,
+		.from = GM_NODE_NONE,
+		.to = to,
+	};
+}
+
+static void event_place(struct gm_event *ev, struct gm_object *obj, uint64_t index,
+			unsigned int page)
+{
+	ev->obj = obj;
+	ev->offset = (index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
 }
 
 /* ------------------------------------------------------------------------- the CPU */
@@ -89,7 +113,7 @@ static int aperture_piece(struct gm_as *as, const struct gm_place *place, unsign
 				      cpu + ((uint64_t)(first - lo) << GM_PAGE_SHIFT));
 }
 
-static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, struct gm_event *ev)
 {
 	unsigned int first, n, lo, hi;
 	struct gm_block *block;
@@ -98,11 +122,17 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	int err;
 
 	err = locate(as, va, access, &place);
+	if (!err && ev)
+		event_place(ev, place.region->obj, place.index, place.page);
 	if (!err)
 		err = gm_block_get(place.region->obj, place.index, false, &block);
 	if (err)
 		return err;
+	if (ev)
+		ev->from = gm_entry_node(gm_block_entry(block, place.page));
 	if (in_aperture(block, place.page, &lo, &hi, &cpu)) {
+		if (ev)
+			ev->to = ev->from; /* it stays */
 		err = aperture_piece(as, &place, lo, hi, cpu);
 		gm_block_unlock(block);
 		return err;
@@ -120,11 +150,17 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 {
 	uint64_t begin = gm_os_now_ns();
+	bool traced = gm_tracing(GM_EVENT_FAULT);
+	struct gm_event ev;
 	int err;
 
+	if (traced)
+		ev = fault_event(as, va, access, GM_WHY_CPU_FAULT, GM_NODE_HOST);
 	gm_lock_check_none();
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access);
+	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access, traced ? &ev : NULL);
+	if (traced)
+		gm_trace_end(&ev, begin, err);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	gm_tally(&as->counters, cpu_faults, 1);
 	if (err)
@@ -178,17 +214,28 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)), lo, hi;
 	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
 	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1);
+	bool traced = gm_tracing(GM_EVENT_FAULT);
+	struct gm_event ev;
 	int err = 0;
 
 	gm_lock_check_none();
 	found->block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
 	if (!found->block)
 		return 0;
+	if (traced) {
+		ev = fault_event(as, 0, 0, GM_WHY_CPU_FAULT, GM_NODE_HOST);
+		event_place(&ev, obj, found->block->index, page);
+		ev.from = gm_entry_node(gm_block_entry(found->block, page));
+	}
 	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
 		err = home_page(found->block, as, page, granule);
 		home_run(found->block, page, granule, &lo, &hi);
+	}
+	if (traced) {
+		ev.to = found->cpu ? ev.from : ev.to;
+		gm_trace_end(&ev, begin, err);
 	}
 	found->from = base + ((uint64_t)lo << GM_PAGE_SHIFT);
 	found->to = base + ((uint64_t)hi << GM_PAGE_SHIFT);
@@ -291,29 +338,56 @@ static unsigned int same_block(struct gm_context *ctx, struct gm_fault *f, unsig
 	return i;
 }
 
-/* Service the faults of one block; how many of @n these are. */
-static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, unsigned int n)
+/* @place is NULL where nothing is mapped; @from is where the page was. */
+static void trace_dev_fault(struct gm_context *ctx, const struct gm_fault *f,
+			    const struct gm_place *place, int from, uint64_t begin)
+{
+	struct gm_event ev = fault_event(ctx->as, f->va, f->access, GM_WHY_DEV_FAULT,
+					 gm_dev_node(ctx->dev));
+
+	if (place)
+		event_place(&ev, place->region->obj, place->index, place->page);
+	ev.from = from;
+	gm_trace_end(&ev, begin, f->err);
+}
+
+/* Service the faults of one block; how many of @n these are. They came at time @begin. */
+static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
+				 uint64_t begin)
 {
 	unsigned int done = 0, tries = 0;
+	bool traced = gm_tracing(GM_EVENT_FAULT);
 	struct gm_place place;
 	struct gm_block *block;
+	int from = GM_NODE_NONE;
 
 	f[0].err = locate(ctx->as, f[0].va, f[0].access, &place);
-	if (f[0].err)
+	if (f[0].err) {
+		if (traced)
+			trace_dev_fault(ctx, &f[0], NULL, from, begin);
 		return 1;
+	}
 	n = same_block(ctx, f, n, &place);
 	while (done < n) {
 		int err = gm_block_get(place.region->obj, place.index, true, &block);
 
-		for (; err && done < n; done++)
+		for (; err && done < n; done++) {
+			locate(ctx->as, f[done].va, f[done].access, &place);
 			f[done].err = err;
+			if (traced)
+				trace_dev_fault(ctx, &f[done], &place, from, begin);
+		}
 		if (err)
 			break;
 		for (; done < n; done++) {
 			locate(ctx->as, f[done].va, f[done].access, &place);
+			if (traced)
+				from = gm_entry_node(gm_block_entry(block, place.page));
 			f[done].err = dev_fault(ctx, block, &place);
 			if (f[done].err == -EBUSY && ++tries < TRIES)
 				break;
+			if (traced)
+				trace_dev_fault(ctx, &f[done], &place, from, begin);
 		}
 		gm_block_unlock(block);
 		if (done < n)
@@ -332,7 +406,7 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 	sort(faults, n);
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	for (unsigned int i = 0; i < n;)
-		i += block_faults(ctx, &faults[i], n - i);
+		i += block_faults(ctx, &faults[i], n - i, begin);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	for (unsigned int i = 0; i < n; i++) {
 		failed += faults[i].err != 0;

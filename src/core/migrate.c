@@ -23,6 +23,7 @@
  */
 #include "core/core.h"
 #include "core/dma.h"
+#include "core/trace.h"
 
 static uint64_t page_off(const struct gm_block *block, unsigned int page)
 {
@@ -45,6 +46,19 @@ static void free_backing(struct gm_block *block, unsigned int page, unsigned int
 static int prepare_change(struct gm_block *block, unsigned int n)
 {
 	return n == GM_BLOCK_PAGES ? 0 : gm_block_split(block);
+}
+
+/* Pages of [first, end) have moved from one node to another, or could not. */
+static void trace_move(const struct gm_block *block, unsigned int first, unsigned int end,
+		       struct gm_event *ev, uint64_t begin, int err)
+{
+	ev->kind = GM_EVENT_MIGRATE;
+	ev->obj = block->obj;
+	ev->offset = page_off(block, first);
+	ev->len = page_bytes(end - first);
+	if (err)
+		ev->bytes = 0;
+	gm_trace_end(ev, begin, err);
 }
 
 /* -------------------------------------------------------------------- going home */
@@ -158,6 +172,9 @@ static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm
 		     unsigned int first, unsigned int end)
 {
 	unsigned int count = home_bounds(block, dev, how, &first, &end);
+	bool traced = gm_tracing(GM_EVENT_MIGRATE);
+	int node = gm_dev_node(dev); /* the device may be gone when the pages are */
+	uint64_t begin = traced ? gm_os_now_ns() : 0;
 	int err;
 
 	if (!count)
@@ -171,6 +188,15 @@ static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm
 		err = copy_home(block, dev, how, first, end);
 	if (!err)
 		commit_home(block, dev, how, first, end);
+	if (traced)
+		trace_move(block, first, end,
+			   &(struct gm_event){ .as = how->as,
+					       .why = how->why,
+					       .pages = count,
+					       .bytes = page_bytes(count),
+					       .from = node,
+					       .to = GM_NODE_HOST },
+			   begin, err);
 	return err;
 }
 
@@ -301,8 +327,9 @@ static int fill_runs(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 	return gm_dma_end(&dma, as);
 }
 
-static void commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
-		       const struct gm_run *r, enum gm_why why)
+/* How many pages were copied; the others of the run were zeroed. */
+static unsigned int commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
+			       const struct gm_run *r, enum gm_why why)
 {
 	unsigned int n, pinned = 0, copied = 0;
 	uint64_t e;
@@ -331,13 +358,16 @@ static void commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as 
 	gm_count(dev, as, pages_zeroed, r->n - copied);
 	if (why == GM_WHY_PREFETCH)
 		gm_count(dev, as, pages_prefetched, r->n);
+	return copied;
 }
 
 /* One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds. */
 static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *as, enum gm_why why,
 		     unsigned int *page, unsigned int end)
 {
-	unsigned int nr, lo, hi, next = *page;
+	unsigned int nr, lo = *page, hi = end, next = *page, moved = 0, copied = 0;
+	bool traced = gm_tracing(GM_EVENT_MIGRATE);
+	uint64_t begin = traced ? gm_os_now_ns() : 0;
 	struct gm_run runs[RUNS_MAX];
 	int err;
 
@@ -357,14 +387,27 @@ static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 		err = fill_runs(block, dev, as, runs, nr, GM_DMA_ZERO);
 	if (err)
 		goto err_runs;
-	for (unsigned int i = 0; i < nr; i++)
-		commit_run(block, dev, as, &runs[i], why);
+	for (unsigned int i = 0; i < nr; i++) {
+		copied += commit_run(block, dev, as, &runs[i], why);
+		moved += runs[i].n;
+	}
 done:
 	*page = next;
-	return 0;
+	goto out;
 
 err_runs:
 	free_runs(dev, runs, nr);
+	moved = hi - lo;
+out:
+	if (traced && moved)
+		trace_move(block, lo, hi,
+			   &(struct gm_event){ .as = as,
+					       .why = why,
+					       .pages = moved,
+					       .bytes = page_bytes(copied),
+					       .from = GM_NODE_HOST,
+					       .to = gm_dev_node(dev) },
+			   begin, err);
 	return err;
 }
 

@@ -21,7 +21,11 @@ int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_objec
 	if (!obj)
 		return -ENOMEM;
 	*obj = (struct gm_object){
-		.size = size, .flags = flags, .anonymous = anonymous, .refs = 1
+		.id = gm_add(&gm_core.ids, 1) + 1,
+		.size = size,
+		.flags = flags,
+		.anonymous = anonymous,
+		.refs = 1,
 	};
 	err = gm_os_object_create(obj, flags);
 	if (err)

@@ -124,6 +124,58 @@ GM_OS_NORETURN void gm_os_bug(const char *file, int line, const char *what);
 /* A driver or a program is wrong: one line for whoever runs it. @arg may be NULL. */
 void gm_os_warn(const char *what, const char *arg);
 
+/* ------------------------------------------------------------------- tracing */
+
+/* On whose behalf pages move. */
+enum gm_why { GM_WHY_CPU_FAULT, GM_WHY_DEV_FAULT, GM_WHY_PREFETCH, GM_WHY_EVICT, GM_WHY_DRAIN };
+
+enum gm_event_kind {
+	GM_EVENT_FAULT,	  /* a fault of the CPU or a device was serviced, or failed */
+	GM_EVENT_MIGRATE, /* pages of one block went from one place to another, or could not */
+	GM_EVENT_EVICT,	  /* a block was a victim; its migration is an event of its own, before */
+	GM_EVENT_INVALIDATE, /* a device's TLB was told to drop translations */
+	GM_EVENT_KINDS,
+};
+
+/*
+ * What happened, once it has. A field that says nothing of a kind is 0, or GM_NODE_NONE.
+ *
+ *	field	FAULT		MIGRATE		EVICT		INVALIDATE
+ *	as	faulting	charged		charged		whose translations
+ *	obj	of the page	of the pages	of the block	-
+ *	offset	of the page	first page	of the block	-
+ *	va	touched, or 0	-		-		first
+ *	len	a page		first to last	a block		of all ranges
+ *	pages	-		moved		moved		-
+ *	bytes	-		copied		-		-
+ *	from	page was at	node		the device	the device
+ *	to	wanted at	node		host		-
+ *	why	which fault	why		EVICT		-
+ *	n	access		-		a fault waits	ranges
+ *
+ * @err is 0 or -errno; then @pages is what was to move, and @bytes is 0.
+ *
+ * @as and @obj may be NULL: not known, or nobody's; they live as long as the call.
+ */
+struct gm_event {
+	enum gm_event_kind kind;
+	enum gm_why why;
+	struct gm_as *as;
+	struct gm_object *obj;
+	uint64_t offset, va, len, bytes;
+	uint64_t ns; /* how long it took */
+	uint32_t pages, n;
+	int from, to; /* node ids */
+	int err;
+};
+
+/*
+ * An event of a kind that gm_trace() asked for. Called under any lock of the core's but a
+ * spinlock: it does not sleep, and calls nothing of the core's but gm_as_id(),
+ * gm_object_id() and gm_as_host(). Fault path.
+ */
+void gm_os_trace(const struct gm_event *event);
+
 /* --------------------------------------------------------------- host backing */
 
 /*
@@ -257,6 +309,13 @@ int gm_os_numa_nodes(void);
 /* Before the first call of anything else; after the last object is gone. Fails: -ENOMEM. */
 int gm_core_init(void);
 void gm_core_exit(void);
+
+/* Call gm_os_trace() for events of this kind, or do not (at first). At any time, in any context. */
+void gm_trace(enum gm_event_kind kind, bool on);
+
+/* A number that no other address space, or object, has or had; not 0. */
+uint64_t gm_as_id(const struct gm_as *as);
+uint64_t gm_object_id(const struct gm_object *obj);
 
 /* The host's own pointers, NULL at first. */
 void **gm_as_host(struct gm_as *as);

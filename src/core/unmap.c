@@ -24,6 +24,7 @@
  * are called under these three.
  */
 #include "core/core.h"
+#include "core/trace.h"
 
 #define GATHER_MAX 16U
 
@@ -33,6 +34,22 @@ struct gm_gather {
 	bool cut; /* a leaf was, and its rest is not entered yet */
 	struct gm_tlb_range range[GATHER_MAX];
 };
+
+static void trace_flush(const struct gm_gather *g, unsigned int n, uint64_t begin, int err)
+{
+	struct gm_event ev = {
+		.kind = GM_EVENT_INVALIDATE,
+		.as = g->ctx->as,
+		.va = g->range[0].va,
+		.n = n,
+		.from = gm_dev_node(g->ctx->dev),
+		.to = GM_NODE_NONE,
+	};
+
+	for (unsigned int i = 0; i < n; i++)
+		ev.len += g->range[i].size;
+	gm_trace_end(&ev, begin, err);
+}
 
 static int gather_flush(struct gm_gather *g)
 {
@@ -59,6 +76,8 @@ static int gather_flush(struct gm_gather *g)
 	gm_count(ctx->dev, ctx->as, tlb_ranges, n);
 	gm_count(ctx->dev, ctx->as, tlb_invls, calls);
 	gm_count(ctx->dev, ctx->as, ns_invl, ns);
+	if (gm_tracing(GM_EVENT_INVALIDATE))
+		trace_flush(g, n, begin, err);
 	return err;
 }
 

@@ -49,7 +49,7 @@ def find(root, name):
 def test_install(source, build, work):
     dest = os.path.join(work, "dest")
     run("meson", "install", "-C", build, "--no-rebuild", "--destdir", dest)
-    for name in ("gmem", "libgmem.so", "libgmem_sim.so", *HEADERS, "gmem.1", "gmem.7",
+    for name in ("gmem", "libgmem.so", "libgmem_sim.so", *HEADERS, "gmem.1", "gmem.4", "gmem.7",
                  "hmadvise.3", "gm_sim.3"):
         check([p for d, _, files in os.walk(dest) for p in files if p == name],
               name + " is not installed")

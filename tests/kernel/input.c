@@ -3,9 +3,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "kt.h"
 
@@ -220,8 +223,303 @@ static void no_side_door(void)
 	kt_end(&t);
 }
 
+/*
+ * Every request with one field wrong, and the error that gmem(4) has for it. The rest of the
+ * request works, as sizes() shows.
+ */
+#define FIELD(cmd, type, field, value, err)                                                        \
+	{                                                                                          \
+		cmd, #cmd "." #field, offsetof(struct type, field),                                \
+			sizeof(((struct type *)0)->field), value, err                              \
+	}
+#define HIGH 0xffff888000000000ULL /* the kernel's */
+
+static const struct wrong {
+	unsigned long cmd;
+	const char *name;
+	size_t at, size;
+	uint64_t value;
+	int err;
+} wrong[] = {
+	FIELD(GMEM_INFO, gmem_info, pad, 1, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, flags, 1, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, flags, 1U << 31, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, pad, 1, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 1, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 3 * PAGE, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 2 * BLOCK, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 1, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 0, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, PAGE - 1, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 1ULL << 63, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, -PAGE, -EINVAL),
+	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, 0, -ENODEV),
+	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, -1U, -ENODEV),
+	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, 1U << 31, -ENODEV),
+	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, INT32_MAX, -ENODEV),
+	FIELD(GMEM_MAP, gmem_map, flags, 2, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, flags, GMEM_MAP_FIXED, -EINVAL), /* at 0 */
+	FIELD(GMEM_MAP, gmem_map, fd, -1U, -EBADF),
+	FIELD(GMEM_MAP, gmem_map, fd, INT32_MAX, -EBADF),
+	FIELD(GMEM_MAP, gmem_map, fd, 0, -EBADF), /* the console */
+	FIELD(GMEM_MAP, gmem_map, prot, 0, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, prot, GMEM_PROT_WRITE, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, prot, RW | 4, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, offset, 1, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, offset, BLOCK, -EINVAL), /* where it ends */
+	FIELD(GMEM_MAP, gmem_map, offset, -PAGE, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, len, 0, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, len, PAGE + 1, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, len, BLOCK + PAGE, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, len, -PAGE, -ENOMEM), /* there are no such addresses */
+	FIELD(GMEM_MAP, gmem_map, addr, PAGE, -EINVAL), /* without GMEM_MAP_FIXED */
+	FIELD(GMEM_ADVISE, gmem_advise, advice, GMEM_UNPIN + 1, -EINVAL),
+	FIELD(GMEM_ADVISE, gmem_advise, advice, -1U, -EINVAL),
+	FIELD(GMEM_ADVISE, gmem_advise, pad, 1, -EINVAL),
+	FIELD(GMEM_ADVISE, gmem_advise, addr, 0, -EFAULT),
+	FIELD(GMEM_ADVISE, gmem_advise, addr, HIGH, -EFAULT),
+	FIELD(GMEM_ADVISE, gmem_advise, addr, -1ULL, -EINVAL), /* wraps */
+	FIELD(GMEM_ADVISE, gmem_advise, len, 0, -EINVAL),
+	FIELD(GMEM_ADVISE, gmem_advise, len, BLOCK + 1, -EFAULT),
+	FIELD(GMEM_ADVISE, gmem_advise, len, -1ULL, -EINVAL),
+	FIELD(GMEM_COPY, gmem_copy, hnode, 1U << 30, -ENODEV),
+	FIELD(GMEM_COPY, gmem_copy, hnode, -3U, -EINVAL),
+	FIELD(GMEM_COPY, gmem_copy, dst, 0, -EFAULT),
+	FIELD(GMEM_COPY, gmem_copy, dst, HIGH, -EFAULT),
+	FIELD(GMEM_COPY, gmem_copy, dst, -1ULL, -EINVAL),
+	FIELD(GMEM_COPY, gmem_copy, src, 16, -EFAULT),
+	FIELD(GMEM_COPY, gmem_copy, src, HIGH, -EFAULT),
+	FIELD(GMEM_COPY, gmem_copy, src, -1ULL, -EINVAL),
+	FIELD(GMEM_COPY, gmem_copy, len, 0, -EINVAL),
+	FIELD(GMEM_COPY, gmem_copy, len, 2 * PAGE, -EINVAL), /* onto itself */
+	FIELD(GMEM_COPY, gmem_copy, len, -PAGE, -EINVAL),
+	FIELD(GMEM_QUERY, gmem_query, pad, 1, -EINVAL),
+	FIELD(GMEM_QUERY, gmem_query, addr, 0, -EFAULT),
+	FIELD(GMEM_QUERY, gmem_query, addr, 1, -EINVAL),
+	FIELD(GMEM_QUERY, gmem_query, addr, HIGH, -EFAULT),
+	FIELD(GMEM_QUERY, gmem_query, addr, -PAGE, -EINVAL), /* wraps */
+	FIELD(GMEM_QUERY, gmem_query, len, 0, -EINVAL),
+	FIELD(GMEM_QUERY, gmem_query, len, PAGE - 1, -EINVAL),
+	FIELD(GMEM_QUERY, gmem_query, len, BLOCK + PAGE, -EFAULT),
+	FIELD(GMEM_QUERY, gmem_query, len, -PAGE, -EINVAL),
+	FIELD(GMEM_QUERY, gmem_query, info, 0, -EFAULT),
+	FIELD(GMEM_QUERY, gmem_query, info, HIGH, -EFAULT),
+};
+
+static void fields(void)
+{
+	unsigned char buf[256] __attribute__((aligned(8)));
+	struct gmem_page_info info;
+	struct gmem_stats before, after;
+	unsigned int failed = 0;
+	struct kt t;
+
+	kt_begin(&t, BLOCK, 0);
+	kt_dev_store(t.sim, t.ctx, t.mem, 5);
+	collect(&t, &info);
+	kt_stats(t.as, &before);
+	for (const struct wrong *w = wrong; w < wrong + sizeof(wrong) / sizeof(*wrong); w++) {
+		const struct request *r = all;
+		int ret;
+
+		while (r->cmd != w->cmd)
+			r++;
+		memcpy(buf, r->good, r->size);
+		memcpy(buf + w->at, &w->value, w->size);
+		ret = kt_ioctl(r->fd, r->cmd, buf);
+		if (ret != w->err) {
+			printf("  %s 0x%llx: %d, not %d\n", w->name, (unsigned long long)w->value,
+			       ret, w->err);
+			failed++;
+		}
+	}
+	CHECK_EQ(failed, 0);
+	kt_stats(t.as, &after);
+	/* Nothing has happened; a copy may have read before it failed. */
+	CHECK_EQ(after.pages_to_dev, before.pages_to_dev);
+	CHECK_EQ(after.pages_to_host, before.pages_to_host);
+	CHECK_EQ(after.cpu_faults, before.cpu_faults);
+	CHECK_EQ(kt_node(t.as, t.mem), t.node);
+	CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 5);
+	kt_end(&t);
+}
+
+/* A request on descriptors of every other kind. */
+static void foreign_descriptors(void)
+{
+	unsigned char buf[256] __attribute__((aligned(8)));
+	struct gmem_page_info info;
+	int fd[5], plain[2];
+	struct kt t;
+
+	kt_begin(&t, BLOCK, 0);
+	CHECK_EQ(pipe(plain), 0);
+	collect(&t, &info);
+	fd[0] = kt_gmem();
+	fd[1] = t.as;
+	fd[2] = t.obj;
+	fd[3] = t.sim;
+	fd[4] = plain[0];
+	for (unsigned int i = 0; i < nr; i++) {
+		for (unsigned int k = 0; k < 5; k++) {
+			if (fd[k] == all[i].fd)
+				continue;
+			memcpy(buf, all[i].good, all[i].size);
+			CHECK_EQ(kt_ioctl(fd[k], all[i].cmd, buf), -ENOTTY);
+		}
+		CHECK_EQ(kt_ioctl(-1, all[i].cmd, buf), -EBADF);
+	}
+	kt_end(&t);
+}
+
+/* What is not wrong but cannot be had: descriptors, addresses, room on the device. */
+static void limits(void)
+{
+	struct rlimit old, none;
+	struct kt t;
+
+	kt_begin(&t, 4 * BLOCK, 2 * BLOCK);
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ 3, old.rlim_max };
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+	CHECK_EQ(kt_as(0), -EMFILE);
+	CHECK_EQ(kt_object(PAGE), -EMFILE);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+	CHECK_EQ(getrlimit(RLIMIT_AS, &old), 0);
+	none = (struct rlimit){ PAGE, old.rlim_max };
+	CHECK_EQ(setrlimit(RLIMIT_AS, &none), 0);
+	CHECK_EQ(map(&t, 0, t.obj, RW, 0, PAGE, 0), -ENOMEM);
+	CHECK_EQ(setrlimit(RLIMIT_AS, &old), 0);
+	CHECK_EQ(map(&t, GMEM_MAP_FIXED, t.obj, RW, 0, PAGE, HIGH), -ENOMEM);
+
+	CHECK_EQ(kt_advise(t.as, GMEM_PIN, t.node, t.mem, 2 * BLOCK), 0);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem + 2 * BLOCK, PAGE), -ENOSPC);
+	CHECK_EQ(kt_advise(t.as, GMEM_PIN, t.node, t.mem + 2 * BLOCK, PAGE), -ENOSPC);
+	CHECK_EQ(kt_dev(t.sim, t.ctx, GMEM_SIM_READ, t.mem + 2 * BLOCK, &old, 8), -ENOSPC);
+	CHECK_EQ(kt_advise(t.as, GMEM_UNPIN, 0, t.mem, 2 * BLOCK), 0);
+	CHECK_EQ(kt_dev(t.sim, t.ctx, GMEM_SIM_READ, t.mem + 2 * BLOCK, &old, 8), 0);
+	kt_end(&t);
+}
+
+/* ---------------------------------------------------- somebody else's address space */
+
+/*
+ * Nobody, who was given the descriptors: nothing of the address space is to be had by any
+ * request, nor with the device; the object, which was given too, is.
+ */
+static void be_nobody(struct kt *t, int as, int obj, int sim)
+{
+	unsigned char buf[256] __attribute__((aligned(8)));
+	struct gmem_page_info info;
+	struct kt own = *t;
+	uint64_t *p;
+
+	CHECK_EQ(setgroups(0, NULL), 0);
+	CHECK_EQ(setresgid(65534, 65534, 65534), 0);
+	CHECK_EQ(setresuid(65534, 65534, 65534), 0);
+	CHECK_EQ(open("/dev/gmem_sim", O_RDWR), -1);
+	CHECK_EQ(errno, EACCES);
+	own.as = as;
+	own.obj = obj;
+	own.sim = sim;
+	collect(&own, &info);
+	for (unsigned int i = 0; i < nr; i++) {
+		if (all[i].fd != as)
+			continue;
+		memcpy(buf, all[i].good, all[i].size);
+		CHECK_EQ(kt_ioctl(as, all[i].cmd, buf), -EPERM);
+	}
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, as, 0) == MAP_FAILED);
+	CHECK_EQ(kt_attach(sim, as), -EPERM);
+	p = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, obj, 0);
+	CHECK(p != MAP_FAILED);
+	CHECK_EQ(*p, 5);
+	/* /dev/gmem is for everybody: an address space of its own, on the device it was given. */
+	own.as = kt_as(0);
+	CHECK(own.as >= 0);
+	own.mem = kt_map(own.as, obj, 0, BLOCK, RW);
+	own.ctx = kt_attach(sim, own.as);
+	CHECK(own.ctx >= 0);
+	CHECK_EQ(kt_dev_load(sim, own.ctx, own.mem), 5);
+	_exit(0);
+}
+
+static void nobody_inherits(void)
+{
+	struct kt t;
+	pid_t pid;
+
+	kt_begin(&t, BLOCK, 0);
+	kt_dev_store(t.sim, t.ctx, t.mem, 5);
+	pid = fork();
+	if (!pid)
+		be_nobody(&t, t.as, t.obj, t.sim);
+	CHECK_EQ(kt_wait(pid), 0);
+	CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 5);
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_DETACH, &(struct gmem_sim_detach){ 8, 1 }), 0);
+	kt_end(&t);
+}
+
+static void nobody_is_passed(void)
+{
+	int sock[2];
+	struct kt t;
+	pid_t pid;
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	pid = fork();
+	if (!pid) {
+		int as, obj, sim;
+
+		CHECK_EQ(read(sock[1], &t, sizeof(t)), sizeof(t));
+		as = kt_receive_fd(sock[1]);
+		obj = kt_receive_fd(sock[1]);
+		sim = kt_receive_fd(sock[1]);
+		be_nobody(&t, as, obj, sim);
+	}
+	kt_begin(&t, BLOCK, 0);
+	kt_dev_store(t.sim, t.ctx, t.mem, 5);
+	CHECK_EQ(write(sock[0], &t, sizeof(t)), sizeof(t));
+	kt_send_fd(sock[0], t.as);
+	kt_send_fd(sock[0], t.obj);
+	kt_send_fd(sock[0], t.sim);
+	CHECK_EQ(kt_wait(pid), 0);
+	CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 5);
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_DETACH, &(struct gmem_sim_detach){ 8, 1 }), 0);
+	kt_end(&t);
+}
+
+/* After its maker has exited an address space is nobody's, however like the maker a process is. */
+static void orphan(void)
+{
+	int sock[2], as;
+	uint64_t va = 0;
+	pid_t pid;
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	pid = fork();
+	if (!pid) {
+		kt_send_fd(sock[1], kt_as(0));
+		_exit(0);
+	}
+	as = kt_receive_fd(sock[0]);
+	CHECK_EQ(kt_wait(pid), 0);
+	for (int i = 0; i < 20; i++) {
+		pid = fork();
+		if (!pid)
+			_exit(kt_map_at(as, kt_object(PAGE), 0, PAGE, RW, &va) == -EPERM ? 0 : 1);
+		CHECK_EQ(kt_wait(pid), 0);
+	}
+}
+
 const struct kt_test kt_input[] = {
 	{ "sizes", sizes, 0 },
+	{ "fields", fields, 0 },
+	{ "foreign_descriptors", foreign_descriptors, 0 },
+	{ "limits", limits, 0 },
+	{ "nobody_inherits", nobody_inherits, 0 },
+	{ "nobody_is_passed", nobody_is_passed, 0 },
+	{ "orphan", orphan, 0 },
 	{ "bad_maps", bad_maps, 0 },
 	{ "bad_ranges", bad_ranges, 0 },
 	{ "no_side_door", no_side_door, 0 },

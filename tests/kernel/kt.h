@@ -26,7 +26,8 @@ struct kt_test {
 };
 
 extern const struct kt_test kt_basic[], kt_vma[], kt_proc[], kt_input[], kt_memory[], kt_module[],
-	kt_fuzz[], kt_figures[], kt_aperture[], kt_huge[];
+	kt_driver[], kt_hmm[], kt_trace[], kt_oom[], kt_fuzz[], kt_figures[], kt_aperture[],
+	kt_huge[];
 
 /* Says what is wrong and ends the test. */
 __attribute__((noreturn, format(printf, 3, 4))) void kt_fail(const char *file, int line,
@@ -91,7 +92,11 @@ uint64_t kt_random(uint64_t *state);
 
 /* Waits for a child and says how it ended: its exit status, or minus the signal. */
 int kt_wait(pid_t pid);
+void kt_send_fd(int sock, int fd);
+int kt_receive_fd(int sock);
 int kt_load(const char *name);
+int kt_load_with(const char *name, const char *params);
+int kt_unload_soon(const char *name); /* waits for the kernel to end its last uses */
 int kt_unload(const char *name);
 void kt_module_gone(void); /* a test: both modules unload */
 

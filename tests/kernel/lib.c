@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "kt.h"
 
@@ -264,6 +266,11 @@ int kt_wait(pid_t pid)
 
 int kt_load(const char *name)
 {
+	return kt_load_with(name, "");
+}
+
+int kt_load_with(const char *name, const char *params)
+{
 	char path[128];
 	int fd, err;
 
@@ -271,7 +278,7 @@ int kt_load(const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	err = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
 	close(fd);
 	return err;
 }
@@ -279,4 +286,53 @@ int kt_load(const char *name)
 int kt_unload(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+/* A descriptor's last use may end a moment after its close: the kernel does that by itself. */
+int kt_unload_soon(const char *name)
+{
+	int err = -EBUSY;
+
+	for (int i = 0; i < 200 && (err == -EAGAIN || err == -EBUSY); i++) {
+		err = kt_unload(name);
+		if (err)
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+	return err;
+}
+
+void kt_send_fd(int sock, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 }, byte = 0;
+	struct iovec v = { &byte, 1 };
+	struct msghdr m = {
+		.msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	CHECK_EQ(sendmsg(sock, &m, 0), 1);
+}
+
+int kt_receive_fd(int sock)
+{
+	char control[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec v = { &byte, 1 };
+	struct msghdr m = {
+		.msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	int fd;
+
+	CHECK_EQ(recvmsg(sock, &m, MSG_CMSG_CLOEXEC), 1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
+	return fd;
 }

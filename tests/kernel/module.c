@@ -2,23 +2,11 @@
 /* Modules that come and go; they do not while somebody uses them. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
-#include <time.h>
+#include <sys/mount.h>
 
 #include "kt.h"
-
-/* A descriptor's last use may end a moment after its close: the kernel does that by itself. */
-static int unload(const char *name)
-{
-	int err = -EBUSY;
-
-	for (int i = 0; i < 200 && (err == -EAGAIN || err == -EBUSY); i++) {
-		err = kt_unload(name);
-		if (err)
-			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	}
-	return err;
-}
 
 static void load_unload(void)
 {
@@ -38,8 +26,8 @@ static void load_unload(void)
 			}
 			CHECK_EQ(kt_wait(pid), 0);
 		}
-		CHECK_EQ(unload("gmem_sim"), 0);
-		CHECK_EQ(unload("gmem"), 0);
+		CHECK_EQ(kt_unload_soon("gmem_sim"), 0);
+		CHECK_EQ(kt_unload_soon("gmem"), 0);
 	}
 }
 
@@ -62,17 +50,39 @@ static void unload_in_use(void)
 	CHECK_EQ(mem[3], 4);
 	CHECK_EQ(mem[PAGE], 0);
 	munmap(mem, BLOCK);
-	CHECK_EQ(unload("gmem"), 0);
+	CHECK_EQ(kt_unload_soon("gmem"), 0);
+}
+
+/* Whoever looks at events keeps nobody from unloading; they go, and come back disabled. */
+static void unload_traced(void)
+{
+	static const char enable[] = "/sys/kernel/tracing/events/gmem/enable";
+	char on;
+	int fd;
+
+	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(kt_load("gmem"), 0);
+		fd = open(enable, O_RDWR);
+		CHECK(fd >= 0);
+		CHECK_EQ(pread(fd, &on, 1, 0), 1);
+		CHECK_EQ(on, '0');
+		CHECK_EQ(pwrite(fd, "1", 1, 0), 1);
+		close(fd);
+		CHECK_EQ(kt_unload_soon("gmem"), 0);
+		CHECK_EQ(open(enable, O_RDWR), -1);
+	}
 }
 
 void kt_module_gone(void)
 {
-	CHECK_EQ(unload("gmem_sim"), 0);
-	CHECK_EQ(unload("gmem"), 0);
+	CHECK_EQ(kt_unload_soon("gmem_sim"), 0);
+	CHECK_EQ(kt_unload_soon("gmem"), 0);
 }
 
 const struct kt_test kt_module[] = {
 	{ "load_unload", load_unload, 120 },
 	{ "unload_in_use", unload_in_use, 0 },
+	{ "unload_traced", unload_traced, 0 },
 	{ 0 },
 };

@@ -80,42 +80,6 @@ static void child_attaches(void)
 	kt_end(&t);
 }
 
-static void send_fd(int sock, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = { 0 }, byte = 0;
-	struct iovec v = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &v,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	CHECK_EQ(sendmsg(sock, &m, 0), 1);
-}
-
-static int receive_fd(int sock)
-{
-	char control[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec v = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &v,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	int fd;
-
-	CHECK_EQ(recvmsg(sock, &m, MSG_CMSG_CLOEXEC), 1);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
-	return fd;
-}
-
 static void passed_descriptor(void)
 {
 	int sock[2], obj, as;
@@ -127,8 +91,8 @@ static void passed_descriptor(void)
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
 	pid = fork();
 	if (!pid) { /* knows nothing of the device; a plain mapping */
-		obj = receive_fd(sock[1]);
-		as = receive_fd(sock[1]);
+		obj = kt_receive_fd(sock[1]);
+		as = kt_receive_fd(sock[1]);
 		mem = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, obj, 0);
 		CHECK(mem != MAP_FAILED);
 		for (uint64_t i = 0; i < 200; i++) {
@@ -141,8 +105,8 @@ static void passed_descriptor(void)
 		_exit(0);
 	}
 	kt_begin(&t, BLOCK, 0);
-	send_fd(sock[0], t.obj);
-	send_fd(sock[0], t.as);
+	kt_send_fd(sock[0], t.obj);
+	kt_send_fd(sock[0], t.as);
 	for (uint64_t i = 0; i < 200; i++) {
 		kt_dev_store(t.sim, t.ctx, t.mem + i % 100 * PAGE, i);
 		CHECK_EQ(write(sock[0], "", 1), 1);

@@ -24,6 +24,7 @@ void gm_fake_reset(void)
 	fake_opt.memory_total = 1ULL << 30;
 	fake_inject_reset();
 	fake_wait_reset();
+	gm_fake_trace(0);
 }
 
 void gm_fake_set_threaded(bool threaded)

@@ -126,6 +126,13 @@ void gm_fake_inject_clear(void);
 uint64_t gm_fake_injected(void);       /* failures injected since the reset */
 uint64_t gm_fake_fallible_calls(void); /* calls since the reset that might have failed */
 
+/* ----------------------------------------------------------------- tracing */
+
+/* From now on record events of these kinds (1 << kind each), and no others; none is recorded yet. */
+void gm_fake_trace(uint32_t kinds);
+/* The events since, oldest first: copies the first @max, and returns how many there were. */
+unsigned int gm_fake_events(struct gm_event *to, unsigned int max);
+
 /* -------------------------------------------------------------- accounting */
 
 struct gm_fake_usage {

@@ -37,6 +37,7 @@ int gm_kas_create(const struct gm_as_options *opt, struct gm_kas **out)
 	}
 	kref_init(&kas->ref);
 	kas->mm = current->mm;
+	kas->pid = task_tgid_nr(current);
 	mmgrab(kas->mm);
 	*gm_as_host(kas->as) = kas;
 	*out = kas;

@@ -9,8 +9,6 @@
 
 #include "kernel.h"
 
-#define MAX_HNODES 64
-
 static struct dentry *dir;
 
 static void show_hnode(struct seq_file *m, int hnode)
@@ -39,7 +37,7 @@ static int hnodes_show(struct seq_file *m, void *unused)
 {
 	int first = gm_os_numa_nodes(), i;
 
-	for (i = first; i < first + MAX_HNODES; i++)
+	for (i = first; i < first + GM_KDEVS; i++)
 		show_hnode(m, i);
 	return 0;
 }

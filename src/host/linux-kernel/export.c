@@ -4,8 +4,8 @@
 
 #include <gmem/kernel.h>
 
-EXPORT_SYMBOL_GPL(gm_dev_create);
-EXPORT_SYMBOL_GPL(gm_dev_destroy);
+EXPORT_SYMBOL_GPL(gm_kdev_create);
+EXPORT_SYMBOL_GPL(gm_kdev_destroy);
 EXPORT_SYMBOL_GPL(gm_dev_data);
 EXPORT_SYMBOL_GPL(gm_dev_hnode);
 EXPORT_SYMBOL_GPL(gm_dev_stats);

@@ -66,6 +66,7 @@ struct gm_kas {
 	struct kref ref;
 	struct gm_as *as;
 	struct mm_struct *mm; /* whose addresses these are; held by mmgrab() */
+	pid_t pid;	      /* of the process that made it, for events */
 };
 
 int gm_kas_create(const struct gm_as_options *opt, struct gm_kas **kas);
@@ -95,6 +96,8 @@ static inline void gm_test_delay(void)
 struct gm_kas *gm_kas_of_file(struct file *file);
 int gm_chardev_init(void);
 void gm_chardev_exit(void);
+
+#define GM_KDEVS 64 /* devices at most, by <gmem/driver.h> */
 
 /* debugfs.c */
 void gm_debugfs_init(void);

@@ -159,6 +159,12 @@ void gm_os_warn(const char *what, const char *arg)
 	emit(&l);
 }
 
+/* Nobody asks for events here: gm_trace() is never called. */
+void gm_os_trace(const struct gm_event *event)
+{
+	(void)event;
+}
+
 void gm_os_bug(const char *file, int line, const char *what)
 {
 	char digits[16], *d = digits + sizeof(digits) - 1;

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Events for whoever studies what gmem does. A place that has one to tell asks
+ * gm_tracing() first, once, before anything is done for it: with nobody looking an event
+ * costs the reading of one word. struct gm_event, in os.h, has the fields.
+ */
+#ifndef GM_CORE_TRACE_H
+#define GM_CORE_TRACE_H
+
+#include "core/core.h"
+
+extern uint32_t gm_traced; /* a bit for each kind (a) */
+
+static inline bool gm_tracing(enum gm_event_kind kind)
+{
+	return __builtin_expect(gm_load(&gm_traced) & 1U << kind, 0);
+}
+
+static inline int gm_dev_node(const struct gm_dev *dev)
+{
+	return gm_core.first_hnode + (int)dev->index;
+}
+
+/* The node that an entry says a page is at. */
+static inline int gm_entry_node(uint64_t e)
+{
+	if (gm_entry_state(e) == GM_DEV)
+		return gm_core.first_hnode + (int)gm_entry_dev(e);
+	return gm_entry_state(e) == GM_HOST ? GM_NODE_HOST : GM_NODE_NONE;
+}
+
+/* The last two fields, and out with it. */
+void gm_trace_end(struct gm_event *event, uint64_t begin, int err);
+
+#endif
