@@ -92,15 +92,17 @@ static void check_account(struct gm_dev *dev, const struct gm_account *account)
 		for (; (index = gm_lpt_next(obj, index, end)) < end; index++) {
 			struct gm_resident *res = gm_resident_find(gm_lpt_peek(obj, index), dev);
 
-			gm_bug_on(res && res->charge != gm_charge_of(obj, dev));
-			if (!res || res->charge != charge)
+			if (!res || obj->account != account)
 				continue;
 			pages += res->nr;
 			cold += res->nr_pinned < res->nr;
 		}
 	}
-	for (struct gm_list *l = charge->cold.next; l != &charge->cold; l = l->next, listed++)
-		gm_bug_on(gm_container(l, struct gm_resident, own)->charge != charge);
+	for (struct gm_list *l = charge->cold.next; l != &charge->cold; l = l->next, listed++) {
+		struct gm_resident *res = gm_container(l, struct gm_resident, own);
+
+		gm_bug_on(res->dev != dev || res->block->obj->account != account);
+	}
 	gm_bug_on(charge->used != pages || charge->resident != pages || listed != cold);
 }
 

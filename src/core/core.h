@@ -95,7 +95,6 @@ struct gm_resident {
 	struct gm_list own;	  /* in its charge's list [hnode] */
 	struct gm_block *block;	  /* (c) */
 	struct gm_dev *dev;	  /* (c) */
-	struct gm_charge *charge; /* or NULL (c) */
 	struct gm_resident *next; /* of the block [block] */
 	uint32_t nr;		  /* pages there [block] */
 	uint32_t nr_pinned;	  /* of these [block] */

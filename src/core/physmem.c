@@ -139,7 +139,6 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	gm_list_init(&res->own);
 	res->block = block;
 	res->dev = dev;
-	res->charge = gm_charge_of(block->obj, dev);
 	res->nr = res->nr_pinned = 0;
 	res->next = block->residents;
 	block->residents = res;
@@ -149,6 +148,7 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 /* Put it where it belongs: nowhere, among the pinned, or at the hot end. hnode locked. */
 static void resident_place(struct gm_resident *res, bool hot)
 {
+	struct gm_charge *charge = gm_charge_of(res->block->obj, res->dev);
 	struct gm_hnode *h = &res->dev->hnode;
 
 	if (!gm_list_empty(&res->lru)) {
@@ -166,13 +166,14 @@ static void resident_place(struct gm_resident *res, bool hot)
 		return;
 	}
 	gm_list_add_tail(&res->lru, hot ? &h->cold : h->cold.next);
-	if (res->charge)
-		gm_list_add_tail(&res->own, hot ? &res->charge->cold : res->charge->cold.next);
+	if (charge)
+		gm_list_add_tail(&res->own, hot ? &charge->cold : charge->cold.next);
 }
 
 /* @pages more of the block are on @dev, @pinned more of these are pinned; may be negative. */
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned)
 {
+	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_hnode *h = &dev->hnode;
 	bool whole;
@@ -184,8 +185,8 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	block->nr_dev = (uint16_t)(block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
-	if (res->charge)
-		res->charge->resident = (uint64_t)((int64_t)res->charge->resident + pages);
+	if (charge)
+		charge->resident = (uint64_t)((int64_t)charge->resident + pages);
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);
