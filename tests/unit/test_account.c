@@ -14,6 +14,13 @@
 #define DEV_PAGES (4 * BLOCK / PAGE)
 #define RW (GM_READ | GM_WRITE)
 
+/* The long tests have but one thread, and are slow under the thread sanitizer. */
+#ifdef __SANITIZE_THREAD__
+#define SKIP_LONG true
+#else
+#define SKIP_LONG false
+#endif
+
 /* Two users. The percentages are what their accounts read. */
 static struct gm_account *acct[2];
 static uint32_t percent[2];
@@ -186,6 +193,8 @@ static void random_operations(void **state)
 	static const uint32_t percents[] = { 1, 10, 25, 33, 50, 75, 100 };
 	static struct play p;
 
+	if (SKIP_LONG)
+		skip();
 	for (unsigned int run = 0; run < 4; run++) {
 		memset(&p, 0, sizeof(p));
 		p.u = *state;
@@ -470,6 +479,8 @@ static void each_step_fails(void **state)
 	unsigned int failed = 0;
 	uint64_t n = 1, before;
 
+	if (SKIP_LONG)
+		skip();
 	watch_begin();
 	assert_int_equal(scenario(u), 0);
 	/* Of each call of the host that may fail in the middle; making the objects is not ours. */
