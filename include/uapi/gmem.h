@@ -67,6 +67,9 @@ struct gmem_hnode_info {
 	__u64 pinned;
 	__u64 blocks; /* number */
 	__u64 metadata;
+	/* The caller's own, of objects that count towards a limit; a caller that knew neither is fine. */
+	__u64 used;
+	__u64 limit; /* what new objects are held to; total: none */
 };
 
 /* ------------------------------------------------------ on an address space */

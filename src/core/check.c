@@ -79,6 +79,33 @@ static void tally_object(struct gm_dev *dev, struct gm_object *obj, struct gm_ta
 		tally_block(dev, gm_lpt_peek(obj, index), t);
 }
 
+/* What an account is charged for is what the blocks of its objects hold, and those are its list. */
+static void check_account(struct gm_dev *dev, const struct gm_account *account)
+{
+	const struct gm_charge *charge = &account->charge[dev->index];
+	uint64_t pages = 0, cold = 0, listed = 0;
+
+	for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next) {
+		struct gm_object *obj = gm_container(l, struct gm_object, all);
+		uint64_t end = (obj->size + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT, index = 0;
+
+		for (; (index = gm_lpt_next(obj, index, end)) < end; index++) {
+			struct gm_resident *res = gm_resident_find(gm_lpt_peek(obj, index), dev);
+
+			if (!res || obj->account != account)
+				continue;
+			pages += res->nr;
+			cold += res->nr_pinned < res->nr;
+		}
+	}
+	for (struct gm_list *l = charge->cold.next; l != &charge->cold; l = l->next, listed++) {
+		struct gm_resident *res = gm_container(l, struct gm_resident, own);
+
+		gm_bug_on(res->dev != dev || res->block->obj->account != account);
+	}
+	gm_bug_on(charge->used != pages || charge->resident != pages || listed != cold);
+}
+
 static void check_dev(struct gm_dev *dev)
 {
 	struct gm_hnode *h = &dev->hnode;
@@ -120,9 +147,17 @@ void gm_check_all(void)
 		gm_bug_on(n != obj->nr_blocks);
 	}
 	gm_bug_on(retained != gm_core.retained);
-	for (unsigned int i = 0; i < GM_MAX_DEVS; i++)
-		if (gm_core.dev[i])
-			check_dev(gm_core.dev[i]);
+	for (unsigned int i = 0; i < GM_MAX_DEVS; i++) {
+		if (!gm_core.dev[i])
+			continue;
+		check_dev(gm_core.dev[i]);
+		for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next) {
+			struct gm_object *obj = gm_container(l, struct gm_object, all);
+
+			if (obj->account)
+				check_account(gm_core.dev[i], obj->account);
+		}
+	}
 }
 
 #endif

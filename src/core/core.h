@@ -71,11 +71,28 @@ static inline uint64_t gm_entry_step(uint64_t e)
 	return gm_entry_state(e) == GM_DEV ? 1ULL << GM_E_PFN_SHIFT : 0;
 }
 
+/* ------------------------------------------------------------------ accounts */
+
+/* What an account has on one device. */
+struct gm_charge {
+	struct gm_account *account; /* (c) */
+	uint64_t used;		    /* frames; written under [hnode] (a) */
+	uint64_t resident; /* pages of blocks; less than used: a fault has frames in hand [hnode] */
+	struct gm_list cold; /* its residents on the hnode's list of that name [hnode] */
+};
+
+struct gm_account {
+	const uint32_t *percent; /* of each device; the host's (a) */
+	uint64_t objects;	 /* that are charged to it (a) */
+	struct gm_charge charge[GM_MAX_DEVS];
+};
+
 /* -------------------------------------------------------------------- blocks */
 
 /* A block that has pages on a device: its place in that hnode's recency list. */
 struct gm_resident {
 	struct gm_list lru;	  /* [hnode] */
+	struct gm_list own;	  /* in its charge's list [hnode] */
 	struct gm_block *block;	  /* (c) */
 	struct gm_dev *dev;	  /* (c) */
 	struct gm_resident *next; /* of the block [block] */
@@ -109,8 +126,9 @@ struct gm_object {
 	uint32_t height;    /* its levels (c) */
 	uint64_t nr_blocks; /* (a) */
 	struct gm_rwlock maps_lock;
-	struct gm_region *regions; /* [maps] */
-	struct gm_list all;	   /* of gm_core.objects [core spin] */
+	struct gm_region *regions;  /* [maps] */
+	struct gm_list all;	    /* of gm_core.objects [core spin] */
+	struct gm_account *account; /* or NULL (c) */
 };
 
 /* ---------------------------------------------------------------- counters */
@@ -283,8 +301,9 @@ void gm_hnode_init(struct gm_hnode *h);
 void gm_hnode_destroy(struct gm_hnode *h);
 int gm_hnode_attached(struct gm_dev *dev);
 void gm_hnode_detached(struct gm_dev *dev);
-bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn);
-void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n);
+bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
+		    uint64_t *pfn);
+void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, uint64_t n);
 void gm_hnode_set_marks(struct gm_dev *dev);
 struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev *dev);
 struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev);
@@ -302,6 +321,10 @@ bool gm_aperture_run(const struct gm_block *block, unsigned int page, unsigned i
 		     unsigned int *hi, uint64_t *cpu);
 int gm_aperture_unmap(struct gm_block *block, struct gm_dev *dev, unsigned int page,
 		      unsigned int n);
+/* --------------------------------------------------------------- account.c */
+
+struct gm_charge *gm_charge_of(const struct gm_object *obj, const struct gm_dev *dev);
+uint64_t gm_charge_room(const struct gm_charge *charge, const struct gm_dev *dev);
 
 /* ----------------------------------------------------------------- fault.c */
 
@@ -329,7 +352,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 
 /* ----------------------------------------------------------------- evict.c */
 
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t in_hand, bool direct);
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand);
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
 void gm_evict_work(struct gm_os_work *work);
 void gm_evict_kick(struct gm_dev *dev);

@@ -16,6 +16,13 @@
  * those may be waiting for the very block the caller has locked, so the caller lets
  * go of it before it tries again, and tries a bounded number of times (fault.c).
  *
+ * Limits. A block whose account is at its limit (account.c) makes room at that account's
+ * cost alone, be the device full or not: its victim is the coldest of the account's own. Whether
+ * it is so is decided under the lock that the limit is kept under. The account has a list of
+ * its own, so the blocks of others are never walked past; on either list what is passed over
+ * is locked by somebody, and a thread locks two blocks at most. So a search is bounded by the
+ * threads at work, not by the blocks on the device.
+ *
  * Locking. The caller may hold the lock of one block (@self). A victim is locked by
  * trylock under the hnode's spinlock, which keeps its resident, hence the block, in
  * existence; the spinlock is dropped before anything moves (I6).
@@ -25,22 +32,37 @@
 
 #define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
 
+/* The charge of @self, if the account's limit is what keeps it from @want frames. hnode locked. */
+static struct gm_charge *at_limit(struct gm_dev *dev, const struct gm_block *self, uint64_t want)
+{
+	struct gm_charge *charge = self ? gm_charge_of(self->obj, dev) : NULL;
+
+	return charge && gm_charge_room(charge, dev) < want ? charge : NULL;
+}
+
 /*
  * The coldest block that is not locked; it returns locked. None: -EBUSY if others hold
  * the lock of one, or frames that are no block's yet; they will be soon, or free.
  */
-static struct gm_block *pick_victim(struct gm_hnode *h, const struct gm_block *self,
+static struct gm_block *pick_victim(struct gm_dev *dev, const struct gm_block *self, uint64_t want,
 				    uint64_t in_hand, int *err)
 {
+	struct gm_hnode *h = &dev->hnode;
 	struct gm_block *victim = NULL;
+	struct gm_charge *charge;
+	struct gm_list *cold;
+	bool others;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	if (h->closing)
-		*err = -ENODEV;
-	else
-		*err = h->free + h->resident + in_hand < h->total ? -EBUSY : -ENOSPC;
-	for (struct gm_list *l = h->cold.next; l != &h->cold && !victim; l = l->next) {
-		struct gm_block *block = gm_container(l, struct gm_resident, lru)->block;
+	charge = at_limit(dev, self, want);
+	cold = charge ? &charge->cold : &h->cold;
+	others = charge ? charge->resident + in_hand < charge->used
+			: h->free + h->resident + in_hand < h->total;
+	*err = h->closing ? -ENODEV : others ? -EBUSY : -ENOSPC;
+	for (struct gm_list *l = cold->next; l != cold && !victim; l = l->next) {
+		struct gm_resident *res = charge ? gm_container(l, struct gm_resident, own)
+						 : gm_container(l, struct gm_resident, lru);
+		struct gm_block *block = res->block;
 
 		if (block == self)
 			continue;
@@ -119,22 +141,23 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 }
 
 /*
- * Evict one block from @dev, other than @self, for a caller who has @in_hand frames that
- * are no block's yet. 0: something went; -ENOSPC: nothing may, though what was in use a
+ * Evict one block from @dev, other than @self, which wants @want frames more, for a caller
+ * who has @in_hand frames that are no block's yet. At the limit of @self's account: one of
+ * that account. 0: something went; -ENOSPC: nothing may, though what was in use a
  * moment ago may be free by now; -EBUSY: all that may is in others' hands; -ENODEV: the
  * device is going; else the error of the last victim that could not be moved.
  */
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t in_hand, bool direct)
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand)
 {
 	int err = 0;
 
 	for (unsigned int i = 0; i < VICTIMS_TRIED; i++) {
 		int none;
-		struct gm_block *victim = pick_victim(&dev->hnode, self, in_hand, &none);
+		struct gm_block *victim = pick_victim(dev, self, want, in_hand, &none);
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
-		err = evict_block(victim, dev, direct);
+		err = evict_block(victim, dev, self != NULL);
 		gm_block_unlock(victim);
 		if (!err)
 			return 0;
@@ -150,7 +173,7 @@ void gm_evict_work(struct gm_os_work *work)
 	struct gm_dev *dev = gm_container(work, struct gm_dev, hnode.work);
 
 	while (gm_load(&dev->hnode.free) < gm_load(&dev->hnode.high) &&
-	       !gm_reclaim(dev, NULL, 0, false))
+	       !gm_reclaim(dev, NULL, 0, 0))
 		;
 }
 

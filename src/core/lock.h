@@ -44,7 +44,7 @@ enum gm_lock_rank {
 	GM_RANK_CTX,
 	/*
 	 * gm_hnode.lock (spin): free frames, the recency lists and the residents on
-	 * them. No sleeping, copying or calling a driver (I6).
+	 * them, what accounts are charged. No sleeping, copying or calling a driver (I6).
 	 */
 	GM_RANK_HNODE,
 	/* gm_pool.lock (spin): a pool's free list. */

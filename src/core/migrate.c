@@ -137,7 +137,7 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 		pinned += e & GM_E_PINNED ? n : 0;
 		retained += e & GM_E_RETAINED ? n : 0;
 		gm_block_set(block, page, n, GM_HOST | (e & GM_E_PINNED));
-		gm_hnode_free(dev, gm_entry_pfn(e), n);
+		gm_hnode_free(dev, gm_charge_of(block->obj, dev), gm_entry_pfn(e), n);
 	}
 	block->nr_retained = (uint16_t)(block->nr_retained - retained);
 	gm_retain_drop(block->obj, retained);
@@ -228,10 +228,11 @@ struct gm_run {
 };
 
 /* The largest aligned extent that is free, of 1 << @best frames or less. */
-static bool take_free(struct gm_dev *dev, unsigned int best, struct gm_run *run)
+static bool take_free(struct gm_dev *dev, struct gm_charge *charge, unsigned int best,
+		      struct gm_run *run)
 {
 	for (unsigned int order = best + 1; order-- > 0;) {
-		if (gm_hnode_alloc(dev, order, &run->pfn)) {
+		if (gm_hnode_alloc(dev, charge, order, &run->pfn)) {
 			run->n = 1U << order;
 			return true;
 		}
@@ -241,12 +242,13 @@ static bool take_free(struct gm_dev *dev, unsigned int best, struct gm_run *run)
 
 /*
  * Frames for the pages from @page on, at most @n, in one aligned extent. A whole block
- * would rather evict another than be scattered over what is left; if nothing can be
- * evicted it takes what there is.
+ * would rather evict another than be scattered over what is left, of the device or of its
+ * account's part of it; if nothing can be evicted it takes what there is.
  */
 static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
 			unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
+	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	unsigned int best = gm_log2(n), tries = 0;
 	int err = 0;
 
@@ -254,13 +256,14 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 		best = GM_MIN(best, gm_ctz(page));
 	run->page = page;
 	while (!err && tries++ < EVICTIONS) {
-		bool scarce = best == GM_BLOCK_ORDER && gm_load(&dev->hnode.free) < n;
+		bool scarce = best == GM_BLOCK_ORDER &&
+			      (gm_load(&dev->hnode.free) < n || gm_charge_room(charge, dev) < n);
 
-		if (!scarce && take_free(dev, best, run))
+		if (!scarce && take_free(dev, charge, best, run))
 			return 0;
-		err = gm_reclaim(dev, block, in_hand, true);
+		err = gm_reclaim(dev, block, scarce ? n : 1, in_hand);
 	}
-	if (take_free(dev, best, run))
+	if (take_free(dev, charge, best, run))
 		return 0;
 	return err ? err : -EBUSY; /* others take what we evict */
 }
@@ -298,10 +301,11 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 	return 0;
 }
 
-static void free_runs(struct gm_dev *dev, const struct gm_run *runs, unsigned int nr)
+static void free_runs(struct gm_block *block, struct gm_dev *dev, const struct gm_run *runs,
+		      unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++)
-		gm_hnode_free(dev, runs[i].pfn, runs[i].n);
+		gm_hnode_free(dev, gm_charge_of(block->obj, dev), runs[i].pfn, runs[i].n);
 }
 
 /* Fill the frames: HOST pages are copied in, NONE pages zeroed. */
@@ -396,7 +400,7 @@ done:
 	goto out;
 
 err_runs:
-	free_runs(dev, runs, nr);
+	free_runs(block, dev, runs, nr);
 	moved = hi - lo;
 out:
 	if (traced && moved)
@@ -500,7 +504,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 		if (gm_entry_state(e) == GM_DEV) {
 			struct gm_dev *dev = gm_core.dev[gm_entry_dev(e)];
 
-			gm_hnode_free(dev, gm_entry_pfn(e), len);
+			gm_hnode_free(dev, gm_charge_of(block->obj, dev), gm_entry_pfn(e), len);
 			gm_resident_count(block, dev, -(int)len, e & GM_E_PINNED ? -(int)len : 0);
 		}
 		if (e & GM_E_RETAINED) {

@@ -82,6 +82,7 @@ void gm_object_put(struct gm_object *obj)
 	gm_bug_on(obj->regions);
 	forget_blocks(obj);
 	gm_lpt_destroy(obj);
+	gm_object_set_account(obj, NULL);
 	gm_os_object_destroy(obj);
 	gm_rwlock_destroy(&obj->maps_lock);
 	gm_spin_lock(&gm_core.objects_lock, GM_RANK_HNODE);

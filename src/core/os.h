@@ -356,6 +356,26 @@ void gm_block_unlock(struct gm_block *block);
  */
 bool gm_object_touched(struct gm_object *obj, uint64_t off);
 
+/*
+ * Accounts: the objects of one hold no more of any device's memory than a percentage of
+ * it. *@percent, 1 to 100, is the host's and read at every allocation; it may change at any
+ * time (one store) and outlives the account. An object gets its account before anybody else
+ * can find it, and keeps it; the host destroys an account that no object has any more.
+ * Fails: -ENOMEM.
+ */
+struct gm_account;
+int gm_account_create(const uint32_t *percent, struct gm_account **account);
+void gm_account_destroy(struct gm_account *account);
+void gm_object_set_account(struct gm_object *obj, struct gm_account *account);
+/* Bytes of the device with this node; 0 if there is neither account nor device. */
+uint64_t gm_account_used(const struct gm_account *account, int hnode);
+
+/* Of so many pages. */
+static inline uint64_t gm_account_limit(uint64_t total, uint32_t percent)
+{
+	return total * percent / 100;
+}
+
 /* A reference more, for a mapping that belongs to no address space; gm_object_put() ends it. */
 void gm_object_get(struct gm_object *obj);
 

@@ -6,7 +6,8 @@
  * its own, and a list of residents: blocks with pages here, coldest first. A block
  * is hot when a device faulted on it or a hint moved it here. Residents that are
  * wholly pinned stand on a list of their own, so that looking for a victim never
- * wades through them, and "everything is pinned" is an empty list.
+ * wades through them, and "everything is pinned" is an empty list. Those of an account
+ * stand on a list of its own besides, in the same order (account.c).
  *
  * Locking. hnode->lock, a spinlock, over frames and lists. A resident belongs to its
  * block; it is linked, moved and unlinked by whoever holds the block's lock, under
@@ -68,22 +69,27 @@ void gm_hnode_set_marks(struct gm_dev *dev)
 	gm_store(&h->high, high);
 }
 
-static bool alloc_any(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
+static bool alloc_any(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
+		      uint64_t *pfn)
 {
 	struct gm_hnode *h = &dev->hnode;
-	bool found = false;
+	uint64_t n = 1ULL << order;
+	bool found = false, may;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	for (struct gm_physmem *r = h->ranges; r && !found && !h->closing; r = r->next)
+	may = !h->closing && gm_charge_room(charge, dev) >= n;
+	for (struct gm_physmem *r = h->ranges; r && !found && may; r = r->next)
 		found = !r->closing && gm_buddy_alloc(&r->buddy, order, pfn);
 	if (found)
-		gm_store(&h->free, h->free - (1ULL << order));
+		gm_store(&h->free, h->free - n);
+	if (found && charge)
+		gm_store(&charge->used, charge->used + n);
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return found;
 }
 
 /* What looks like one extent may lie in several ranges that adjoin. */
-void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n)
+void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, uint64_t n)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_physmem *r;
@@ -91,6 +97,10 @@ void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n)
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	gm_store(&h->free, h->free + n);
+	if (charge) {
+		gm_assert(charge->used >= n);
+		gm_store(&charge->used, charge->used - n);
+	}
 	for (; n; pfn += part, n -= part) {
 		for (r = h->ranges; r && (pfn < r->buddy.begin || pfn >= r->buddy.end); r = r->next)
 			;
@@ -104,16 +114,17 @@ void gm_hnode_free(struct gm_dev *dev, uint64_t pfn, uint64_t n)
 #define HELD_MAX 8U
 
 /*
- * An aligned extent of 1 << order frames; false if there is none, or the device is going.
- * Frames that somebody else still holds (aperture.c) are passed over, though not many.
+ * An aligned extent of 1 << order frames, charged; false if there is none, the account may
+ * not have it, or the device is going. Frames that somebody else still holds (aperture.c)
+ * are passed over, though not many.
  */
-bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
+bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int order, uint64_t *pfn)
 {
 	uint64_t held[HELD_MAX];
 	unsigned int n = 0;
 	bool found;
 
-	while ((found = alloc_any(dev, order, pfn)) && gm_load(&dev->apertures) &&
+	while ((found = alloc_any(dev, charge, order, pfn)) && gm_load(&dev->apertures) &&
 	       !gm_aperture_idle(dev, *pfn, 1ULL << order)) {
 		held[n++] = *pfn;
 		found = false;
@@ -121,7 +132,7 @@ bool gm_hnode_alloc(struct gm_dev *dev, unsigned int order, uint64_t *pfn)
 			break;
 	}
 	while (n--)
-		gm_hnode_free(dev, held[n], 1ULL << order);
+		gm_hnode_free(dev, charge, held[n], 1ULL << order);
 	return found;
 }
 
@@ -147,6 +158,7 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	if (!res)
 		return NULL;
 	gm_list_init(&res->lru);
+	gm_list_init(&res->own);
 	res->block = block;
 	res->dev = dev;
 	res->nr = res->nr_pinned = 0;
@@ -158,28 +170,32 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 /* Put it where it belongs: nowhere, among the pinned, or at the hot end. hnode locked. */
 static void resident_place(struct gm_resident *res, bool hot)
 {
+	struct gm_charge *charge = gm_charge_of(res->block->obj, res->dev);
 	struct gm_hnode *h = &res->dev->hnode;
 
 	if (!gm_list_empty(&res->lru)) {
 		if (h->cursor == &res->lru)
 			h->cursor = res->lru.next;
 		gm_list_del(&res->lru);
+		gm_list_del(&res->own);
 		h->blocks--;
 	}
 	if (!res->nr)
 		return;
 	h->blocks++;
-	if (res->nr_pinned == res->nr)
+	if (res->nr_pinned == res->nr) {
 		gm_list_add_tail(&res->lru, &h->pinned_list);
-	else if (hot)
-		gm_list_add_tail(&res->lru, &h->cold);
-	else
-		gm_list_add_tail(&res->lru, h->cold.next);
+		return;
+	}
+	gm_list_add_tail(&res->lru, hot ? &h->cold : h->cold.next);
+	if (charge)
+		gm_list_add_tail(&res->own, hot ? &charge->cold : charge->cold.next);
 }
 
 /* @pages more of the block are on @dev, @pinned more of these are pinned; may be negative. */
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned)
 {
+	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_hnode *h = &dev->hnode;
 	bool whole;
@@ -191,6 +207,8 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	block->nr_dev = (uint16_t)(block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
+	if (charge)
+		charge->resident = (uint64_t)((int64_t)charge->resident + pages);
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);

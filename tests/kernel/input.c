@@ -18,6 +18,7 @@ struct request {
 	int fd;
 	unsigned long cmd;
 	uint32_t size;
+	uint32_t least;		 /* the smallest that is taken */
 	unsigned char good[256]; /* a request that works */
 };
 
@@ -28,7 +29,7 @@ static void add(int fd, unsigned long cmd, uint32_t size, const void *good)
 {
 	all[nr].fd = fd;
 	all[nr].cmd = cmd;
-	all[nr].size = size;
+	all[nr].size = all[nr].least = size;
 	memcpy(all[nr++].good, good, size);
 }
 #define ADD(fd, cmd, type, ...)                                                                    \
@@ -44,6 +45,7 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(kt_gmem(), GMEM_AS_CREATE, gmem_as_create, .flags = 0);
 	ADD(kt_gmem(), GMEM_OBJECT_CREATE, gmem_object_create, .bytes = PAGE);
 	ADD(kt_gmem(), GMEM_HNODE_INFO, gmem_hnode_info, .hnode = t->node);
+	all[nr - 1].least = offsetof(struct gmem_hnode_info, used);
 	ADD(t->as, GMEM_MAP, gmem_map, .fd = t->obj, .prot = RW, .len = PAGE);
 	ADD(t->as, GMEM_ADVISE, gmem_advise, .advice = GMEM_COLD, .addr = va, .len = PAGE);
 	ADD(t->as, GMEM_COPY, gmem_copy, .hnode = GMEM_NODE_NONE, .dst = va, .src = va + PAGE,
@@ -79,7 +81,7 @@ static void sizes(void)
 			kt_fail(__FILE__, __LINE__, "request %u fails: %s", i, strerror(-ret));
 		if (ret > 2)
 			close(ret);
-		for (size = 0; size < r->size; size += 4) {
+		for (size = 0; size < r->least; size += 4) {
 			memcpy(buf, r->good, r->size);
 			memcpy(buf, &size, 4);
 			CHECK_EQ(kt_ioctl(r->fd, r->cmd, buf), -EINVAL);

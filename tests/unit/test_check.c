@@ -92,14 +92,14 @@ static void frame_of_none(void)
 
 static void frame_that_is_free(void)
 {
-	gm_hnode_free(s.dev, gm_entry_pfn(s.block->pages[0]), 1);
+	gm_hnode_free(s.dev, NULL, gm_entry_pfn(s.block->pages[0]), 1);
 }
 
 static void frame_that_nobody_has(void)
 {
 	uint64_t pfn;
 
-	gm_hnode_alloc(s.dev, 0, &pfn);
+	gm_hnode_alloc(s.dev, NULL, 0, &pfn);
 }
 
 static void pin_of_a_page(void)

@@ -77,27 +77,27 @@ static void frames_of_ranges(void **state)
 	assert_int_equal(gm_dev_register_physmem(dev, toy.base + 2 * BLOCK, toy.base + 3 * BLOCK),
 			 0);
 	for (unsigned int i = 0; i < 3; i++) {
-		assert_true(gm_hnode_alloc(dev, GM_BLOCK_ORDER, &pfn[i]));
+		assert_true(gm_hnode_alloc(dev, NULL, GM_BLOCK_ORDER, &pfn[i]));
 		assert_int_equal(pfn[i] % GM_BLOCK_PAGES, 0);
 		assert_int_equal(h->free, (2 - i) * 512);
 	}
 	assert_int_equal(pfn[0], end); /* the newest range first */
-	assert_false(gm_hnode_alloc(dev, 0, &page));
-	gm_hnode_free(dev, end - 3, 6); /* over the border between two */
+	assert_false(gm_hnode_alloc(dev, NULL, 0, &page));
+	gm_hnode_free(dev, NULL, end - 3, 6); /* over the border between two */
 	assert_int_equal(h->free, 6);
 	h->ranges->closing = true;
 	for (unsigned int i = 0; i < 3; i++) {
-		assert_true(gm_hnode_alloc(dev, 0, &page));
+		assert_true(gm_hnode_alloc(dev, NULL, 0, &page));
 		assert_in_range(page, end - 3, end - 1);
 	}
-	assert_false(gm_hnode_alloc(dev, 0, &page));
+	assert_false(gm_hnode_alloc(dev, NULL, 0, &page));
 	h->ranges->closing = false;
 	h->closing = true;
-	assert_false(gm_hnode_alloc(dev, 0, &page));
+	assert_false(gm_hnode_alloc(dev, NULL, 0, &page));
 	assert_int_equal(gm_hnode_attached(dev), -ENODEV);
 	h->closing = false;
-	gm_hnode_free(dev, end + 3, 509);
-	gm_hnode_free(dev, end - 1024, 1024);
+	gm_hnode_free(dev, NULL, end + 3, 509);
+	gm_hnode_free(dev, NULL, end - 1024, 1024);
 	assert_int_equal(h->free, h->total);
 	assert_int_equal(gm_hnode_attached(dev), 0);
 	assert_int_equal(gm_dev_destroy(dev), -EBUSY);
@@ -107,7 +107,7 @@ static void frames_of_ranges(void **state)
 
 static void free_foreign_frame(void *arg)
 {
-	gm_hnode_free(arg, 1, 1);
+	gm_hnode_free(arg, NULL, 1, 1);
 }
 
 static void frame_of_nobody(void **state)

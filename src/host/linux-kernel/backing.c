@@ -88,6 +88,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 	struct gm_kobject *o = gm_kobject(obj);
 
 	fput(o->file);
+	gm_user_put(o->user);
 	kfree(o);
 	*gm_object_host(obj) = NULL;
 	atomic64_sub(sizeof(*o), &metadata);

@@ -38,11 +38,17 @@ struct request {
 	u32 size;
 	bool out; /* the struct has results, or the copy back says nothing */
 	long (*fn)(struct file *file, void *arg);
+	u32 least; /* its size when it was new; 0: as now */
 };
 
 #define REQUEST(cmd, type, out, fn)                                                                \
 	{                                                                                          \
 		cmd, sizeof(struct type), out, fn                                                  \
+	}
+/* Of a struct that has grown since, from @member on. */
+#define REQUEST_GROWN(cmd, type, member, out, fn)                                                  \
+	{                                                                                          \
+		cmd, sizeof(struct type), out, fn, offsetof(struct type, member)                   \
 	}
 
 union any {
@@ -73,7 +79,7 @@ static long carry_out(struct file *file, unsigned int cmd, void __user *user,
 		return -ENOTTY;
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;
-	if (size < r->size)
+	if (size < (r->least ?: r->size))
 		return -EINVAL;
 	if (size > PAGE_SIZE)
 		return -E2BIG;
@@ -393,7 +399,7 @@ static long main_object_create(struct file *file, void *arg)
 	static_assert(GMEM_OBJECT_HUGE == GM_OBJECT_HUGETLB);
 	if (c->flags & ~GMEM_OBJECT_HUGE)
 		return -EINVAL;
-	err = gm_object_create(c->bytes, c->flags, &obj);
+	err = gm_user_object_create(c->bytes, c->flags, &obj);
 	if (err)
 		return err;
 	fd = anon_inode_getfd("[gmem-object]", &object_fops, obj, O_RDWR | O_CLOEXEC);
@@ -415,6 +421,7 @@ static long main_hnode_info(struct file *file, void *arg)
 	to->pinned = info.pinned;
 	to->blocks = info.blocks;
 	to->metadata = info.metadata;
+	gm_user_usage(to->hnode, info.total, &to->used, &to->limit);
 	return 0;
 }
 
@@ -422,7 +429,7 @@ static const struct request main_requests[] = {
 	REQUEST(GMEM_INFO, gmem_info, true, main_info),
 	REQUEST(GMEM_AS_CREATE, gmem_as_create, false, main_as_create),
 	REQUEST(GMEM_OBJECT_CREATE, gmem_object_create, false, main_object_create),
-	REQUEST(GMEM_HNODE_INFO, gmem_hnode_info, true, main_hnode_info),
+	REQUEST_GROWN(GMEM_HNODE_INFO, gmem_hnode_info, used, true, main_hnode_info),
 };
 
 static long main_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

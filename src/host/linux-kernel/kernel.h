@@ -6,7 +6,7 @@
  *
  *	mmap_lock
  *	core's: gm_as.lock, gm_block.lock, gm_object.maps_lock, gm_as.ctx_lock
- *	gm_kobject.fill
+ *	gm_kobject.fill; users_lock (account.c), under which none of these is taken
  *	i_mmap_rwsem, the locks of pages and of page tables
  *	core's spinlocks
  *
@@ -38,6 +38,7 @@ struct gm_kobject {
 	 * all who saw no block are done.
 	 */
 	struct rw_semaphore fill;
+	struct gm_user *user; /* whom it is charged to, or NULL */
 };
 
 static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
@@ -60,6 +61,11 @@ static inline struct address_space *gm_mapping(struct gm_object *obj)
 struct page *gm_backing_page(struct gm_object *obj, pgoff_t index);
 int gm_backing_init(void);
 void gm_backing_exit(void);
+
+/* account.c */
+int gm_user_object_create(u64 bytes, u32 flags, struct gm_object **obj);
+void gm_user_put(struct gm_user *user);
+void gm_user_usage(int hnode, u64 total, u64 *used, u64 *limit);
 
 /* as.c: an address space, held by its descriptor, its mappings and drivers */
 struct gm_kas {
