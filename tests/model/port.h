@@ -49,6 +49,8 @@ int port_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_a
 	      uint64_t len);
 int port_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
 bool port_covers(struct gm_as *as, uint64_t va);
+/* The range was unmapped, perhaps while devices failed: nothing is to reach it any more. */
+void port_unmapped(struct model *m, unsigned int as, uint64_t va, uint64_t len);
 /* How faults are delivered to the device under test, and who copies. */
 void port_sim_options(const struct m_dev *d, struct gm_sim_options *opt);
 

@@ -82,6 +82,15 @@ bool port_covers(struct gm_as *as, uint64_t va)
 	return gm_as_covers(as, va);
 }
 
+/* To have failed to let go is to have failed to unmap. */
+void port_unmapped(struct model *m, unsigned int as, uint64_t va, uint64_t len)
+{
+	(void)m;
+	(void)as;
+	(void)va;
+	(void)len;
+}
+
 /* Faults are serviced by whoever makes them, and copies done at once: there is one thread. */
 void port_sim_options(const struct m_dev *d, struct gm_sim_options *opt)
 {

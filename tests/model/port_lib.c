@@ -35,7 +35,8 @@
 /* Far from where the kernel puts what it may put anywhere, and from a sanitizer's shadow. */
 #define BASE 0x7e9000000000ULL
 #define BASE_SIZE (1ULL << 34)
-#define BUSY_TRIES 5000 /* a millisecond apart */
+#define BUSY_TRIES 5000	    /* a millisecond apart */
+#define FILLER (16 * BLOCK) /* the largest mapping */
 #define RETAIN (128ULL << 20)
 
 const struct port port = {
@@ -51,6 +52,7 @@ static const struct model *running;
 static struct proc_resources before;
 static bool warm; /* what is there to stay is there */
 static int pagemap;
+static struct gm_object *filler; /* on the kernel host; see port_unmapped() */
 
 /* --------------------------------------------------------------------- the CPU */
 
@@ -224,6 +226,33 @@ bool port_covers(struct gm_as *as, uint64_t va)
 	return !port_query(as, va, PAGE, &info);
 }
 
+static bool on_kernel(void)
+{
+	const char *host = getenv("GMEM_HOST");
+
+	return host && !strcmp(host, "kernel");
+}
+
+/*
+ * The kernel host unmaps though a device fails to let go, which then goes on seeing the
+ * old bytes there, until it lets go or something else is mapped there (docs/kernel.md).
+ * So nothing fails any more, and something else, made beforehand lest it takes the very
+ * addresses, is mapped there for a moment.
+ */
+void port_unmapped(struct model *m, unsigned int as, uint64_t va, uint64_t len)
+{
+	void *addr = ptr(va);
+	int err;
+
+	if (!m->inject_left || !filler)
+		return;
+	m_calm(m);
+	err = gm_as_map(m->as[as], filler, 0, len, GM_READ, GM_MAP_FIXED, &addr);
+	err = err ? err : gm_as_unmap(m->as[as], addr, len);
+	if (err)
+		m_fail(m, "mapping what was unmapped: %d", err);
+}
+
 /* Of the two devices one has threads for its faults and its copies, and one has none. */
 void port_sim_options(const struct m_dev *d, struct gm_sim_options *opt)
 {
@@ -369,6 +398,8 @@ void port_begin(struct model *m)
 	if (warm)
 		before = proc_settled();
 	gm_retain_limit(RETAIN);
+	if (on_kernel() && gm_object_create(FILLER, 0, &filler))
+		m_fail(m, "no object to fill holes with");
 }
 
 /* Pools go back when an address space ends or a device; an object may have outlived them all. */
@@ -383,6 +414,8 @@ static void give_pools_back(struct model *m)
 
 void port_end(struct model *m)
 {
+	gm_object_put(filler);
+	filler = NULL;
 	give_pools_back(m);
 	if (gm_retained_bytes() || gm_metadata_bytes())
 		m_fail(m, "%llu bytes retained, %llu of metadata",

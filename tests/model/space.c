@@ -60,10 +60,12 @@ void m_op_unmap(struct model *m)
 	m_span(m, as, va, len, GM_READ, &expect);
 	err = gm_as_unmap(m->as[as], (void *)(uintptr_t)va, len);
 	check_err(m, err, expect);
-	if (!err)
-		m_map_cut(m, as, va, len);
-	else if (!expect)
+	if (err && !expect)
 		settle_unmap(m, as, va, len);
+	if (err)
+		return;
+	m_map_cut(m, as, va, len);
+	port_unmapped(m, as, va, len);
 }
 
 void m_op_protect(struct model *m)
