@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "model.h"
+#include "port.h"
 
 /* Does the range reach the same bytes twice, by way of two mappings? */
 static bool meets_itself(struct model *m, unsigned int as, uint64_t va, uint64_t len)
@@ -107,8 +107,8 @@ static int do_access(struct model *m, int dev, unsigned int as, uint64_t va, uin
 		     uint32_t access)
 {
 	if (dev < 0)
-		return gm_fake_cpu_access(m->as[as], va, m->buf, len, access);
-	return gm_sim_access(m->dev[dev].ctx[as], (void *)(uintptr_t)va, m->buf, len, access);
+		return port_cpu_access(m, as, va, m->buf, len, access);
+	return port_dev_access(m->dev[dev].ctx[as], va, m->buf, len, access);
 }
 
 static void access_range(struct model *m, int dev, unsigned int as, uint64_t va, uint64_t len,
@@ -291,7 +291,7 @@ static void copy_out(struct model *m, unsigned int as, uint64_t va, uint64_t len
 
 	m_what(m, "copy out as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
 	m_span(m, as, va, len, GM_READ, &expect);
-	err = gm_copy(GM_NODE_NONE, NULL, (uintptr_t)m->buf, m->as[as], va, len);
+	err = port_copy(GM_NODE_NONE, NULL, (uintptr_t)m->buf, m->as[as], va, len);
 	if (err != expect && !(m->inject_left && (m_may_fail(m, err) || err == -EFAULT)))
 		m_fail(m, "returned %d, should be %d", err, expect);
 	if (!err)
@@ -307,7 +307,7 @@ static void copy_in(struct model *m, int node, unsigned int as, uint64_t va, uin
 	       (unsigned long long)len, node);
 	span = m_span(m, as, va, len, GM_WRITE, &expect);
 	fresh(m, m->buf, len);
-	err = gm_copy(node, m->as[as], va, NULL, (uintptr_t)m->buf, len);
+	err = port_copy(node, m->as[as], va, NULL, (uintptr_t)m->buf, len);
 	if (!attached(m, as, node) && (!expect || err == -ENODEV))
 		expect = -ENODEV;
 	else if (expect && err == -EFAULT && hole(m, as, va, len))
@@ -329,7 +329,7 @@ static void copy_between(struct model *m, int node, unsigned int das, uint64_t d
 	span_src = m_span(m, sas, src, len, GM_READ, &expect_src);
 	for (uint64_t i = 0; i < span_src; i++)
 		m->buf[i] = *m_ref(m_map_at(m, sas, src + i), src + i);
-	err = gm_copy(node, m->as[das], dst, m->as[sas], src, len);
+	err = port_copy(node, m->as[das], dst, m->as[sas], src, len);
 	if (!attached(m, das, node) && ((!expect && !expect_src) || err == -ENODEV))
 		expect = -ENODEV;
 	else if (expect_src && (!expect || err == expect_src))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Devices come and go, knobs are turned, work runs, and things are made to fail. */
-#include "model.h"
+#include "port.h"
 
 static void check_err(struct model *m, int err, int expect)
 {
@@ -89,7 +89,7 @@ void m_op_retain(struct model *m)
 		n = limits[m_below(m, 4)];
 		m_what(m, "retain limit %llu", (unsigned long long)n);
 		gm_retain_limit(n);
-		if (!m->inject_left && gm_retained_bytes() > n)
+		if (port.alone && !m->inject_left && gm_retained_bytes() > n)
 			m_fail(m, "%llu bytes retained", (unsigned long long)gm_retained_bytes());
 		return;
 	}
@@ -97,54 +97,18 @@ void m_op_retain(struct model *m)
 	m_what(m, "retain trim %llu of %llu", (unsigned long long)n, (unsigned long long)before);
 	got = gm_retain_trim(n);
 	after = gm_retained_bytes();
-	if (before - got != after)
+	if (before - got < after || (port.alone && before - got != after))
 		m_fail(m, "trimmed %llu, left %llu", (unsigned long long)got,
 		       (unsigned long long)after);
-	if (!m->inject_left && got < (n < before ? n : before))
+	if (port.alone && !m->inject_left && got < (n < before ? n : before))
 		m_fail(m, "trimmed %llu only", (unsigned long long)got);
-}
-
-void m_op_work(struct model *m)
-{
-	m_what(m, "run deferred work");
-	gm_fake_run_work();
-}
-
-/* What of its freedoms the host makes use of. */
-void m_op_host(struct model *m)
-{
-	static const uint64_t runs[] = { 0, 0, PAGE, 3 * PAGE, 64 * PAGE };
-	uint64_t run = runs[m_below(m, 5)], granule = m_chance(m, 128) ? 0 : 16 * PAGE;
-	bool low = m_chance(m, 32), work = m_chance(m, 128);
-
-	m_what(m, "host: runs of %llu, arms %llu, memory %s, %s", (unsigned long long)run,
-	       (unsigned long long)granule, low ? "low" : "enough",
-	       work ? "auto work" : "no auto work");
-	gm_fake_set_max_run(run);
-	gm_fake_set_arm_granule(granule);
-	gm_fake_set_memory_low(low);
-	gm_fake_set_auto_work(work);
-}
-
-/* The operations that are under way all the time; any other is chosen less often. */
-static enum gm_fake_op host_op(struct model *m)
-{
-	static const enum gm_fake_op often[] = { GM_FAKE_ALLOC,	      GM_FAKE_TRYLOCK,
-						 GM_FAKE_BACKING_GET, GM_FAKE_BACKING_GET,
-						 GM_FAKE_CPU_ARM,     GM_FAKE_CPU_MAP,
-						 GM_FAKE_CPU_REVOKE,  GM_FAKE_CPU_REVOKE };
-
-	if (m_chance(m, 160))
-		return often[m_below(m, 8)];
-	return (enum gm_fake_op)m_below(m, GM_FAKE_NR_OPS);
 }
 
 /* Of everything one call fails, soon. */
 static void inject_storm(struct model *m)
 {
 	m_what(m, "inject: a storm");
-	for (unsigned int op = 0; op < GM_FAKE_NR_OPS; op++)
-		gm_fake_inject((enum gm_fake_op)op, (uint32_t)m_below(m, 16), 1, -ENOMEM);
+	port_inject_storm(m);
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
 		for (unsigned int op = 0; m->dev[d].sim && op < GM_SIM_NR_OPS; op++)
 			gm_sim_inject(m->dev[d].sim, (enum gm_sim_op)op, (uint32_t)m_below(m, 16),
@@ -164,17 +128,9 @@ void m_op_inject(struct model *m)
 		return;
 	if (how < 32) {
 		inject_storm(m);
-	} else if (how < 64) {
-		m_what(m, "inject: call %u of the host's", skip + 1);
-		gm_fake_inject_nth(skip + 1);
-	} else if (how < 144 || !d->sim) {
-		op = host_op(m);
-		if (op == GM_FAKE_TRYLOCK && count > 64) /* every try of every access: slow */
-			count = 64;
-		m_what(m, "inject: host %s skip %u count %u", gm_fake_op_name((enum gm_fake_op)op),
-		       skip, count);
-		gm_fake_inject((enum gm_fake_op)op, skip, count, -ENOMEM);
-	} else {
+	} else if ((how < 144 || !d->sim) && port_inject(m, how < 64, skip, count)) {
+		/* a call of the host's */
+	} else if (d->sim) {
 		op = (unsigned int)m_below(m, GM_SIM_NR_OPS);
 		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B',
 		       op, skip, count, err);

@@ -2,6 +2,7 @@
 /*
  * model [--seed N] [--ops N] [--layout a|b|c|all] [--no-inject] [--verbose]
  *	 [--from-bytes FILE]
+ * model_lib, the same with [--inline]: faults are serviced in the faulting thread
  *
  * A failure of the model's, a broken invariant of the core's and a crash all end with
  * the operation and the command that reproduces it, and exit code 1. FILE is an input
@@ -11,15 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
+#include "port.h"
 
-static struct m_config cfg = { .seed = 1, .ops = 100000, .inject = true };
+static struct m_config cfg = { .seed = 1, .inject = true };
 static const char *layouts = "abc";
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: model [--seed N] [--ops N] [--layout a|b|c|all] [--no-inject] "
-			"[--verbose] [--from-bytes FILE]\n");
+	fprintf(stderr,
+		"usage: %s [--seed N] [--ops N] [--layout a|b|c|all] [--no-inject] [--verbose]%s "
+		"[--from-bytes FILE]\n",
+		port.program, port.may_inline ? " [--inline]" : "");
 	exit(2);
 }
 
@@ -40,12 +43,14 @@ static void parse(int argc, char **argv)
 		{ "ops", required_argument, NULL, 'o' },
 		{ "layout", required_argument, NULL, 'l' },
 		{ "no-inject", no_argument, NULL, 'n' },
+		{ "inline", no_argument, NULL, 'i' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "from-bytes", required_argument, NULL, 'b' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
+	cfg.ops = port.ops;
 	while ((c = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
 		if (c == 's')
 			cfg.seed = number(optarg);
@@ -55,6 +60,8 @@ static void parse(int argc, char **argv)
 			layouts = optarg;
 		else if (c == 'n')
 			cfg.inject = false;
+		else if (c == 'i' && port.may_inline)
+			cfg.inline_faults = true;
 		else if (c == 'v')
 			cfg.verbose = true;
 		else if (c == 'b')
@@ -85,11 +92,12 @@ int main(int argc, char **argv)
 {
 	parse(argc, argv);
 	m_catch_crashes();
+	port_start(&cfg, argv);
 	if (cfg.file) {
 		run_file();
 		return 0;
 	}
-	printf("model: seed %llu\n", (unsigned long long)cfg.seed);
+	printf("%s: seed %llu\n", port.program, (unsigned long long)cfg.seed);
 	for (; *layouts; layouts++) {
 		cfg.layout = *layouts;
 		m_run(&cfg);

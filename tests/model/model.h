@@ -8,7 +8,8 @@
  * a fuzzer's; each says what it expects, and each that fails must leave the bytes as
  * gmem.h promises.
  *
- * One thread; the host is the fake one, the devices are simulated ones.
+ * One thread makes the operations; the devices are simulated ones. What differs
+ * between hosts is in port.h.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -21,8 +22,6 @@
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
 #include <gmem/sim.h>
-
-#include "host/fake/fake.h"
 
 #define PAGE GM_PAGE_SIZE
 #define BLOCK GM_BLOCK_SIZE
@@ -66,7 +65,9 @@ struct m_config {
 	uint64_t ops;
 	char layout; /* 'a', 'b', 'c' */
 	bool inject;
+	bool inline_faults; /* GM_AS_INLINE */
 	bool verbose;
+	bool quiet; /* no summary */
 	bool small; /* a few blocks only, as a fuzzer likes it */
 	bool abort; /* on failure; else exit(1) */
 	const uint8_t *bytes;
@@ -158,9 +159,7 @@ void m_op_attach(struct model *m);
 void m_op_plug(struct model *m);
 void m_op_tune(struct model *m);
 void m_op_retain(struct model *m);
-void m_op_work(struct model *m);
 void m_op_inject(struct model *m);
-void m_op_host(struct model *m);
 
 /* run.c */
 void m_run(const struct m_config *cfg);
@@ -168,5 +167,6 @@ void m_run(const struct m_config *cfg);
 void m_run_bytes(const struct m_config *cfg, const uint8_t *bytes, size_t n);
 /* Let a crash name the operation under way, and exit(1). */
 void m_catch_crashes(void);
+void m_crashed(int sig);
 
 #endif

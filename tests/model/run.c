@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "model.h"
+#include "port.h"
 
 static const struct {
 	void (*fn)(struct model *m);
@@ -16,8 +16,8 @@ static const struct {
 	{ m_op_dontneed, 16 },	 { m_op_query, 32 },	  { m_op_unmap, 12 },
 	{ m_op_map, 16 },	 { m_op_protect, 12 },	  { m_op_object, 6 },
 	{ m_op_attach, 2 },	 { m_op_plug, 1 },	  { m_op_tune, 6 },
-	{ m_op_retain, 8 },	 { m_op_work, 20 },	  { m_op_inject, 34 },
-	{ m_op_host, 3 },
+	{ m_op_retain, 8 },	 { port_op_work, 20 },	  { m_op_inject, 34 },
+	{ port_op_host, 3 },
 };
 
 static const struct model *running; /* for a crash */
@@ -48,7 +48,7 @@ static void after_op(struct model *m, uint64_t check_every)
 		m_check_everything(m, true);
 }
 
-static void summary(const struct model *m)
+static void summary(struct model *m)
 {
 	uint64_t evictions = m->evictions;
 
@@ -61,14 +61,14 @@ static void summary(const struct model *m)
 	printf("model: layout %c seed %llu: %llu operations, %llu CPU faults, %llu evictions, "
 	       "%llu calls of the host failed, %llu operations failed\n",
 	       m->cfg->layout, (unsigned long long)m->cfg->seed, (unsigned long long)m->op,
-	       (unsigned long long)gm_fake_cpu_faults(), (unsigned long long)evictions,
-	       (unsigned long long)gm_fake_injected(), (unsigned long long)m->failed);
+	       (unsigned long long)port_cpu_faults(m), (unsigned long long)evictions,
+	       (unsigned long long)port_injected(), (unsigned long long)m->failed);
 }
 
 void m_run(const struct m_config *cfg)
 {
 	struct model *m = calloc(1, sizeof(*m));
-	uint64_t check_every = cfg->small ? 4096 : 32768;
+	uint64_t check_every = cfg->small ? 4096 : port.check_every;
 
 	if (!m)
 		abort();
@@ -80,10 +80,10 @@ void m_run(const struct m_config *cfg)
 		m->in.end = cfg->bytes + cfg->nr_bytes;
 	}
 	m_what(m, "setup");
-	gm_fake_reset();
+	port_begin(m);
 	m_setup(m);
 	for (m->op = 0; m->op < cfg->ops && !m->in.ended; m->op++) {
-		gm_fake_step();
+		port_step();
 		if (!m->mapped)
 			m_map_something(m);
 		one_op(m);
@@ -91,9 +91,10 @@ void m_run(const struct m_config *cfg)
 	}
 	m_what(m, "the last check");
 	m_check_everything(m, false);
-	if (!cfg->abort)
+	if (!cfg->quiet)
 		summary(m);
 	m_teardown(m);
+	port_end(m);
 	running = NULL;
 	free(m);
 }
@@ -106,13 +107,14 @@ void m_run_bytes(const struct m_config *cfg, const uint8_t *bytes, size_t n)
 		return;
 	one.layout = "abc"[bytes[0] % 3];
 	one.small = true;
+	one.quiet = true;
 	one.ops = UINT64_MAX;
 	one.bytes = bytes + 1;
 	one.nr_bytes = n - 1;
 	m_run(&one);
 }
 
-static void crashed(int sig)
+void m_crashed(int sig)
 {
 	fprintf(stderr, "FAILED: signal %d\n", sig);
 	if (running)
@@ -122,8 +124,8 @@ static void crashed(int sig)
 
 void m_catch_crashes(void)
 {
-	signal(SIGABRT, crashed);
-	signal(SIGSEGV, crashed);
-	signal(SIGBUS, crashed);
-	signal(SIGFPE, crashed);
+	signal(SIGABRT, m_crashed);
+	signal(SIGSEGV, m_crashed);
+	signal(SIGBUS, m_crashed);
+	signal(SIGFPE, m_crashed);
 }

@@ -11,7 +11,7 @@
  */
 #include <string.h>
 
-#include "model.h"
+#include "port.h"
 
 int m_dev_plug(struct model *m, struct m_dev *d)
 {
@@ -24,9 +24,10 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 		.lanes = 1,
 		.tlb_entries = 16,
 		.table_memory = 2 << 20,
-		.flags = GM_SIM_SYNC_FAULTS | GM_SIM_CHECK,
+		.flags = GM_SIM_CHECK,
 	};
 
+	port_sim_options(d, &opt);
 	return gm_sim_create(&opt, &d->sim);
 }
 
@@ -66,7 +67,7 @@ static void alloc_blocks(struct model *m, unsigned int as, uint64_t blocks)
 static void layout_b(struct model *m, unsigned int regions)
 {
 	struct m_object *o = make_object(m, 6 * BLOCK + 5 * PAGE);
-	uint64_t va = 0x200000000ULL + 3 * PAGE, offset = PAGE;
+	uint64_t va = port.base + 3 * PAGE, offset = PAGE;
 
 	for (unsigned int i = 0; i < regions; i++) {
 		uint64_t len = (1 + m_mix(i) % (i % 3 ? 60 : 700)) * PAGE;
@@ -85,9 +86,9 @@ static void layout_c(struct model *m, uint64_t blocks)
 {
 	struct m_object *o = make_object(m, blocks * BLOCK);
 
-	map_fixed(m, 0, 0x200000000ULL, blocks * BLOCK, o, 0);
-	map_fixed(m, 0, 0x210000000ULL + 5 * PAGE, (blocks - 1) * BLOCK, o, 77 * PAGE);
-	map_fixed(m, 1, 0x220000000ULL + BLOCK, blocks * BLOCK, o, 0);
+	map_fixed(m, 0, port.base, blocks * BLOCK, o, 0);
+	map_fixed(m, 0, port.base + 0x10000000ULL + 5 * PAGE, (blocks - 1) * BLOCK, o, 77 * PAGE);
+	map_fixed(m, 1, port.base + 0x20000000ULL + BLOCK, blocks * BLOCK, o, 0);
 	alloc_blocks(m, 0, blocks / 2);
 	alloc_blocks(m, 1, blocks / 2);
 }
@@ -95,15 +96,15 @@ static void layout_c(struct model *m, uint64_t blocks)
 void m_setup(struct model *m)
 {
 	static uint8_t bufs[2][M_BUF];
+	struct gm_as_options opt = { .size = sizeof(opt) };
 	bool small = m->cfg->small;
 
 	m->buf = bufs[0];
 	m->buf2 = bufs[1];
-	gm_fake_set_auto_work(true);
-	must(m, "gm_core_init", gm_core_init());
+	opt.flags = m->cfg->inline_faults ? GM_AS_INLINE : 0;
 	m->nr_as = m->cfg->layout == 'c' ? 2 : 1;
 	for (unsigned int i = 0; i < m->nr_as; i++)
-		must(m, "gm_as_create", gm_as_create(NULL, &m->as[i]));
+		must(m, "gm_as_create", gm_as_create(&opt, &m->as[i]));
 
 	m->dev[0] = (struct m_dev){ .blocks = small ? 1 : 2,
 				    .base = 0x100000000ULL,
@@ -127,6 +128,19 @@ void m_setup(struct model *m)
 	m->enough = m->mapped / 2;
 }
 
+/* Nothing refers to anything any more. */
+static void check_empty(struct model *m, const struct m_dev *d)
+{
+	struct gm_hnode_info info = { .size = sizeof(info) };
+
+	must(m, "gm_hnode_info", gm_hnode_info(gm_dev_hnode(gm_sim_dev(d->sim)), &info));
+	if (info.free != info.total || info.blocks || info.pinned)
+		m_fail(m, "dev%c has %llu bytes free of %llu, %llu pinned, %llu blocks",
+		       d == m->dev ? 'A' : 'B', (unsigned long long)info.free,
+		       (unsigned long long)info.total, (unsigned long long)info.pinned,
+		       (unsigned long long)info.blocks);
+}
+
 /* Leave by different doors: what is not detached or unmapped, gm_as_destroy() must do. */
 void m_teardown(struct model *m)
 {
@@ -144,6 +158,9 @@ void m_teardown(struct model *m)
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_destroy", gm_as_destroy(m->as[i]));
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
+		if (m->dev[d].sim && put_first)
+			check_empty(m, &m->dev[d]);
+	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
 		if (m->dev[d].sim)
 			must(m, "gm_sim_destroy", gm_sim_destroy(m->dev[d].sim));
 	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++) {
@@ -151,7 +168,4 @@ void m_teardown(struct model *m)
 			gm_object_put(m->object[i].handle);
 		m_object_free(&m->object[i]);
 	}
-	gm_core_exit();
-	if (!gm_fake_check_clean())
-		m_fail(m, "something leaked");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Mappings and objects: map, unmap of any part, protect, create, put. */
-#include "model.h"
+#include "port.h"
 
 /* Whole pages of a mapping, now and then beyond its end. */
 static void choose(struct model *m, unsigned int *as, uint64_t *va, uint64_t *len)
@@ -28,14 +28,14 @@ static void settle_unmap(struct model *m, unsigned int as, uint64_t va, uint64_t
 	uint64_t done = 0;
 
 	m_calm(m);
-	while (done < len && !gm_as_covers(m->as[as], va + done))
+	while (done < len && !port_covers(m->as[as], va + done))
 		done += PAGE;
 	if (done == len)
 		m_fail(m, "gm_as_unmap failed, and all of it is unmapped");
 	if (done)
 		m_map_cut(m, as, va, done);
 	for (; done < len; done += PAGE)
-		if (!gm_as_covers(m->as[as], va + done))
+		if (!port_covers(m->as[as], va + done))
 			m_fail(m, "%#llx is unmapped, and not what comes before it",
 			       (unsigned long long)(va + done));
 }
@@ -60,10 +60,12 @@ void m_op_unmap(struct model *m)
 	m_span(m, as, va, len, GM_READ, &expect);
 	err = gm_as_unmap(m->as[as], (void *)(uintptr_t)va, len);
 	check_err(m, err, expect);
-	if (!err)
-		m_map_cut(m, as, va, len);
-	else if (!expect)
+	if (err && !expect)
 		settle_unmap(m, as, va, len);
+	if (err)
+		return;
+	m_map_cut(m, as, va, len);
+	port_unmapped(m, as, va, len);
 }
 
 void m_op_protect(struct model *m)
@@ -125,7 +127,7 @@ static void map_object(struct model *m, unsigned int as, struct m_object *o)
 	void *addr;
 	int expect, err;
 
-	va = 0x200000000ULL + m_below(m, 65536) * PAGE;
+	va = port.base + m_below(m, 65536) * PAGE;
 	if (m_chance(m, 96)) /* so that large leaves fit */
 		va = (va & ~(BLOCK - 1)) + offset % BLOCK;
 	addr = (void *)(uintptr_t)va;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "model.h"
+#include "port.h"
 
 /* ------------------------------------------------------------------ messages */
 
@@ -26,15 +26,18 @@ void m_what(struct model *m, const char *fmt, ...)
 void m_print_where(const struct model *m)
 {
 	const struct m_config *cfg = m->cfg;
+	char options[64];
 
+	snprintf(options, sizeof(options), "%s%s", cfg->inject ? "" : " --no-inject",
+		 cfg->inline_faults ? " --inline" : "");
 	fprintf(stderr, "model: at operation %llu: %s\n", (unsigned long long)m->op, m->what);
 	if (cfg->bytes)
-		fprintf(stderr, "reproduce: model%s --from-bytes %s\n",
-			cfg->inject ? "" : " --no-inject", cfg->file ? cfg->file : "FILE");
+		fprintf(stderr, "reproduce: %s%s --from-bytes %s\n", port.program, options,
+			cfg->file ? cfg->file : "FILE");
 	else
-		fprintf(stderr, "reproduce: model --seed %llu --ops %llu --layout %c%s\n",
-			(unsigned long long)cfg->seed, (unsigned long long)cfg->ops, cfg->layout,
-			cfg->inject ? "" : " --no-inject");
+		fprintf(stderr, "reproduce: %s --seed %llu --ops %llu --layout %c%s\n",
+			port.program, (unsigned long long)cfg->seed, (unsigned long long)cfg->ops,
+			cfg->layout, options);
 }
 
 void m_fail(struct model *m, const char *fmt, ...)
@@ -212,7 +215,8 @@ bool m_range_free(struct model *m, unsigned int as, uint64_t va, uint64_t len)
 	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
 		struct m_map *map = &m->map[i];
 
-		if (map->obj && map->as == as && map->va < va + len && map->va + map->len > va)
+		if (map->obj && (port.one_va || map->as == as) && map->va < va + len &&
+		    map->va + map->len > va)
 			return false;
 	}
 	return true;
@@ -270,7 +274,7 @@ bool m_may_fail(struct model *m, int err)
 void m_calm(struct model *m)
 {
 	m->inject_left = 0;
-	gm_fake_inject_clear();
+	port_inject_clear();
 	for (unsigned int i = 0; i < M_MAX_DEVS; i++)
 		for (unsigned int op = 0; m->dev[i].sim && op < GM_SIM_NR_OPS; op++)
 			gm_sim_inject(m->dev[i].sim, (enum gm_sim_op)op, 0, 0, 0);

@@ -2,19 +2,15 @@
 /* Comparing the core's bytes with the model's, and checking what both must agree on. */
 #include <string.h>
 
-#include "model.h"
-
-#ifdef GM_DEBUG
-#include "core/check.h"
-#endif
+#include "port.h"
 
 /* The bytes as they are, without moving anything: for a look after a failure. */
 void m_fetch(struct model *m, unsigned int as, uint64_t va, void *buf, uint64_t len)
 {
-	int err = len ? gm_copy(GM_NODE_NONE, NULL, (uintptr_t)buf, m->as[as], va, len) : 0;
+	int err = len ? port_copy(GM_NODE_NONE, NULL, (uintptr_t)buf, m->as[as], va, len) : 0;
 
 	if (err)
-		m_fail(m, "gm_copy out of %#llx: %d", (unsigned long long)va, err);
+		m_fail(m, "copying out of %#llx: %d", (unsigned long long)va, err);
 }
 
 void m_compare(struct model *m, unsigned int as, uint64_t va, const uint8_t *buf, uint64_t len)
@@ -39,25 +35,15 @@ void m_compare(struct model *m, unsigned int as, uint64_t va, const uint8_t *buf
 	}
 }
 
-/*
- * A page that the core has nowhere reads as zero; one on a device is out of the CPU's
- * reach; and there are host frames where there should be, and nowhere else.
- */
+/* A page that the core has nowhere reads as zero. */
 static void check_place(struct model *m, const struct m_map *map, uint64_t va,
 			const struct gm_page_info *info)
 {
 	static const uint8_t zero[PAGE];
-	uint32_t page = gm_fake_page(m->as[map->as], va);
-	bool host = info->node == GM_NODE_HOST || (info->flags & GM_PAGE_RETAINED);
 
 	if (info->node == GM_NODE_NONE && memcmp(m_ref(map, va), zero, PAGE))
 		m_fail(m, "as%u %#llx is nowhere, and not zero", map->as, (unsigned long long)va);
-	if (info->node >= 0 && (page & GM_FAKE_MAPPED))
-		m_fail(m, "as%u %#llx is on a device, and mapped in the CPU", map->as,
-		       (unsigned long long)va);
-	if (host != !!(page & GM_FAKE_PRESENT))
-		m_fail(m, "as%u %#llx on node %d has%s host frame", map->as, (unsigned long long)va,
-		       info->node, host ? " no" : " a");
+	port_check_page(m, map->as, va, info);
 }
 
 /* How many pages of the range are somewhere. */
@@ -66,10 +52,10 @@ static unsigned int check_places(struct model *m, const struct m_map *map, uint6
 {
 	static struct gm_page_info info[16];
 	unsigned int somewhere = 0;
-	int err = gm_as_query(m->as[map->as], va, len, info);
+	int err = port_query(m->as[map->as], va, len, info);
 
 	if (err)
-		m_fail(m, "gm_as_query of %#llx: %d", (unsigned long long)va, err);
+		m_fail(m, "query of %#llx: %d", (unsigned long long)va, err);
 	for (uint64_t i = 0; i < len / PAGE; i++) {
 		check_place(m, map, va + i * PAGE, &info[i]);
 		somewhere += info[i].node != GM_NODE_NONE;
@@ -92,9 +78,9 @@ static void check_bytes(struct model *m, const struct m_map *map, uint64_t va, u
 	int err = 0;
 
 	if (ctx)
-		err = gm_sim_access(ctx, (void *)(uintptr_t)va, m->buf, len, GM_READ);
+		err = port_dev_access(ctx, va, m->buf, len, GM_READ);
 	else if (how == 2)
-		err = gm_fake_cpu_access(m->as[map->as], va, m->buf, len, GM_READ);
+		err = port_cpu_access(m, map->as, va, m->buf, len, GM_READ);
 	if ((!ctx && how != 2) || err == -ENOSPC) /* full of pinned pages */
 		m_fetch(m, map->as, va, m->buf, len);
 	else if (err)
@@ -114,9 +100,7 @@ void m_check_quick(struct model *m)
 		if (stats.stale)
 			m_fail(m, "dev%c had stale translations", 'A' + (int)i);
 	}
-#ifdef GM_DEBUG
-	gm_check_all();
-#endif
+	port_check();
 }
 
 /* Every byte; with @mix some by way of the CPU or a device, which moves them. */

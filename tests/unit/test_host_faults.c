@@ -327,6 +327,7 @@ static int child_no_page(uint32_t flags)
 		return 1;
 	tc.no_page = true;
 	gm_os_backing_free(b.obj, 0, BLOCK);
+	mprotect(gm_user_object(b.obj)->alias, BLOCK, PROT_NONE); /* or it would be made */
 	alarm(20);
 	(void)*tc_word(b.va);
 	return 2;

@@ -2,6 +2,7 @@
 /* The linux-user host: host backing, and the CPU's mappings of it. Faults are in test_host_faults.c. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -318,10 +319,12 @@ static void test_split(void **state)
 	assert_int_equal(gm_os_cpu_arm(high, high->va + PAGE, PAGE), 0);
 	assert_true(delivers(high->va + PAGE));
 	/* What was armed before is known to be. */
-	assert_int_equal(gm_os_cpu_map(high, high->va + 2 * BLOCK - 7 * PAGE, PAGE), -EIO);
-	assert_true(delivers(high->va + 2 * BLOCK - 7 * PAGE));
+	assert_int_equal(gm_os_cpu_map(high, high->va + 2 * BLOCK - 7 * PAGE, PAGE), 0);
+	assert_false(delivers(high->va + 2 * BLOCK - 7 * PAGE));
+	assert_int_equal(run_at(obj, 6 * BLOCK, PAGE, true), PAGE);
 	/* Not armed: nothing to do. */
 	assert_int_equal(gm_os_cpu_map(high, high->va + 3 * BLOCK - 7 * PAGE, PAGE), 0);
+	assert_int_equal(run_at(obj, 7 * BLOCK, PAGE, false), PAGE);
 
 	tc_unmap(high);
 	tc_unmap(r);
@@ -360,6 +363,40 @@ static void test_cpu_map(void **state)
 	*tc_word(r->va + BLOCK - PAGE) = 1;
 	assert_int_equal(tc.faults, 2);
 	assert_int_equal(tc.last_access, GM_WRITE);
+
+	tc_unmap(r);
+	tc_object_free(obj);
+	tc_as_free(as);
+}
+
+/* The kernel drops pages that have only been read; they are there again when they are mapped. */
+static void test_dropped(void **state)
+{
+	struct gm_as *as = tc_as(GM_AS_INLINE);
+	struct gm_object *obj = tc_object(BLOCK, 0);
+	struct gm_region *r = tc_map(as, obj, 0, BLOCK);
+
+	(void)state;
+	for (uint64_t i = 0; i < 8; i++)
+		assert_int_equal(*tc_word(r->va + i * PAGE), 0);
+	*tc_word(r->va + 2 * PAGE) = 7;
+	assert_int_equal(gm_os_cpu_arm(r, r->va, BLOCK), 0);
+	assert_int_equal(gm_os_cpu_revoke(r, r->va, BLOCK), 0);
+	/* As memory that is short does it, but for certain. */
+	gm_os_backing_free(obj, PAGE, PAGE);
+	gm_os_backing_free(obj, 4 * PAGE, 2 * PAGE);
+
+	tc.faults = 0;
+	assert_int_equal(gm_os_cpu_map(r, r->va, 8 * PAGE), 0);
+	for (uint64_t i = 0; i < 8; i++)
+		assert_int_equal(*tc_word(r->va + i * PAGE), i == 2 ? 7 : 0);
+	assert_int_equal(tc.faults, 0);
+
+	/* One that cannot be made, for its alias may not be touched, is an error. */
+	assert_int_equal(gm_os_cpu_revoke(r, r->va, BLOCK), 0);
+	gm_os_backing_free(obj, PAGE, PAGE);
+	assert_int_equal(mprotect(gm_user_object(obj)->alias, BLOCK, PROT_NONE), 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va, 8 * PAGE), -ENOMEM);
 
 	tc_unmap(r);
 	tc_object_free(obj);
@@ -449,6 +486,11 @@ static void test_hugetlb(void **state)
 	assert_int_equal(*tc_word(r->va + BLOCK + 8), 5);
 	gm_os_backing_free(obj, BLOCK, BLOCK);
 	assert_true(delivers(r->va + BLOCK + 8));
+	/* Gone behind our back, which the kernel does not do to huge pages. */
+	assert_int_equal(fallocate(gm_user_object(obj)->mem.fd,
+				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)BLOCK),
+			 0);
+	assert_int_equal(gm_os_cpu_map(r, r->va, BLOCK), -EIO);
 	tc_unmap(r);
 	tc_object_free(obj);
 	tc_as_free(as);
@@ -475,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_arm),
 		cmocka_unit_test(test_split),
 		cmocka_unit_test(test_cpu_map),
+		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_no_vma_left),
 		cmocka_unit_test(test_hugetlb),
 	};

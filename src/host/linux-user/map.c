@@ -11,6 +11,9 @@
  *
  * The kernel drops entries of its own accord too, when it reclaims a page; so a
  * fault may come for a page that the core has mapped, and mapping it again is right.
+ * A page that has only been read it drops as a whole: there are no bytes in it but
+ * zeros, and it is clean, so there is nothing to swap out. The core still knows the
+ * page as one that exists, and rightly so: to map it is to make it again.
  *
  * Registering splits the kernel's own record of the mapping (VMA), and a process may
  * have 65530 of these. A region with more than MAX_RUNS separate armed pieces, or
@@ -290,12 +293,14 @@ int gm_os_cpu_arm(struct gm_region *r, uint64_t va, uint64_t len)
 
 /*
  * Pages that are mapped already stop the kernel; they are stepped over, and whoever
- * waits for one is woken, for it may have queued just before it was mapped.
+ * waits for one is woken, for it may have queued just before it was mapped. Those that
+ * the kernel has dropped (EFAULT) are made, once: made so, a page is not clean.
  */
-static int map_pages(struct gm_user_as *u, uint64_t va, uint64_t len, uint64_t step)
+static int map_pages(struct gm_region *r, uint64_t va, uint64_t len)
 {
-	uint64_t at = va, end = va + len;
-	bool passed = false;
+	struct gm_user_as *u = gm_user_as(r->as);
+	uint64_t at = va, end = va + len, bus, got;
+	bool passed = false, made = false;
 	int err = 0;
 
 	while (at < end && !err) {
@@ -306,12 +311,16 @@ static int map_pages(struct gm_user_as *u, uint64_t va, uint64_t len, uint64_t s
 		if (c.mapped > 0) {
 			at += (uint64_t)c.mapped;
 		} else if (errno == EEXIST) {
-			at += step;
+			at += gm_os_backing_granule(r->obj);
 			passed = true;
 		} else if (errno == EAGAIN) {
 			sched_yield(); /* the mappings are changing just now */
+		} else if (errno == EFAULT && !made) {
+			err = gm_os_backing_get(r->obj, to_offset(r, at), end - at, false, &bus,
+						&got);
+			made = true;
 		} else {
-			/* As when the page does not exist: it would fail again. */
+			/* It would fail again. */
 			err = errno == ENOMEM ? -ENOMEM : -EIO;
 		}
 	}
@@ -325,14 +334,13 @@ static int map_pages(struct gm_user_as *u, uint64_t va, uint64_t len, uint64_t s
 int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	struct gm_user_region *h = r->host;
-	struct gm_user_as *u = gm_user_as(r->as);
-	uint64_t end = va + len, step = gm_os_backing_granule(r->obj);
+	uint64_t end = va + len;
 	bool armed;
 	int err = 0;
 
-	gm_fail_heal(u, va, len);
+	gm_fail_heal(gm_user_as(r->as), va, len);
 	if (__atomic_load_n(&h->whole, __ATOMIC_ACQUIRE))
-		return map_pages(u, va, len, step);
+		return map_pages(r, va, len);
 	while (va < end && !err) {
 		uint64_t off = to_offset(r, va);
 		uint64_t n = GM_BLOCK_SIZE - off % GM_BLOCK_SIZE;
@@ -340,7 +348,7 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 		n = n < end - va ? n : end - va;
 		gm_bits_run(h->armed, block_of(off) - h->first, 1, &armed);
 		if (armed) /* where it is not, the kernel maps them when they are touched */
-			err = map_pages(u, va, n, step);
+			err = map_pages(r, va, n);
 		va += n;
 	}
 	return err;
