@@ -173,6 +173,16 @@ static void home_run(const struct gm_block *block, unsigned int page, unsigned i
 	*to = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)hi << GM_PAGE_SHIFT);
 }
 
+static void trace_object_fault(const struct gm_block *block, struct gm_as *as, unsigned int page,
+			       int from, uint64_t begin, int err)
+{
+	struct gm_event ev = fault_event(as, 0, 0, GM_WHY_CPU_FAULT, GM_NODE_HOST);
+
+	event_place(&ev, block->obj, block->index, page);
+	ev.from = from;
+	gm_trace_end(&ev, begin, err);
+}
+
 int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struct gm_block **block,
 		    uint64_t *from, uint64_t *to)
 {
@@ -180,21 +190,16 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, struc
 	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
 	uint64_t begin = gm_os_now_ns();
 	bool traced = gm_tracing(GM_EVENT_FAULT);
-	struct gm_event ev;
-	int err;
+	int err, was;
 
 	gm_lock_check_none();
 	*block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
 	if (!*block)
 		return 0;
-	if (traced) {
-		ev = fault_event(as, 0, 0, GM_WHY_CPU_FAULT, GM_NODE_HOST);
-		event_place(&ev, obj, (*block)->index, page);
-		ev.from = gm_entry_node(gm_block_entry(*block, page));
-	}
+	was = traced ? gm_entry_node(gm_block_entry(*block, page)) : GM_NODE_NONE;
 	err = home_page(*block, as, page, granule);
 	if (traced)
-		gm_trace_end(&ev, begin, err);
+		trace_object_fault(*block, as, page, was, begin, err);
 	if (!err)
 		home_run(*block, page, granule, from, to);
 	else
