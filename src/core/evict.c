@@ -91,23 +91,31 @@ static struct gm_as *charged_as(struct gm_block *block)
 	return as;
 }
 
-static struct gm_event evict_event(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
-				   bool direct)
+/* Pages of the block that go if it is evicted. */
+static uint32_t evictable(struct gm_block *block, const struct gm_dev *dev)
 {
 	const struct gm_resident *res = gm_resident_find(block, dev);
 
-	return (struct gm_event){
+	return res->nr - res->nr_pinned;
+}
+
+static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, struct gm_as *as,
+			bool direct, uint32_t pages, uint64_t begin, int err)
+{
+	struct gm_event ev = {
 		.kind = GM_EVENT_EVICT,
 		.why = GM_WHY_EVICT,
 		.as = as,
 		.obj = block->obj,
 		.offset = block->index << GM_BLOCK_SHIFT,
 		.len = GM_BLOCK_SIZE,
-		.pages = res->nr - res->nr_pinned,
+		.pages = pages,
 		.n = direct,
 		.from = gm_dev_node(dev),
 		.to = GM_NODE_HOST,
 	};
+
+	gm_trace_end(&ev, begin, err);
 }
 
 static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
@@ -121,11 +129,9 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 	};
 	uint64_t begin = gm_os_now_ns();
 	bool traced = gm_tracing(GM_EVENT_EVICT);
-	struct gm_event ev;
+	uint32_t pages = traced ? evictable(block, dev) : 0;
 	int err;
 
-	if (traced)
-		ev = evict_event(block, dev, how.as, direct);
 	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
 	if (err) {
 		gm_resident_touch(block, dev, true);
@@ -136,7 +142,7 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 	}
 	gm_count(dev, how.as, ns_evict, gm_os_now_ns() - begin);
 	if (traced)
-		gm_trace_end(&ev, begin, err);
+		trace_evict(block, dev, how.as, direct, pages, begin, err);
 	return err;
 }
 

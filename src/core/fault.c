@@ -208,6 +208,18 @@ static void home_run(const struct gm_block *block, unsigned int page, unsigned i
 		++*hi;
 }
 
+static void trace_object_fault(const struct gm_found *found, struct gm_as *as, unsigned int page,
+			       int from, uint64_t begin, int err)
+{
+	struct gm_event ev = fault_event(as, 0, 0, GM_WHY_CPU_FAULT, GM_NODE_HOST);
+
+	event_place(&ev, found->block->obj, found->block->index, page);
+	ev.from = from;
+	if (found->cpu)
+		ev.to = from; /* it stays */
+	gm_trace_end(&ev, begin, err);
+}
+
 int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
 		    struct gm_found *found)
 {
@@ -215,28 +227,21 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
 	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1);
 	bool traced = gm_tracing(GM_EVENT_FAULT);
-	struct gm_event ev;
-	int err = 0;
+	int err = 0, was;
 
 	gm_lock_check_none();
 	found->block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
 	if (!found->block)
 		return 0;
-	if (traced) {
-		ev = fault_event(as, 0, 0, GM_WHY_CPU_FAULT, GM_NODE_HOST);
-		event_place(&ev, obj, found->block->index, page);
-		ev.from = gm_entry_node(gm_block_entry(found->block, page));
-	}
+	was = traced ? gm_entry_node(gm_block_entry(found->block, page)) : GM_NODE_NONE;
 	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
 		err = home_page(found->block, as, page, granule);
 		home_run(found->block, page, granule, &lo, &hi);
 	}
-	if (traced) {
-		ev.to = found->cpu ? ev.from : ev.to;
-		gm_trace_end(&ev, begin, err);
-	}
+	if (traced)
+		trace_object_fault(found, as, page, was, begin, err);
 	found->from = base + ((uint64_t)lo << GM_PAGE_SHIFT);
 	found->to = base + ((uint64_t)hi << GM_PAGE_SHIFT);
 	if (err)

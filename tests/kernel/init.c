@@ -86,8 +86,8 @@ static void read_log(void)
 					    /* Of the driver that is wrong on purpose. */
 					    "in driver: kt-bad" };
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), lines = 0;
-	char line[2048];
 	bool oom = false;
+	char line[2048];
 	ssize_t n;
 
 	CHECK(fd >= 0);
@@ -97,12 +97,10 @@ static void read_log(void)
 		if (n < 0)
 			continue;
 		line[n] = 0;
-		/* Whoever asked for memory in vain may have been one of ours: its stack is no complaint. */
-		oom |= strstr(line, "invoked oom-killer") != NULL;
-		oom &= strstr(line, "Out of memory:") == NULL;
-		if (oom)
-			continue;
-		for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		/* Whoever runs out of memory is shown with its stack, and may be in a call of ours. */
+		oom = (oom || strstr(line, "invoked oom-killer")) &&
+		      !strstr(line, "Out of memory: Killed");
+		for (size_t i = oom; i < sizeof(bad) / sizeof(*bad); i++)
 			is_bad |= strstr(line, bad[i]) != NULL;
 		for (size_t i = 0; i < sizeof(fine) / sizeof(*fine); i++)
 			is_bad &= strstr(line, fine[i]) == NULL;
