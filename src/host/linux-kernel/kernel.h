@@ -71,6 +71,8 @@ int gm_kas_protect(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u
 
 /* vma.c */
 int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas);
+/* The address space of this process that @va is mapped in, held; or NULL. */
+struct gm_kas *gm_kas_at(u64 va);
 
 /* main.c: debug builds, on demand, stay where a fault can be overtaken */
 #ifdef GM_DEBUG
