@@ -5,6 +5,10 @@
  * only; lanes translate every access through a TLB that really caches and a
  * page table that lies in the device's own memory.
  *
+ * On the kernel host it is a device of the module gmem_sim, and a lane's access a system
+ * call; gm_sim(3) has what differs. A program that is to run anywhere creates its device
+ * before its address space.
+ *
  * Link with -lgmem_sim -lgmem.
  */
 #ifndef GMEM_SIM_H

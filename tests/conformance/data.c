@@ -10,6 +10,7 @@ static void test_both_ways(struct cf *cf)
 	uint64_t len = 2 * BLOCK + 5 * PAGE;
 	char *p = cf_alloc(cf, len);
 
+	assert_int_equal((uintptr_t)p % BLOCK, 0);
 	cf_fill(cf, CPU, p, len, 1);
 	cf_check(cf, 0, p, len, 1);
 	cf_on(p, len, cf_node(cf, 0));
@@ -224,10 +225,16 @@ static void test_contended(struct cf *cf)
 
 static void test_hugetlb(struct cf *cf)
 {
-	long before = proc_huge_pages(16);
+	long before;
 	void *addr;
 	char *p;
 
+	if (cf_kernel) {
+		assert_int_equal(gm_alloc(cf->as, 6 * BLOCK, GM_OBJECT_HUGETLB, &addr),
+				 -EOPNOTSUPP);
+		return;
+	}
+	before = proc_huge_pages(16);
 	if (gm_alloc(cf->as, 6 * BLOCK, GM_OBJECT_HUGETLB, &addr)) {
 		proc_huge_pages(before);
 		skip(); /* no huge pages to be had */
