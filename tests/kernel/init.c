@@ -199,6 +199,7 @@ int main(void)
 		run_all(kt_input, only);
 		run_all(kt_memory, only);
 		run_all(kt_requests, only);
+		run_all(kt_programs, only);
 		run_all(kt_fuzz, only);
 		run(&(struct kt_test){ "unload_at_the_end", kt_module_gone, 0 }, only);
 	}
