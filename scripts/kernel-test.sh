@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Test the kernel host: build the modules, boot the stock kernel with them in QEMU, by
-# emulation, and run tests/kernel there.
+# emulation, and run tests/kernel there; and with them programs of user space, the
+# conformance suite among them.
 #
 #	kernel-test.sh BUILD-DIR [TEST]		only tests whose name begins with TEST
 #

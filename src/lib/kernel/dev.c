@@ -10,14 +10,6 @@
 
 static const char places[MAX_DEVS];
 
-static int first_hnode(void)
-{
-	struct gmem_info info = { .size = sizeof(info) };
-	int err = gm_request(gm_kernel_fd, GMEM_INFO, &info);
-
-	return err ? err : (int)info.first_hnode;
-}
-
 int gm_k_no_driver(int err)
 {
 	gm_set_detail(err,
@@ -49,14 +41,13 @@ int gm_k_dev_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 int gm_k_dev_from_hnode(int hnode, struct gm_dev **dev)
 {
 	struct gmem_hnode_info info = { .size = sizeof(info), .hnode = hnode };
-	int first, err;
+	int first = gm_kernel_first_hnode, err;
 
 	if (!dev)
 		return -EINVAL;
 	err = gm_request(gm_kernel_fd, GMEM_HNODE_INFO, &info);
-	first = err ? err : first_hnode();
-	if (first < 0)
-		return first;
+	if (err)
+		return err;
 	if (hnode < first || hnode >= first + MAX_DEVS)
 		return -ENODEV;
 	*dev = (struct gm_dev *)(uintptr_t)&places[hnode - first];
@@ -65,7 +56,7 @@ int gm_k_dev_from_hnode(int hnode, struct gm_dev **dev)
 
 int gm_k_dev_hnode(const struct gm_dev *dev)
 {
-	return first_hnode() + (int)((const char *)dev - places);
+	return gm_kernel_first_hnode + (int)((const char *)dev - places);
 }
 
 int gm_k_dev_stats(struct gm_dev *dev, struct gm_stats *stats)

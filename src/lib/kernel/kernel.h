@@ -33,7 +33,8 @@ struct gm_object {
 	int fd;
 };
 
-extern int gm_kernel_fd; /* /dev/gmem; -1: not open */
+extern int gm_kernel_fd;	  /* /dev/gmem; -1: not open */
+extern int gm_kernel_first_hnode; /* the first device's node, or the one it would have */
 
 /* What ioctl(2) returns, or -errno. */
 static inline int gm_request(int fd, unsigned long cmd, void *arg)

@@ -11,6 +11,7 @@
 
 const char *gm_path_gmem = "/dev/gmem";
 int gm_kernel_fd = -1;
+int gm_kernel_first_hnode;
 
 /* Threads may come here at once: the first one's descriptor stays. */
 int gm_kernel_open(void)
@@ -27,6 +28,7 @@ int gm_kernel_open(void)
 		close(fd);
 		return -EOPNOTSUPP;
 	}
+	__atomic_store_n(&gm_kernel_first_hnode, (int)info.first_hnode, __ATOMIC_RELAXED);
 	if (!__atomic_compare_exchange_n(&gm_kernel_fd, &none, fd, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
 		close(fd);
