@@ -15,7 +15,7 @@ int main(void)
 	struct gm_sim_ctx *ctx;
 	void *mem;
 
-	if (gm_as_create(NULL, &as) || gm_sim_create(NULL, &sim) || gm_sim_attach(sim, as, &ctx) ||
+	if (gm_sim_create(NULL, &sim) || gm_as_create(NULL, &as) || gm_sim_attach(sim, as, &ctx) ||
 	    gm_alloc(as, 1 << 20, 0, &mem))
 		return 1;
 	uint64_t *counter = mem;

@@ -11,7 +11,8 @@ libcmocka-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libjansson-dev \
 clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd" ;;
 format) want="clang-format" ;;
-kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio" ;;
+kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
+pkg-config libarchive-dev libjansson-dev libcmocka-dev binutils" ;;
 *)
 	echo "usage: $0 build|check|format|kernel" >&2
 	exit 2

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Test the kernel host: build the modules, boot the stock kernel with them in QEMU, by
-# emulation, and run tests/kernel there.
+# emulation, and run tests/kernel there; and with them programs of user space, the
+# conformance suite among them.
 #
 #	kernel-test.sh BUILD-DIR [TEST]		only tests whose name begins with TEST
 #
@@ -48,6 +49,29 @@ ${CC:-gcc} -std=gnu11 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Werr
 	-o "$fs/init" "$root"/tests/kernel/*.c
 cp "$build/modules/gmem.ko" "$build/modules/gmem_sim.ko" "$fs/lib/"
 cp "$build/modules/tests/kernel/module/gmem_kt.ko" "$fs/lib/"
+
+# Programs of user space, with the libraries they need; a stripped copy of each.
+if [ ! -f "$build/user/build.ninja" ]; then
+	meson setup "$build/user" "$root" >"$build/user.log" 2>&1 || {
+		cat "$build/user.log" >&2
+		exit 1
+	}
+fi
+programs=(tests/conformance/conformance examples/hello tools/gmem/gmem)
+ninja -C "$build/user" "${programs[@]}" >"$build/user.log" 2>&1 || {
+	cat "$build/user.log" >&2
+	exit 1
+}
+mkdir -p "$fs/prog"
+for program in "${programs[@]}"; do
+	strip -o "$fs/prog/${program##*/}" "$build/user/$program"
+	ldd "$build/user/$program" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p'
+done | sort -u | while read -r library; do
+	strip -o "$fs/prog/${library##*/}" "$library"
+done
+loader=$(readelf -l "$build/user/${programs[0]}" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
+mkdir -p "$fs${loader%/*}"
+cp -L "$loader" "$fs$loader"
 if [ -n "${KERNEL_MODULES-}" ]; then
 	for module in virtio/virtio virtio/virtio_ring virtio/virtio_pci_modern_dev \
 		virtio/virtio_pci_legacy_dev virtio/virtio_pci block/virtio_blk; do

@@ -140,7 +140,8 @@ GM_API void gm_fence_signal(struct gm_fence *fence, int err);
  *
  * -EINVAL if a required function is missing, @mmu->size is unknown or
  * @mmu->pgsize_bitmap cannot be used; the host's log names the fault. -ENOSPC: there
- * are 64 devices already.
+ * are 64 devices already. -EOPNOTSUPP: this process runs on the kernel host, where drivers
+ * are the kernel's (gm_host_name()); a program that calls this first never does.
  */
 GM_API int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data,
 			 struct gm_dev **dev);

@@ -55,11 +55,28 @@ struct gm_context; /* a device attached to an address space */
 #define GM_READ 1U
 #define GM_WRITE 2U
 
+/* ------------------------------------------------------------------------- hosts */
+
+/**
+ * gm_host_name - where gmem runs: "user", in this process, or "kernel", as a module
+ *
+ * The first call that needs to know decides, once and for all; this is one. The
+ * environment's GMEM_HOST says user, kernel or auto, the default: user for a program whose
+ * first call is gm_dev_create(), else kernel if /dev/gmem can be opened, else user. NULL:
+ * GMEM_HOST asks for what is not there; any other call says what by its error.
+ * gmem(7) has what differs between the two.
+ */
+GM_API const char *gm_host_name(void);
+
 /* ------------------------------------------------------------- address spaces */
 
 #define GM_AS_INLINE 1U /* faults are serviced in the faulting thread (SIGBUS); see gmem(7) */
 
-/* Zero is the default of every field. */
+/*
+ * Zero is the default of every field. On the kernel host faults are always serviced in
+ * the faulting thread, and system calls work: GM_AS_INLINE, service_threads and spin_us
+ * are accepted and change nothing.
+ */
 struct gm_as_options {
 	size_t size;		  /* of this struct; an unknown tail that is not zero is -E2BIG */
 	uint32_t flags;		  /* GM_AS_* */
@@ -90,6 +107,25 @@ GM_API int gm_as_create(const struct gm_as_options *opt, struct gm_as **as);
  */
 GM_API int gm_as_destroy(struct gm_as *as);
 
+/**
+ * gm_as_fd - the descriptor of an address space, to hand to a kernel driver's ioctl
+ *
+ * It stays the address space's own, and is closed with it. -EOPNOTSUPP on the user host,
+ * which has none.
+ */
+GM_API int gm_as_fd(struct gm_as *as);
+
+/**
+ * gm_as_on_destroy - have @fn(@data) called by gm_as_destroy()
+ * @fn: 0 or -errno, with which gm_as_destroy() then fails; NULL: forget the call with @data
+ *
+ * For a library in front of a kernel driver, to detach what it attached by an ioctl: the
+ * kernel keeps an address space for as long as a driver has it. Called once @as has no
+ * mapping any more; @fn must not call back with @as. -EOPNOTSUPP on the user host, which
+ * knows what is attached.
+ */
+GM_API int gm_as_on_destroy(struct gm_as *as, int (*fn)(void *data), void *data);
+
 /* --------------------------------------------------------- objects and mappings */
 
 #define GM_OBJECT_HUGETLB                                                                          \
@@ -105,6 +141,23 @@ GM_API int gm_as_destroy(struct gm_as *as);
  */
 GM_API int gm_object_create(uint64_t size, uint32_t flags, struct gm_object **obj);
 GM_API void gm_object_put(struct gm_object *obj);
+
+/**
+ * gm_object_fd - the descriptor of an object, to pass to another process or to mmap()
+ *
+ * It stays the handle's own, and is closed by gm_object_put(). -EOPNOTSUPP on the user
+ * host: an object is one process's there.
+ */
+GM_API int gm_object_fd(struct gm_object *obj);
+
+/**
+ * gm_object_from_fd - a handle of the object that a descriptor stands for
+ * @fd: by SCM_RIGHTS or fork() from a process that has the object; stays the caller's
+ *
+ * Ends with gm_object_put(). -EBADF: not an object's descriptor; -EMFILE; -EOPNOTSUPP on
+ * the user host.
+ */
+GM_API int gm_object_from_fd(int fd, struct gm_object **obj);
 
 #define GM_MAP_FIXED 1U /* map at *addr exactly; -EEXIST if anything is there */
 
@@ -172,6 +225,15 @@ GM_API int gm_as_detach(struct gm_context *ctx);
 
 /** gm_dev_hnode - the node id of a device's memory; past the ids of the real NUMA nodes */
 GM_API int gm_dev_hnode(const struct gm_dev *dev);
+
+/**
+ * gm_dev_from_hnode - the device with this node, which a kernel driver has registered
+ *
+ * For gm_dev_hnode(), gm_dev_stats() and gm_dev_tune(). There is nothing to give back; once
+ * the device is gone these fail with -ENODEV. -EOPNOTSUPP on the user host, where who
+ * registered the device has its handle.
+ */
+GM_API int gm_dev_from_hnode(int hnode, struct gm_dev **dev);
 
 /* --------------------------------------------------------------------- hints */
 
@@ -275,7 +337,7 @@ struct gm_hnode_info {
 /** gm_hnode_info - -ENODEV if there is no such hnode */
 GM_API int gm_hnode_info(int hnode, struct gm_hnode_info *info);
 
-/** gm_metadata_bytes - bytes of metadata in use for all objects of the process */
+/** gm_metadata_bytes - bytes of metadata in use for all objects of the process; of the machine on the kernel host */
 GM_API uint64_t gm_metadata_bytes(void);
 
 /* -------------------------------------------------------------- host memory */
@@ -284,7 +346,8 @@ GM_API uint64_t gm_metadata_bytes(void);
  * The host frames of pages that moved to a device may be kept, so that bringing
  * them home needs no allocation. They are kept up to a bound, for the whole
  * process; the default is an eighth of the machine's memory. They are given
- * back when host memory runs low, and by gm_retain_trim().
+ * back when host memory runs low, and by gm_retain_trim(). On the kernel host all
+ * of this is the whole machine's, and without CAP_SYS_ADMIN the first two do nothing.
  */
 
 /** gm_retain_limit - set the bound in bytes (0: keep none) and trim to it */

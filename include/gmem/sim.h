@@ -5,6 +5,10 @@
  * only; lanes translate every access through a TLB that really caches and a
  * page table that lies in the device's own memory.
  *
+ * On the kernel host it is a device of the module gmem_sim, and a lane's access a system
+ * call; gm_sim(3) has what differs. A program that is to run anywhere creates its device
+ * before its address space.
+ *
  * Link with -lgmem_sim -lgmem.
  */
 #ifndef GMEM_SIM_H
@@ -23,7 +27,7 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 #define GM_SIM_CHECK 1U /* name a missing invalidation: look for stale translations at every copy */
 #define GM_SIM_SYNC_FAULTS 2U /* no fault thread: the lane that faults services its own fault */
 
-#define GM_SIM_APERTURE 4U /* its memory is the CPU's to address too; -EOPNOTSUPP from linux-user */
+#define GM_SIM_APERTURE 4U /* its memory is the CPU's to address too; -EOPNOTSUPP but from the fake host */
 
 /* Zero is the default of every field. */
 struct gm_sim_options {

@@ -125,13 +125,13 @@ struct gmem_query {
 	__u32 pad;
 	__u64 addr; /* multiples of 4 KiB */
 	__u64 len;
-	__u64 info; /* a pointer to struct gmem_page_info, one for each page */
+	__u64 info; /* a pointer to struct gmem_page_info, one for each page; 0: is all of it mapped? */
 };
 
 /* The counters of struct gm_stats of <gmem/gmem.h>, in that order. */
 struct gmem_stats {
 	__u32 size;
-	__u32 pad;
+	__s32 hnode; /* GMEM_HNODE_STATS: whose; GMEM_STATS: comes back 0 */
 	__u64 cpu_faults;
 	__u64 cpu_faults_moved;
 	__u64 dev_faults;
@@ -165,6 +165,52 @@ struct gmem_object_info {
 	__u64 bytes; /* out */
 };
 
+/* ------------------------------------------------ what a library needs besides */
+
+/* On an address space. Without GMEM_UNMAP_ALL as munmap(2), but all of it must be mapped here. */
+#define GMEM_UNMAP_ALL 1 /* whatever is mapped in this address space; addr and len are 0 */
+
+struct gmem_unmap {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 len;
+};
+
+/* On /dev/gmem, with CAP_SYS_ADMIN: host memory kept for pages that are on devices, of all. */
+enum {
+	GMEM_RETAIN_LIMIT, /* keep no more than so many bytes */
+	GMEM_RETAIN_TRIM,  /* give back so many; bytes says how many went */
+};
+
+struct gmem_retain {
+	__u32 size;
+	__u32 op;
+	__u64 bytes;
+};
+
+/* On /dev/gmem, with CAP_SYS_ADMIN: struct gm_dev_tunables of <gmem/driver.h>. */
+struct gmem_tune {
+	__u32 size;
+	__s32 hnode;
+	__u64 low;
+	__u64 high;
+	__u32 granule;
+	__u32 no_grow;
+	__u32 no_background;
+	__u32 pad;
+};
+
+#define GMEM_HNODE_STATS _IOWR(GMEM_IOC_MAGIC, 8, struct gmem_stats)
+#define GMEM_RETAIN _IOWR(GMEM_IOC_MAGIC, 9, struct gmem_retain)
+#define GMEM_HNODE_TUNE _IOW(GMEM_IOC_MAGIC, 10, struct gmem_tune)
+#define GMEM_UNMAP _IOW(GMEM_IOC_MAGIC, 24, struct gmem_unmap)
+
+/*
+ * GMEM_ADVISE, GMEM_COPY and GMEM_QUERY may be made of /dev/gmem too: then the address
+ * space is the one of this process that has the address mapped, EFAULT if none has. Of the
+ * addresses of GMEM_COPY each may be in another one, or in none.
+ */
 #define GMEM_INFO _IOWR(GMEM_IOC_MAGIC, 0, struct gmem_info)
 #define GMEM_AS_CREATE _IOW(GMEM_IOC_MAGIC, 1, struct gmem_as_create)
 #define GMEM_OBJECT_CREATE _IOW(GMEM_IOC_MAGIC, 2, struct gmem_object_create)

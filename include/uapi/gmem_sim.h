@@ -54,6 +54,8 @@ enum {
 	GMEM_SIM_READ,
 	GMEM_SIM_WRITE,
 	GMEM_SIM_ADD64, /* buf: 8 bytes, the addend; afterwards what was there before */
+	GMEM_SIM_XOR64, /* as ADD64 */
+	GMEM_SIM_CAS64, /* buf: 16 bytes, what is expected and what it becomes; the first: as ADD64 */
 };
 
 struct gmem_sim_access {

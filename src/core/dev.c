@@ -290,13 +290,26 @@ int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	return err;
 }
 
-int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
+static int tune_locked(struct gm_dev *dev, const struct gm_dev_tunables *new)
+{
+	uint64_t half = dev->hnode.total << GM_PAGE_SHIFT >> 1;
+
+	if (new->low > half || new->high > half || (new->high &&new->high < new->low))
+		return -EINVAL;
+	dev->tunables = *new;
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	set_defaults(dev);
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	return 0;
+}
+
+/* @dev, or if it is NULL the device with this node. */
+static int tune(struct gm_dev *dev, int hnode, const struct gm_dev_tunables *t)
 {
 	struct gm_dev_tunables new;
-	uint64_t half;
-	int err;
+	int i = hnode - gm_core.first_hnode, err;
 
-	if (!dev || !t)
+	if (!t)
 		return -EINVAL;
 	err = gm_options_copy(&new, sizeof(new), t, t->size);
 	if (!err)
@@ -308,17 +321,21 @@ int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
 			    new.granule > GM_BLOCK_SIZE))
 		return -EINVAL;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
-	half = dev->hnode.total << GM_PAGE_SHIFT >> 1;
-	if (new.low > half || new.high > half || (new.high &&new.high < new.low)) {
-		err = -EINVAL;
-	} else {
-		dev->tunables = new;
-		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-		set_defaults(dev);
-		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
-	}
+	if (!dev && i >= 0 && i < (int)GM_MAX_DEVS)
+		dev = gm_core.dev[i];
+	err = dev ? tune_locked(dev, &new) : -ENODEV;
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	return err;
+}
+
+int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
+{
+	return dev ? tune(dev, 0, t) : -EINVAL;
+}
+
+int gm_hnode_tune(int hnode, const struct gm_dev_tunables *t)
+{
+	return tune(NULL, hnode, t);
 }
 
 int gm_hnode_info(int hnode, struct gm_hnode_info *info)

@@ -403,6 +403,9 @@ int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as,
 #define GM_DEV_NAME 32U
 struct gm_stats;
 int gm_hnode_stats(int hnode, char name[GM_DEV_NAME], struct gm_stats *stats);
+/* gm_dev_tune() of the device with this node. Fails: as that, -ENODEV. */
+struct gm_dev_tunables;
+int gm_hnode_tune(int hnode, const struct gm_dev_tunables *t);
 struct gm_page_info;
 int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
 

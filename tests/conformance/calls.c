@@ -7,6 +7,7 @@
 static void test_prefetch(struct cf *cf)
 {
 	char *p = cf_alloc(cf, 2 * BLOCK);
+	struct gm_stats s;
 	uint64_t faults;
 
 	cf_fill(cf, CPU, p, 2 * BLOCK, 1);
@@ -16,12 +17,14 @@ static void test_prefetch(struct cf *cf)
 	faults = cf_dev_stats(cf, 0).dev_faults;
 	cf_check_at(cf, 0, p + PAGE, BLOCK + PAGE, 1, PAGE);
 	assert_int_equal(cf_dev_stats(cf, 0).dev_faults, faults);
-	/* Home again; the CPU then does not fault. */
+	/* Home again; the CPU then does not fault, or not for a page that is on a device. */
 	assert_int_equal(hmadvise(GM_NODE_HOST, p, 2 * BLOCK, GM_PREFETCH), 0);
 	cf_on(p, 2 * BLOCK, GM_NODE_HOST);
-	faults = cf_as_stats(cf).cpu_faults;
+	s = cf_as_stats(cf);
 	cf_check(cf, CPU, p, 2 * BLOCK, 1);
-	assert_int_equal(cf_as_stats(cf).cpu_faults, faults);
+	if (!cf_kernel) /* which maps what is touched */
+		assert_int_equal(cf_as_stats(cf).cpu_faults, s.cpu_faults);
+	assert_int_equal(cf_as_stats(cf).cpu_faults_moved, s.cpu_faults_moved);
 	/* A real NUMA node is the host too. */
 	assert_int_equal(hmadvise(cf_node(cf, 1), p, PAGE, GM_PREFETCH), 0);
 	assert_int_equal(hmadvise(0, p, PAGE, GM_PREFETCH), 0);
@@ -142,7 +145,9 @@ static void test_query_into_itself(struct cf *cf)
 	assert_int_equal(gm_query(p, BLOCK, info), 0);
 	for (unsigned int i = 0; i < BLOCK / PAGE / 2; i++)
 		assert_int_equal(info[i].node, cf_node(cf, 1));
-	assert_int_equal(info[BLOCK / PAGE - 1].node, GM_NODE_HOST);
+	if (!cf_kernel) /* which looks at 512 pages before it writes */
+		assert_int_equal(info[BLOCK / PAGE - 1].node, GM_NODE_HOST);
+	cf_on(p + BLOCK - PAGE, PAGE, GM_NODE_HOST);
 	cf_check(cf, CPU, p, BLOCK - PAGE, 2);
 	cf_unmap(cf, p, BLOCK);
 }

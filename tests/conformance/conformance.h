@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * One suite for every kind of fault delivery: `conformance thread` and `conformance
- * inline`, on the library as it is installed and two simulated accelerators.
+ * One suite for both hosts and every kind of fault delivery: `conformance thread`,
+ * `conformance inline` and `conformance kernel`, on the library as it is installed and two
+ * simulated accelerators. What differs on the kernel host docs/kernel.md lists.
  */
 #ifndef TESTS_CONFORMANCE_H
 #define TESTS_CONFORMANCE_H
@@ -21,8 +22,9 @@
 #define DEV_MEMORY (4 * BLOCK)
 #define NR_DEVS 2
 
-/* How faults are delivered in this run. */
+/* How faults are delivered in this run; and is it the kernel host's? */
 extern uint32_t cf_flags;
+extern bool cf_kernel;
 
 struct cf {
 	struct gm_as *as;
@@ -47,6 +49,9 @@ void cf_run(void **state);
 	{                                                                                          \
 #fn, cf_run, NULL, NULL, (void *)(1 ? (fn) : (cf_test_fn *)NULL)                   \
 	}
+
+/* Does the test not apply? Says why. */
+bool cf_not_here(bool when, const char *why);
 
 struct gm_as *cf_as(void);
 struct gm_sim *cf_sim(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* conformance thread|inline [PATTERN of tests]: see conformance.h. */
+/* conformance thread|inline|kernel [PATTERN of tests]: see conformance.h. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,10 +19,13 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "child"))
 		_exit(cf_run_child(argv[2]));
-	if (argc < 2 || argc > 3 || (strcmp(argv[1], "thread") && strcmp(argv[1], "inline"))) {
-		fprintf(stderr, "usage: %s thread|inline [PATTERN]\n", argv[0]);
+	if (argc < 2 || argc > 3 ||
+	    (strcmp(argv[1], "thread") && strcmp(argv[1], "inline") && strcmp(argv[1], "kernel"))) {
+		fprintf(stderr, "usage: %s thread|inline|kernel [PATTERN]\n", argv[0]);
 		return 2;
 	}
+	cf_kernel = !strcmp(argv[1], "kernel");
+	setenv("GMEM_HOST", cf_kernel ? "kernel" : "user", 1);
 	if (argc == 3)
 		cmocka_set_test_filter(argv[2]);
 	cf_flags = !strcmp(argv[1], "inline") ? GM_AS_INLINE : 0;

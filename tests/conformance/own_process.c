@@ -138,10 +138,13 @@ int __lsan_is_turned_off(void)
 /* A child gets a plain fault, never stale bytes; its calls fail and do not hang. */
 static void test_fork(struct cf *cf)
 {
-	char *p = cf_alloc(cf, 2 * BLOCK);
+	char *p;
 	int status;
 	pid_t pid;
 
+	if (cf_not_here(cf_kernel, "a child shares the bytes: test_fork_shares"))
+		return;
+	p = cf_alloc(cf, 2 * BLOCK);
 	cf_fill(cf, 0, p, BLOCK, 1);
 	cf_fill(cf, CPU, p + BLOCK, BLOCK, 2);
 	for (int what = 0; what < 3; what++) {
@@ -164,6 +167,234 @@ static void test_fork(struct cf *cf)
 	cf_check(cf, CPU, p, BLOCK, 1);
 	cf_check(cf, 0, p + BLOCK, BLOCK, 2);
 	cf_unmap(cf, p, 2 * BLOCK);
+}
+
+/* What a child may do with what it inherits from a parent on the kernel host. */
+static int shares(struct cf *cf, char *p)
+{
+	struct gm_as_options opt = { .size = sizeof(opt) };
+	struct gm_page_info info;
+	struct gm_sim_ctx *ctx;
+	struct gm_as *as;
+	void *q;
+
+	if (hmadvise(0, p, PAGE, GM_COLD) != -EFAULT || gm_query(p, PAGE, &info) != -EFAULT)
+		return 1;
+	if (gm_alloc(cf->as, PAGE, 0, &q) != -EPERM || gm_as_unmap(cf->as, p, PAGE) != -EPERM ||
+	    gm_as_protect(cf->as, p, PAGE, GM_READ) != -EPERM ||
+	    gm_sim_attach(cf->sim[0], cf->as, &ctx) != -EPERM || gm_as_destroy(cf->as) != -EPERM)
+		return 2;
+	if (!strstr(gm_strerror(-EPERM), "fork"))
+		return 3;
+	/* An address space of its own, and the device that it inherited. */
+	if (gm_as_create(&opt, &as) || gm_sim_attach(cf->sim[0], as, &ctx) ||
+	    gm_alloc(as, PAGE, 0, &q))
+		return 4;
+	*(volatile uint64_t *)q = 5;
+	if (gm_as_destroy(as)) /* with the device attached */
+		return 5;
+	++*(volatile uint64_t *)(void *)p;
+	return 0;
+}
+
+static void test_fork_shares(struct cf *cf)
+{
+	uint64_t v = 7;
+	char *p;
+	pid_t pid;
+
+	if (cf_not_here(!cf_kernel, "nothing is inherited: test_fork"))
+		return;
+	p = cf_alloc(cf, BLOCK);
+	assert_int_equal(cf_dev_store(cf, 0, p, v), 0);
+	pid = fork();
+	if (!pid)
+		_exit(shares(cf, p));
+	assert_int_equal(proc_wait(pid), 0);
+	assert_int_equal(cf_dev_load(cf, 0, p, &v), 0);
+	assert_int_equal(v, 8);
+	cf_unmap(cf, p, BLOCK);
+}
+
+/* A device that is attached still is detached by the end of the address space. */
+static void test_destroy_attached(struct cf *cf)
+{
+	struct gm_sim *sim = cf_sim();
+	struct gm_as *as = cf_as();
+	struct gm_sim_ctx *ctx;
+	uint64_t v = 1;
+	void *p;
+
+	(void)cf;
+	assert_int_equal(gm_alloc(as, BLOCK, 0, &p), 0);
+	assert_int_equal(gm_sim_attach(sim, as, &ctx), 0);
+	assert_int_equal(gm_sim_access(ctx, p, &v, 8, GM_WRITE), 0);
+	assert_int_equal(gm_sim_destroy(sim), -EBUSY);
+	/* It does not let go; the end may be tried again. */
+	gm_sim_inject(sim, GM_SIM_PMAP_RELEASE, 0, UINT32_MAX, -EIO);
+	assert_int_equal(gm_as_destroy(as), -EIO);
+	gm_sim_inject(sim, GM_SIM_PMAP_RELEASE, 0, 0, 0);
+	assert_int_equal(gm_as_destroy(as), 0);
+	assert_int_equal(gm_sim_destroy(sim), 0);
+}
+
+/* ---------------------------------------------------------------------- descriptors */
+
+static void no_descriptors(struct cf *cf)
+{
+	struct gm_object *obj;
+	struct gm_dev *dev;
+
+	assert_int_equal(gm_object_create(PAGE, 0, &obj), 0);
+	assert_int_equal(gm_as_fd(cf->as), -EOPNOTSUPP);
+	assert_int_equal(gm_object_fd(obj), -EOPNOTSUPP);
+	assert_non_null(strstr(gm_strerror(-EOPNOTSUPP), "GMEM_HOST"));
+	gm_object_put(obj);
+	assert_int_equal(gm_object_from_fd(0, &obj), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_from_hnode(cf_node(cf, 0), &dev), -EOPNOTSUPP);
+	assert_int_equal(gm_as_on_destroy(cf->as, NULL, NULL), -EOPNOTSUPP);
+}
+
+/* An object by its descriptor, and the mapping of it that is the CPU's alone. */
+static void test_descriptors(struct cf *cf)
+{
+	struct gm_object *obj, *same;
+	void *p, *q;
+	char *cpu;
+
+	assert_string_equal(gm_host_name(), cf_kernel ? "kernel" : "user");
+	if (!cf_kernel) {
+		no_descriptors(cf);
+		return;
+	}
+	assert_int_equal(gm_object_create(BLOCK, 0, &obj), 0);
+	assert_int_equal(gm_object_from_fd(gm_object_fd(obj), &same), 0);
+	assert_int_not_equal(gm_object_fd(obj), gm_object_fd(same));
+	assert_int_equal(gm_as_map(cf->as, obj, 0, BLOCK, GM_READ | GM_WRITE, 0, &p), 0);
+	gm_object_put(obj);
+	assert_int_equal(gm_as_map(cf->as, same, 0, BLOCK, GM_READ, 0, &q), 0);
+	cpu = mmap(NULL, BLOCK, PROT_READ, MAP_SHARED, gm_object_fd(same), 0);
+	assert_true(cpu != MAP_FAILED);
+	gm_object_put(same);
+	cf_fill(cf, 0, p, BLOCK, 1);
+	cf_check(cf, CPU, cpu, BLOCK, 1);
+	cf_check(cf, 0, q, BLOCK, 1);
+	assert_int_equal(gm_as_unmap(cf->as, cpu, BLOCK), -EFAULT); /* not the address space's */
+	assert_int_equal(munmap(cpu, BLOCK), 0);
+	cf_unmap(cf, p, BLOCK);
+	cf_unmap(cf, q, BLOCK);
+	assert_int_equal(gm_object_from_fd(gm_as_fd(cf->as), &obj), -EBADF);
+	assert_int_equal(gm_object_from_fd(-1, &obj), -EBADF);
+	assert_int_equal(gm_object_from_fd(STDIN_FILENO, &obj), -EBADF);
+}
+
+static int create_no_pmap(struct gm_dev *dev, void **pmap)
+{
+	(void)dev;
+	(void)pmap;
+	return -EIO;
+}
+
+/* A device that cannot be had, or cannot be attached: no trace of it stays. */
+static void test_bad_devices(struct cf *cf)
+{
+	struct gm_sim_options opt = { .size = sizeof(opt), .lanes = 65, .table_memory = 4096 };
+	struct gm_sim_ctx *ctx;
+	struct gm_as *as = cf_as();
+	struct gm_sim *sim;
+
+	assert_int_equal(gm_sim_create(NULL, NULL), -EINVAL);
+	opt.memory = 1;
+	assert_int_equal(gm_sim_create(&opt, &sim), -EINVAL);
+	opt.memory = BLOCK;
+	if (cf_kernel) { /* whose device has no more than 64 */
+		assert_int_equal(gm_sim_create(&opt, &sim), -EOPNOTSUPP);
+	} else {
+		assert_int_equal(gm_sim_create(&opt, &sim), 0);
+		assert_int_equal(gm_sim_destroy(sim), 0);
+	}
+	assert_int_equal(gm_sim_destroy(NULL), -EINVAL);
+	gm_sim_inject(cf->sim[0], GM_SIM_PMAP_CREATE, 0, 1, -EIO);
+	assert_int_equal(gm_sim_attach(cf->sim[0], as, &ctx), -EIO);
+	assert_int_equal(gm_sim_attach(cf->sim[0], cf->as, &ctx), -EBUSY);
+	assert_int_equal(gm_sim_attach(cf->sim[0], NULL, &ctx), -EINVAL);
+	assert_int_equal(gm_sim_attach(NULL, as, &ctx), -EINVAL);
+	assert_int_equal(gm_as_destroy(as), 0);
+}
+
+/* Every kind of access that a lane can make, in words of one page. */
+static void accesses(struct gm_sim_lane *lane, void *arg)
+{
+	char *p = arg;
+
+	if (gm_sim_lane_id(lane))
+		return;
+	gm_sim_store8(lane, p, (uint8_t)(gm_sim_load8(lane, p + 1) + 1));
+	gm_sim_store32(lane, p + 4, gm_sim_load32(lane, p + 8) + 1);
+	gm_sim_storef64(lane, p + 16, gm_sim_loadf64(lane, p + 24) * 2);
+	gm_sim_addf64(lane, p + 24, 0.25);
+	gm_sim_xor64(lane, p + 32, 0xff);
+	gm_sim_add64(lane, p + 32, gm_sim_loadptr(lane, p + 40) == p);
+	gm_sim_store64(lane, p + 4, 0); /* not aligned: the lane ends */
+	gm_sim_store8(lane, p, 0);
+}
+
+static void test_accesses(struct cf *cf)
+{
+	char *p = cf_alloc(cf, PAGE);
+	double *f = (double *)(void *)p;
+	uint64_t *w = (uint64_t *)(void *)p;
+	uint32_t *i = (uint32_t *)(void *)p;
+
+	p[1] = 4;
+	i[2] = 70000;
+	f[3] = 1.5;
+	w[4] = 0xf0f;
+	memcpy(p + 40, &p, sizeof(p));
+	assert_int_equal(gm_sim_launch(cf->ctx[0], accesses, p), -EINVAL);
+	assert_int_equal(p[0], 5);
+	assert_int_equal(i[1], 70001);
+	assert_true(f[2] >= 3.0 && f[2] <= 3.0 && f[3] >= 1.75 && f[3] <= 1.75);
+	assert_int_equal(w[4], 0xff1);
+	cf_unmap(cf, p, PAGE);
+	/* Nothing is there any more. */
+	assert_int_equal(gm_sim_launch(cf->ctx[0], accesses, p), -EFAULT);
+}
+
+/* Drivers are the kernel's there; of its devices there are handles, for looking and tuning. */
+static void test_kernel_devices(struct cf *cf)
+{
+	static const struct gm_mmu mmu = { .size = sizeof(mmu), .pmap_create = create_no_pmap };
+	struct gm_dev_tunables t = { .size = sizeof(t), .granule = PAGE, .no_grow = 1 };
+	struct gm_hnode_info info = { .size = sizeof(info) };
+	struct gm_context *gm;
+	struct gm_dev *dev;
+	char *p;
+
+	if (cf_not_here(!cf_kernel, "drivers are in the process"))
+		return;
+	assert_int_equal(gm_dev_create(&mmu, "none", NULL, &dev), -EOPNOTSUPP);
+	assert_non_null(strstr(gm_strerror(-EOPNOTSUPP), "GMEM_HOST=user"));
+	assert_int_equal(gm_dev_from_hnode(cf_node(cf, 0), &dev), 0);
+	assert_ptr_equal(dev, cf_dev(cf, 0));
+	assert_int_equal(gm_as_attach(cf->as, dev, GM_EXCLUSIVE, &gm), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_register_physmem(dev, 0, BLOCK), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_unregister_physmem(dev, 0, BLOCK), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_destroy(dev), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_from_hnode(cf_node(cf, 0) + 50, &dev), -ENODEV);
+	assert_int_equal(gm_dev_from_hnode(GM_NODE_HOST, &dev), -ENODEV);
+	assert_int_equal(gm_hnode_info(cf_node(cf, 1), &info), 0);
+	assert_int_equal(info.total, DEV_MEMORY);
+	assert_int_equal(info.free, DEV_MEMORY);
+
+	assert_int_equal(gm_dev_tune(dev, &t), 0);
+	p = cf_alloc(cf, BLOCK);
+	cf_fill(cf, CPU, p, BLOCK, 1);
+	cf_check(cf, 0, p, PAGE, 1);
+	assert_int_equal(cf_dev_stats(cf, 0).pages_to_dev, 1);
+	t.granule = 3;
+	assert_int_equal(gm_dev_tune(dev, &t), -EINVAL);
+	cf_unmap(cf, p, BLOCK);
 }
 
 /* ------------------------------------------------------------------ a device that fails */
@@ -289,6 +520,8 @@ int cf_run_child(const char *name)
 static void test_refused(void **state)
 {
 	(void)state;
+	if (cf_not_here(cf_kernel, "userfaultfd is not used"))
+		return;
 	proc_says(is_inline() ? "eperm-inline" : "eperm", "-1: a seccomp filter refuses",
 		  "/dev/userfaultfd");
 	proc_says(is_inline() ? "enosys-inline" : "enosys", "-1: a seccomp filter refuses",
@@ -300,6 +533,8 @@ static void test_user_mode_only(void **state)
 	char said[1024];
 
 	(void)state;
+	if (cf_not_here(cf_kernel, "userfaultfd is not used"))
+		return;
 	if (proc_unprivileged_may())
 		skip(); /* vm.unprivileged_userfaultfd is 1: nobody is refused anything */
 	proc_ends_well(is_inline() ? "user-inline" : "user", said, sizeof(said));
@@ -322,5 +557,11 @@ const struct CMUnitTest cf_process_tests[] = {
 	cmocka_unit_test(test_refused),
 	cmocka_unit_test(test_user_mode_only),
 	CF_TEST(test_fork),
+	CF_TEST(test_fork_shares),
+	CF_TEST(test_destroy_attached),
+	CF_TEST(test_descriptors),
+	CF_TEST(test_kernel_devices),
+	CF_TEST(test_bad_devices),
+	CF_TEST(test_accesses),
 };
 const size_t cf_nr_process_tests = sizeof(cf_process_tests) / sizeof(cf_process_tests[0]);

@@ -112,6 +112,15 @@ static unsigned long fill(uint64_t *seed, void *buf)
 							       address(seed), address(seed), len };
 		return GMEM_COPY;
 	case 8:
+		if (!(kt_random(seed) & 3)) {
+			bool all = !(kt_random(seed) & 7);
+
+			*(struct gmem_unmap *)buf =
+				(struct gmem_unmap){ sizeof(struct gmem_unmap), all,
+						     all ? 0 : address(seed) & ~(PAGE - 1),
+						     all ? 0 : len & ~(PAGE - 1) };
+			return GMEM_UNMAP;
+		}
 		*(struct gmem_query *)buf = (struct gmem_query){ sizeof(struct gmem_query), 0,
 								 address(seed), len & ~(PAGE - 1),
 								 address(seed) };
@@ -148,7 +157,7 @@ static unsigned long fill(uint64_t *seed, void *buf)
 			(struct gmem_sim_access){ sizeof(struct gmem_sim_access),
 						  kt_random(seed) & 3,
 						  kt_random(seed) & 3,
-						  kt_random(seed) % 3,
+						  kt_random(seed) % 6,
 						  address(seed),
 						  len % (4 * PAGE),
 						  address(seed) };

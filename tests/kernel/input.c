@@ -22,7 +22,7 @@ struct request {
 	unsigned char good[256]; /* a request that works */
 };
 
-static struct request all[16];
+static struct request all[32];
 static unsigned int nr;
 
 static void add(int fd, unsigned long cmd, uint32_t size, const void *good)
@@ -52,7 +52,15 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	    .len = PAGE);
 	ADD(t->as, GMEM_QUERY, gmem_query, .addr = va, .len = PAGE,
 	    .info = (uint64_t)(uintptr_t)info);
-	ADD(t->as, GMEM_STATS, gmem_stats, .pad = 0);
+	ADD(t->as, GMEM_STATS, gmem_stats, .hnode = 0);
+	ADD(kt_gmem(), GMEM_ADVISE, gmem_advise, .advice = GMEM_COLD, .addr = va, .len = PAGE);
+	ADD(kt_gmem(), GMEM_COPY, gmem_copy, .hnode = GMEM_NODE_NONE, .dst = va, .src = va + PAGE,
+	    .len = PAGE);
+	ADD(kt_gmem(), GMEM_QUERY, gmem_query, .addr = va, .len = PAGE);
+	ADD(kt_gmem(), GMEM_HNODE_STATS, gmem_stats, .hnode = t->node);
+	ADD(kt_gmem(), GMEM_HNODE_TUNE, gmem_tune, .hnode = t->node);
+	ADD(kt_gmem(), GMEM_RETAIN, gmem_retain, .op = GMEM_RETAIN_TRIM);
+	ADD(kt_as(0), GMEM_UNMAP, gmem_unmap, .flags = GMEM_UNMAP_ALL);
 	ADD(t->obj, GMEM_OBJECT_INFO, gmem_object_info, .flags = 0);
 	ADD(t->sim, GMEM_SIM_IOC_TUNE, gmem_sim_tune, .granule = 0);
 	ADD(t->sim, GMEM_SIM_IOC_STATS, gmem_sim_stats, .tables = 0);
@@ -195,7 +203,7 @@ static void bad_ranges(void)
 	q.len = -PAGE;
 	CHECK_EQ(kt_ioctl(t.as, GMEM_QUERY, &q), -EINVAL);
 	CHECK_EQ(kt_ioctl(kt_gmem(), GMEM_HNODE_INFO, &info), -ENODEV);
-	CHECK_EQ(kt_dev(t.sim, t.ctx, 3, t.mem, &v, 8), -EINVAL);
+	CHECK_EQ(kt_dev(t.sim, t.ctx, GMEM_SIM_CAS64 + 1, t.mem, &v, 8), -EINVAL);
 	CHECK_EQ(kt_dev(t.sim, 15, GMEM_SIM_READ, t.mem, &v, 8), -EINVAL);
 	CHECK_EQ(kt_dev(t.sim, -1, GMEM_SIM_READ, t.mem, &v, 8), -EINVAL);
 	CHECK_EQ(kt_dev_lane(t.sim, t.ctx, 99, GMEM_SIM_READ, t.mem, &v, 8), -EINVAL);

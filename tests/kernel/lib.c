@@ -208,7 +208,7 @@ void kt_sim_stats(int sim, struct gmem_sim_stats *stats)
 void kt_stats(int as, struct gmem_stats *stats)
 {
 	stats->size = sizeof(*stats);
-	stats->pad = 0;
+	stats->hnode = 0;
 	CHECK_EQ(kt_ioctl(as, GMEM_STATS, stats), 0);
 }
 

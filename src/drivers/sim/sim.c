@@ -174,21 +174,25 @@ err_fini:
 	return err;
 }
 
+int gm_sim_options_get(const struct gm_sim_options *from, struct gm_sim_options *opt)
+{
+	int err = options_read(from, opt);
+
+	if (err)
+		return err;
+	options_default(opt);
+	return options_ok(opt) ? 0 : -EINVAL;
+}
+
 int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
 {
 	struct gm_sim_options opt;
 	struct gm_sim *sim;
 	int err;
 
-	if (!out)
-		return -EINVAL;
-	err = options_read(options, &opt);
+	err = out ? gm_sim_options_get(options, &opt) : -EINVAL;
 	if (err)
 		return err;
-	options_default(&opt);
-	if (!options_ok(&opt))
-		return -EINVAL;
-
 	sim = calloc(1, sizeof(*sim));
 	if (!sim)
 		return -ENOMEM;
@@ -247,10 +251,20 @@ struct gm_dev *gm_sim_dev(struct gm_sim *sim)
 	return sim->dev;
 }
 
+void gm_sim_stats_out(struct gm_sim_stats *to, struct gm_sim_stats *now)
+{
+	now->size = to->size;
+	if (now->size > sizeof(*now)) {
+		memset((char *)to + sizeof(*now), 0, now->size - sizeof(*now));
+		memcpy(to, now, sizeof(*now));
+	} else {
+		memcpy(to, now, now->size);
+	}
+}
+
 void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
 {
 	struct gm_sim_stats now = {
-		.size = stats->size,
 		.accesses = __atomic_load_n(&sim->stats.accesses, __ATOMIC_RELAXED),
 		.tlb_misses = __atomic_load_n(&sim->stats.tlb_misses, __ATOMIC_RELAXED),
 		.faults = __atomic_load_n(&sim->stats.faults, __ATOMIC_RELAXED),
@@ -260,12 +274,7 @@ void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
 		.stale = __atomic_load_n(&sim->stats.stale, __ATOMIC_RELAXED),
 	};
 
-	if (now.size > sizeof(now)) {
-		memset((char *)stats + sizeof(now), 0, now.size - sizeof(now));
-		memcpy(stats, &now, sizeof(now));
-	} else {
-		memcpy(stats, &now, now.size);
-	}
+	gm_sim_stats_out(stats, &now);
 }
 
 /* ----------------------------------------------------------------- injection */

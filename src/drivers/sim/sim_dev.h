@@ -29,6 +29,8 @@ struct gm_sim_ctx {
 	struct gm_sim_pmap pmap;
 	struct gm_sim *sim;
 	struct gm_context *gm;
+	struct gm_as *as;    /* a device of the kernel's: what it is attached to, */
+	unsigned int number; /* and the kernel's name for this */
 };
 
 /* Fields without a letter: the thread that runs as this lane. */
@@ -101,6 +103,9 @@ struct gm_sim_injection {
 	int err;	/* inject_lock */
 };
 
+/* What a lane asks of a device of the kernel's. */
+enum gm_sim_request_op { GM_SIM_GET, GM_SIM_PUT, GM_SIM_ADD, GM_SIM_XOR, GM_SIM_CAS };
+
 enum gm_sim_use { GM_SIM_IDLE, GM_SIM_CLAIMED, GM_SIM_KERNEL };
 
 struct gm_sim {
@@ -135,6 +140,18 @@ struct gm_sim {
 	struct gm_sim_faults fault;
 	struct gm_sim_engine engine;
 
+	/*
+	 * NULL: this is the device. Else it is the kernel's, and only the lanes are here: one
+	 * access (src/lib/sim). GET, PUT: @len bytes from or to @buf. ADD, XOR: a word; @buf has
+	 * the operand, and gets what was there before. CAS: so too, but two words, what is
+	 * expected and what it becomes. 0 or -errno; it does not wait for who is in the way.
+	 */
+	int (*remote)(struct gm_sim_lane *lane, enum gm_sim_request_op op, uint64_t va, void *buf,
+		      size_t len);
+	int fd;		      /* of the kernel's device */
+	int hnode;	      /* its node */
+	unsigned int nr_ctxs; /* atomic */
+
 	pthread_mutex_t inject_lock;
 	struct gm_sim_injection inject[GM_SIM_NR_OPS];
 	struct gm_sim_stats stats; /* atomic */
@@ -165,6 +182,10 @@ int gm_sim_op_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ext
 int gm_sim_op_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 		   struct gm_fence *fence);
 
+/* sim.c: the options with their defaults. Fails: -EINVAL, -E2BIG */
+int gm_sim_options_get(const struct gm_sim_options *from, struct gm_sim_options *opt);
+/* sim.c: as much of @now as the caller has room for */
+void gm_sim_stats_out(struct gm_sim_stats *to, struct gm_sim_stats *now);
 /* sim.c: 0, or the error that this call of @op is to return */
 int gm_sim_fails(struct gm_sim *sim, enum gm_sim_op op);
 /* sim.c: a thread of the device's own; the program's signals are not for it */

@@ -16,6 +16,9 @@
  * The device does one thing at a time (sim->use): a kernel, one access from outside,
  * or a detach. Lanes' threads are started by the first kernel, so a device that is
  * used by gm_sim_access() alone has none.
+ *
+ * Where the device is the kernel's the lanes are threads here all the same, which ask it
+ * to make each access for them: it translates, faults and holds the word.
  */
 #include "sim_dev.h"
 
@@ -38,12 +41,27 @@
 /* ------------------------------------------------------------------ accesses */
 
 /*
+ * Who is in the way of a fault may be slow: yield, then sleep, then give up. A test with one
+ * thread knows better than to wait.
+ */
+static bool busy_wait(struct gm_sim_lane *lane, int err, unsigned int *busy)
+{
+	static const struct timespec nap = { .tv_nsec = 50000 };
+
+	if ((err != -EBUSY && err != -EAGAIN) || ++*busy > MAX_REPLAYS)
+		return false;
+	sched_yield();
+	if (*busy > 100 && lane->sim->use == GM_SIM_KERNEL)
+		nanosleep(&nap, NULL);
+	return true;
+}
+
+/*
  * Called with the lane's word, after a lookup that failed. 0: *pa is good and the
  * word is held; otherwise it is not.
  */
 static int lane_miss(struct gm_sim_lane *lane, uint64_t va, uint32_t access, uint64_t *pa)
 {
-	static const struct timespec nap = { .tv_nsec = 50000 };
 	unsigned int busy = 0;
 	int err;
 
@@ -51,13 +69,8 @@ static int lane_miss(struct gm_sim_lane *lane, uint64_t va, uint32_t access, uin
 	while (*pa == GM_SIM_NO_PA) {
 		gm_sim_tlb_unlock(lane->tlb);
 		err = gm_sim_fault(lane, va, access);
-		if (err && ((err != -EBUSY && err != -EAGAIN) || ++busy > MAX_REPLAYS))
+		if (err && !busy_wait(lane, err, &busy))
 			return err;
-		if (err)
-			sched_yield();
-		/* Whoever is in the way may be slow. A test with one thread knows better. */
-		if (busy > 100 && lane->sim->use == GM_SIM_KERNEL)
-			nanosleep(&nap, NULL);
 		gm_sim_tlb_lock(lane->tlb);
 		*pa = gm_sim_translate(&lane->ctx->pmap, lane->tlb, va, access);
 	}
@@ -79,6 +92,31 @@ __attribute__((noreturn)) static void lane_end(struct gm_sim_lane *lane, int err
 	longjmp(lane->end, 1);
 }
 
+/* An access that the kernel's device makes. */
+static int lane_remote(struct gm_sim_lane *lane, enum gm_sim_request_op op, uint64_t va, void *buf,
+		       size_t len)
+{
+	unsigned int busy = 0;
+	int err;
+
+	lane->tlb->lookups++;
+	do {
+		err = lane->sim->remote(lane, op, va, buf, len);
+	} while (err && busy_wait(lane, err, &busy));
+	return err;
+}
+
+/* For an accessor: the same, or the lane ends. */
+static void lane_ask(struct gm_sim_lane *lane, enum gm_sim_request_op op, const void *va, void *buf,
+		     size_t len)
+{
+	int err = (uintptr_t)va & (len - 1) ? -EINVAL
+					    : lane_remote(lane, op, (uintptr_t)va, buf, len);
+
+	if (err)
+		lane_end(lane, err);
+}
+
 static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, size_t size,
 				      uint32_t access)
 {
@@ -96,8 +134,13 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 #define LANE_LOAD(name, type)                                                                      \
 	type name(struct gm_sim_lane *lane, const void *va)                                        \
 	{                                                                                          \
-		type v, *p = lane_begin_access(lane, va, sizeof(type), GM_READ);                   \
+		type v, *p;                                                                        \
                                                                                                    \
+		if (unlikely(lane->sim->remote)) {                                                 \
+			lane_ask(lane, GM_SIM_GET, va, &v, sizeof(v));                             \
+			return v;                                                                  \
+		}                                                                                  \
+		p = lane_begin_access(lane, va, sizeof(type), GM_READ);                            \
 		__atomic_load(p, &v, __ATOMIC_RELAXED);                                            \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
 		return v;                                                                          \
@@ -106,17 +149,27 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 #define LANE_STORE(name, type)                                                                     \
 	void name(struct gm_sim_lane *lane, void *va, type v)                                      \
 	{                                                                                          \
-		type *p = lane_begin_access(lane, va, sizeof(type), GM_WRITE);                     \
+		type *p;                                                                           \
                                                                                                    \
+		if (unlikely(lane->sim->remote)) {                                                 \
+			lane_ask(lane, GM_SIM_PUT, va, &v, sizeof(v));                             \
+			return;                                                                    \
+		}                                                                                  \
+		p = lane_begin_access(lane, va, sizeof(type), GM_WRITE);                           \
 		__atomic_store(p, &v, __ATOMIC_RELAXED);                                           \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
 	}
 
-#define LANE_RMW(name, op)                                                                         \
+#define LANE_RMW(name, op, far)                                                                    \
 	uint64_t name(struct gm_sim_lane *lane, void *va, uint64_t v)                              \
 	{                                                                                          \
-		uint64_t *p = lane_begin_access(lane, va, sizeof(v), GM_READ | GM_WRITE);          \
+		uint64_t *p;                                                                       \
                                                                                                    \
+		if (unlikely(lane->sim->remote)) {                                                 \
+			lane_ask(lane, far, va, &v, sizeof(v));                                    \
+			return v;                                                                  \
+		}                                                                                  \
+		p = lane_begin_access(lane, va, sizeof(v), GM_READ | GM_WRITE);                    \
 		v = op(p, v, __ATOMIC_RELAXED);                                                    \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
 		return v;                                                                          \
@@ -130,23 +183,40 @@ LANE_STORE(gm_sim_store8, uint8_t)
 LANE_STORE(gm_sim_store32, uint32_t)
 LANE_STORE(gm_sim_store64, uint64_t)
 LANE_STORE(gm_sim_storef64, double)
-LANE_RMW(gm_sim_add64, __atomic_fetch_add)
-LANE_RMW(gm_sim_xor64, __atomic_fetch_xor)
+LANE_RMW(gm_sim_add64, __atomic_fetch_add, GM_SIM_ADD)
+LANE_RMW(gm_sim_xor64, __atomic_fetch_xor, GM_SIM_XOR)
 
 void *gm_sim_loadptr(struct gm_sim_lane *lane, const void *va)
 {
-	void *v, **p = lane_begin_access(lane, va, sizeof(v), GM_READ);
+	return (void *)(uintptr_t)gm_sim_load64(lane, va);
+}
 
-	v = __atomic_load_n(p, __ATOMIC_RELAXED);
-	gm_sim_tlb_unlock(lane->tlb);
-	return v;
+/* As gm_sim_addf64(), where a word can be compared and exchanged only. */
+static double addf64_remote(struct gm_sim_lane *lane, void *va, double v)
+{
+	uint64_t words[2], seen = gm_sim_load64(lane, va);
+	double old, new;
+	bool changed;
+
+	do {
+		words[0] = seen;
+		memcpy(&old, &seen, sizeof(old));
+		new = old + v;
+		memcpy(&words[1], &new, sizeof(new));
+		lane_ask(lane, GM_SIM_CAS, va, words, sizeof(seen));
+		changed = words[0] == seen;
+		seen = words[0];
+	} while (!changed);
+	return old;
 }
 
 double gm_sim_addf64(struct gm_sim_lane *lane, void *va, double v)
 {
-	double *p = lane_begin_access(lane, va, sizeof(v), GM_READ | GM_WRITE);
-	double old, new;
+	double old, new, *p;
 
+	if (unlikely(lane->sim->remote))
+		return addf64_remote(lane, va, v);
+	p = lane_begin_access(lane, va, sizeof(v), GM_READ | GM_WRITE);
 	__atomic_load(p, &old, __ATOMIC_RELAXED);
 	do {
 		new = old + v;
@@ -184,6 +254,9 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 	uint64_t pa;
 	int err;
 
+	if (lane->sim->remote && len)
+		return lane_remote(lane, in ? GM_SIM_PUT : GM_SIM_GET, va,
+				   in ? (void *)(uintptr_t)in : out, len);
 	while (len) {
 		size_t n = GM_SIM_4K - va % GM_SIM_4K;
 

@@ -178,17 +178,13 @@ static int check_range(struct gm_kas *kas, u64 va, u64 len)
 	return 0;
 }
 
-static long as_advise(struct file *file, void *arg)
+static long advise(struct gm_kas *kas, struct gmem_advise *a)
 {
-	struct gmem_advise *a = arg;
-	struct gm_kas *kas = own_kas(file);
 	/* What goes to a device is bounded by it, and told apart as a whole. */
 	bool whole = a->advice == GMEM_PREFETCH || a->advice == GMEM_PIN;
 	u64 va = a->addr, left = a->len;
 	int err;
 
-	if (IS_ERR(kas))
-		return PTR_ERR(kas);
 	if (a->pad || a->advice > GMEM_UNPIN)
 		return -EINVAL;
 	err = check_range(kas, va, left);
@@ -205,15 +201,12 @@ static long as_advise(struct file *file, void *arg)
 	return err;
 }
 
-static long as_copy(struct file *file, void *arg)
+/* Either address space may be NULL: no address is managed memory there. */
+static long copy(struct gm_kas *to, struct gm_kas *from, const struct gmem_copy *c)
 {
-	struct gmem_copy *c = arg;
-	struct gm_kas *kas = own_kas(file);
 	u64 dst = c->dst, src = c->src, left = c->len;
 	int err = 0;
 
-	if (IS_ERR(kas))
-		return PTR_ERR(kas);
 	if (!left || dst + left < dst || src + left < src || (dst < src + left && src < dst + left))
 		return -EINVAL;
 	if (!access_ok((void __user *)dst, left) || !access_ok((void __user *)src, left))
@@ -221,8 +214,8 @@ static long as_copy(struct file *file, void *arg)
 	while (!err && left) {
 		u64 n = min(left, PIECE >> 6);
 
-		err = gm_copy(c->hnode, gm_as_covers(kas->as, dst) ? kas->as : NULL, dst,
-			      gm_as_covers(kas->as, src) ? kas->as : NULL, src, n);
+		err = gm_copy(c->hnode, to && gm_as_covers(to->as, dst) ? to->as : NULL, dst,
+			      from && gm_as_covers(from->as, src) ? from->as : NULL, src, n);
 		dst += n;
 		src += n;
 		left -= n;
@@ -232,22 +225,18 @@ static long as_copy(struct file *file, void *arg)
 	return err;
 }
 
-static long as_query(struct file *file, void *arg)
+static long query(struct gm_kas *kas, const struct gmem_query *q)
 {
-	struct gmem_query *q = arg;
-	struct gm_kas *kas = own_kas(file);
 	struct gmem_page_info __user *to = u64_to_user_ptr(q->info);
 	struct gm_page_info *info;
 	u64 va = q->addr, left = q->len, n;
 	int err;
 
 	static_assert(sizeof(struct gm_page_info) == sizeof(struct gmem_page_info));
-	if (IS_ERR(kas))
-		return PTR_ERR(kas);
 	if (q->pad || !PAGE_ALIGNED(va | left))
 		return -EINVAL;
 	err = check_range(kas, va, left);
-	if (err)
+	if (err || !to)
 		return err;
 	info = (void *)__get_free_page(GFP_KERNEL);
 	if (!info)
@@ -268,23 +257,71 @@ static long as_query(struct file *file, void *arg)
 	return err;
 }
 
+static void stats_out(struct gmem_stats *to, const struct gm_stats *stats)
+{
+	u32 size = to->size;
+
+	static_assert(sizeof(*stats) == sizeof(*to));
+	static_assert(offsetof(struct gm_stats, ns_evict) == offsetof(struct gmem_stats, ns_evict));
+	memcpy(to, stats, sizeof(*to));
+	to->size = size;
+	to->hnode = 0;
+}
+
 static long as_stats(struct file *file, void *arg)
 {
 	struct gm_kas *kas = own_kas(file);
 	struct gm_stats stats = { .size = sizeof(stats) };
-	struct gmem_stats *to = arg;
-	u32 size;
 
-	static_assert(sizeof(stats) == sizeof(*to));
-	static_assert(offsetof(struct gm_stats, ns_evict) == offsetof(struct gmem_stats, ns_evict));
 	if (IS_ERR(kas))
 		return PTR_ERR(kas);
 	gm_as_stats(kas->as, &stats);
-	size = to->size;
-	memcpy(to, &stats, sizeof(*to));
-	to->size = size;
-	to->pad = 0;
+	stats_out(arg, &stats);
 	return 0;
+}
+
+static long as_advise(struct file *file, void *arg)
+{
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : advise(kas, arg);
+}
+
+static long as_copy(struct file *file, void *arg)
+{
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : copy(kas, kas, arg);
+}
+
+static long as_query(struct file *file, void *arg)
+{
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : query(kas, arg);
+}
+
+static long as_unmap(struct file *file, void *arg)
+{
+	const struct gmem_unmap *u = arg;
+	struct gm_kas *kas = own_kas(file);
+	u64 va = u->addr, end = va + u->len, n = u->len;
+	long err;
+
+	if (IS_ERR(kas))
+		return PTR_ERR(kas);
+	if (u->flags & ~GMEM_UNMAP_ALL || !PAGE_ALIGNED(va | n))
+		return -EINVAL;
+	if (!u->flags) {
+		err = check_range(kas, va, n);
+		return err ? err : vm_munmap(va, n);
+	}
+	if (va || n)
+		return -EINVAL;
+	for (end = TASK_SIZE, err = 0; !err && (va = gm_as_next(kas->as, va, end, &n)) < end;
+	     va += n)
+		err = vm_munmap(va, n);
+	return err;
 }
 
 static const struct request as_requests[] = {
@@ -293,6 +330,7 @@ static const struct request as_requests[] = {
 	REQUEST(GMEM_COPY, gmem_copy, false, as_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, as_query),
 	REQUEST(GMEM_STATS, gmem_stats, true, as_stats),
+	REQUEST(GMEM_UNMAP, gmem_unmap, false, as_unmap),
 };
 
 static long as_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -425,7 +463,96 @@ static long main_hnode_info(struct file *file, void *arg)
 	return 0;
 }
 
+/* What concerns all of the machine is root's. */
+static long main_retain(struct file *file, void *arg)
+{
+	struct gmem_retain *r = arg;
+
+	if (r->op > GMEM_RETAIN_TRIM)
+		return -EINVAL;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (r->op == GMEM_RETAIN_LIMIT)
+		gm_retain_limit(r->bytes);
+	else
+		r->bytes = gm_retain_trim(r->bytes);
+	return 0;
+}
+
+static long main_hnode_tune(struct file *file, void *arg)
+{
+	const struct gmem_tune *t = arg;
+	struct gm_dev_tunables to = {
+		.size = sizeof(to),
+		.low = t->low,
+		.high = t->high,
+		.granule = t->granule,
+		.no_grow = t->no_grow,
+		.no_background = t->no_background,
+	};
+
+	if (t->pad)
+		return -EINVAL;
+	return capable(CAP_SYS_ADMIN) ? gm_hnode_tune(t->hnode, &to) : -EPERM;
+}
+
+static long main_hnode_stats(struct file *file, void *arg)
+{
+	struct gmem_stats *to = arg;
+	struct gm_stats stats = { .size = sizeof(stats) };
+	char name[GM_DEV_NAME];
+	int err = gm_hnode_stats(to->hnode, name, &stats);
+
+	if (!err)
+		stats_out(to, &stats);
+	return err;
+}
+
+/* A library knows an address, but not whose it is. */
+static long main_advise(struct file *file, void *arg)
+{
+	struct gm_kas *kas = gm_kas_at(((struct gmem_advise *)arg)->addr);
+	long err;
+
+	if (!kas)
+		return -EFAULT;
+	err = advise(kas, arg);
+	gm_kas_put(kas);
+	return err;
+}
+
+static long main_query(struct file *file, void *arg)
+{
+	struct gm_kas *kas = gm_kas_at(((struct gmem_query *)arg)->addr);
+	long err;
+
+	if (!kas)
+		return -EFAULT;
+	err = query(kas, arg);
+	gm_kas_put(kas);
+	return err;
+}
+
+static long main_copy(struct file *file, void *arg)
+{
+	const struct gmem_copy *c = arg;
+	struct gm_kas *to = gm_kas_at(c->dst), *from = gm_kas_at(c->src);
+	long err = copy(to, from, c);
+
+	if (to)
+		gm_kas_put(to);
+	if (from)
+		gm_kas_put(from);
+	return err;
+}
+
 static const struct request main_requests[] = {
+	REQUEST(GMEM_HNODE_STATS, gmem_stats, true, main_hnode_stats),
+	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
+	REQUEST(GMEM_HNODE_TUNE, gmem_tune, false, main_hnode_tune),
+	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
+	REQUEST(GMEM_COPY, gmem_copy, false, main_copy),
+	REQUEST(GMEM_QUERY, gmem_query, false, main_query),
 	REQUEST(GMEM_INFO, gmem_info, true, main_info),
 	REQUEST(GMEM_AS_CREATE, gmem_as_create, false, main_as_create),
 	REQUEST(GMEM_OBJECT_CREATE, gmem_object_create, false, main_object_create),

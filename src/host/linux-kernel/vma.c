@@ -251,3 +251,18 @@ int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas 
 	vma->vm_private_data = kas;
 	return 0;
 }
+
+struct gm_kas *gm_kas_at(u64 va)
+{
+	struct vm_area_struct *vma;
+	struct gm_kas *kas = NULL;
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, va);
+	if (vma && vma->vm_ops == &vma_ops)
+		kas = vma->vm_private_data;
+	if (kas)
+		gm_kas_get(kas);
+	mmap_read_unlock(current->mm);
+	return kas;
+}

@@ -89,7 +89,7 @@ static const struct {
 	{ EOPNOTSUPP, "the device, kernel or build lacks what was asked for" },
 	{ EIO, "the device failed; every byte is where it was" },
 	{ E2BIG, "the caller is newer than the library and asks for what it does not know" },
-	{ EPERM, "userfaultfd is refused, or this is a child of fork()" },
+	{ EPERM, "userfaultfd is refused, or the address space is another process's" },
 	{ ENOSYS, "the kernel has no userfaultfd" },
 	{ ENOENT, "there is nothing of that name or range" },
 	{ EAGAIN, "it raced with an invalidation; try again" },

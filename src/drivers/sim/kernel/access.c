@@ -7,12 +7,35 @@
 
 #include "sim_k.h"
 
+/* Whole words are whole for other lanes too. */
+static void copy_words(void *to, const void *from, size_t len)
+{
+	if (len == 8 && IS_ALIGNED((unsigned long)to | (unsigned long)from, 8))
+		WRITE_ONCE(*(u64 *)to, READ_ONCE(*(const u64 *)from));
+	else if (len == 4 && IS_ALIGNED((unsigned long)to | (unsigned long)from, 4))
+		WRITE_ONCE(*(u32 *)to, READ_ONCE(*(const u32 *)from));
+	else
+		memcpy(to, from, len);
+}
+
+/* What changes a word as a whole: @buf has the operands, and gets what was there before. */
+static void change_word(u64 *mem, u32 op, u64 *buf)
+{
+	if (op == GMEM_SIM_ADD64)
+		*buf = __atomic_fetch_add(mem, *buf, __ATOMIC_SEQ_CST);
+	else if (op == GMEM_SIM_XOR64)
+		*buf = __atomic_fetch_xor(mem, *buf, __ATOMIC_SEQ_CST);
+	else
+		__atomic_compare_exchange_n(mem, &buf[0], buf[1], false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_SEQ_CST);
+}
+
 /* One access within a page. False: it faults. */
 static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, u64 va, void *buf,
 		       size_t len)
 {
 	struct gm_sim_mmu *mmu = ctx->pmap.mmu;
-	u64 pa, before;
+	u64 pa;
 	void *mem;
 
 	gm_sim_tlb_lock(tlb);
@@ -20,12 +43,11 @@ static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, 
 	if (pa != GM_SIM_NO_PA) {
 		mem = gm_sim_mem(mmu, pa);
 		if (op == GMEM_SIM_READ) {
-			memcpy(buf, mem, len);
+			copy_words(buf, mem, len);
 		} else if (op == GMEM_SIM_WRITE) {
-			memcpy(mem, buf, len);
+			copy_words(mem, buf, len);
 		} else {
-			before = __atomic_fetch_add((u64 *)mem, *(u64 *)buf, __ATOMIC_SEQ_CST);
-			*(u64 *)buf = before;
+			change_word(mem, op, buf);
 		}
 	}
 	gm_sim_tlb_unlock(tlb);

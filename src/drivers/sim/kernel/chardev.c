@@ -277,19 +277,19 @@ static long sim_stats(struct gm_ksim *sim, void *arg)
 static long sim_access(struct gm_ksim *sim, struct gmem_sim_access *a)
 {
 	void __user *user = u64_to_user_ptr(a->buf);
-	u64 left = a->len, n;
+	u64 left = a->len, n, operands = a->op == GMEM_SIM_CAS64 ? 8 : 0;
 	int err = 0;
 	void *buf;
 
-	if (a->op > GMEM_SIM_ADD64 || !left || a->va + left < a->va ||
-	    (a->op == GMEM_SIM_ADD64 && (left != 8 || a->va % 8)))
+	if (a->op > GMEM_SIM_CAS64 || !left || a->va + left < a->va ||
+	    (a->op >= GMEM_SIM_ADD64 && (left != 8 || a->va % 8)))
 		return -EINVAL;
 	buf = (void *)__get_free_page(GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;
 	for (; left && !err; left -= n, a->va += n, user += n) {
 		n = min_t(u64, left, PAGE_SIZE);
-		if (a->op != GMEM_SIM_READ && copy_from_user(buf, user, n)) {
+		if (a->op != GMEM_SIM_READ && copy_from_user(buf, user, n + operands)) {
 			err = -EFAULT;
 			break;
 		}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The public functions that both hosts have. What takes a handle goes to the host that
+ * made it, and there is but one; what makes the first handle chooses.
+ */
+#include <errno.h>
+
+#include "host.h"
+
+const char *gm_host_name(void)
+{
+	const struct gm_host *host;
+
+	return gm_host_choose(false, &host) ? NULL : host->name;
+}
+
+/* -------------------------------------------------------------------- these choose */
+
+int gm_as_create(const struct gm_as_options *opt, struct gm_as **as)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->as_create(opt, as);
+}
+
+int gm_object_create(uint64_t size, uint32_t flags, struct gm_object **obj)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->object_create(size, flags, obj);
+}
+
+int gm_object_from_fd(int fd, struct gm_object **obj)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->object_from_fd(fd, obj);
+}
+
+int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **dev)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(true, &host);
+
+	return err ? err : host->dev_create(mmu, name, data, dev);
+}
+
+int gm_dev_from_hnode(int hnode, struct gm_dev **dev)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->dev_from_hnode(hnode, dev);
+}
+
+int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->advise(hnode, addr, len, advice);
+}
+
+int hmemcpy(int hnode, void *dst, const void *src, size_t len)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->copy(hnode, dst, src, len);
+}
+
+int gm_query(const void *addr, size_t len, struct gm_page_info *info)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->query(addr, len, info);
+}
+
+int gm_hnode_info(int hnode, struct gm_hnode_info *info)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->hnode_info(hnode, info);
+}
+
+void gm_retain_limit(uint64_t bytes)
+{
+	const struct gm_host *host;
+
+	if (!gm_host_choose(false, &host))
+		host->retain_limit(bytes);
+}
+
+/* --------------------------------------------------------- these find it was chosen */
+
+int gm_as_destroy(struct gm_as *as)
+{
+	return gm_host()->as_destroy(as);
+}
+
+int gm_as_fd(struct gm_as *as)
+{
+	return gm_host()->as_fd(as);
+}
+
+int gm_as_on_destroy(struct gm_as *as, int (*fn)(void *data), void *data)
+{
+	return gm_host()->as_on_destroy(as, fn, data);
+}
+
+int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len, uint32_t prot,
+	      uint32_t flags, void **addr)
+{
+	return gm_host()->as_map(as, obj, offset, len, prot, flags, addr);
+}
+
+int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len)
+{
+	return gm_host()->as_unmap(as, addr, len);
+}
+
+int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot)
+{
+	return gm_host()->as_protect(as, addr, len, prot);
+}
+
+int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
+{
+	return gm_host()->alloc(as, len, flags, addr);
+}
+
+int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx)
+{
+	return gm_host()->as_attach(as, dev, mode, ctx);
+}
+
+int gm_as_detach(struct gm_context *ctx)
+{
+	return gm_host()->as_detach(ctx);
+}
+
+int gm_as_lookup(struct gm_as *as, uint64_t va, struct gm_lookup *info)
+{
+	return gm_host()->as_lookup(as, va, info);
+}
+
+int gm_as_stats(struct gm_as *as, struct gm_stats *stats)
+{
+	return gm_host()->as_stats(as, stats);
+}
+
+int gm_object_fd(struct gm_object *obj)
+{
+	return gm_host()->object_fd(obj);
+}
+
+void gm_object_put(struct gm_object *obj)
+{
+	gm_host()->object_put(obj);
+}
+
+int gm_dev_destroy(struct gm_dev *dev)
+{
+	return gm_host()->dev_destroy(dev);
+}
+
+int gm_dev_hnode(const struct gm_dev *dev)
+{
+	return gm_host()->dev_hnode(dev);
+}
+
+int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
+{
+	return gm_host()->dev_register_physmem(dev, begin, end);
+}
+
+int gm_dev_register_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu)
+{
+	return gm_host()->dev_register_physmem_cpu(dev, begin, end, cpu);
+}
+
+int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
+{
+	return gm_host()->dev_unregister_physmem(dev, begin, end);
+}
+
+int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats)
+{
+	return gm_host()->dev_stats(dev, stats);
+}
+
+int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
+{
+	return gm_host()->dev_tune(dev, t);
+}
+
+uint64_t gm_metadata_bytes(void)
+{
+	return gm_host()->metadata_bytes();
+}
+
+uint64_t gm_retain_trim(uint64_t bytes)
+{
+	return gm_host()->retain_trim(bytes);
+}
+
+uint64_t gm_retained_bytes(void)
+{
+	return gm_host()->retained_bytes();
+}

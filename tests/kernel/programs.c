@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Programs of user space, on either host of libgmem: what they do to a device in the kernel
+ * by way of /dev/gmem, and, since here is an old kernel, what userfaultfd does on it.
+ *
+ * scripts/kernel-test.sh has put them into /prog, with the libraries they need. What a
+ * program says is shown if it fails.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "kt.h"
+
+static const char said[] = "/tmp/said";
+
+static void show(void)
+{
+	char line[512];
+	FILE *f = fopen(said, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		printf("  %s", line);
+	if (f)
+		fclose(f);
+}
+
+/* An end that is not the one that was asked for ends the test. */
+static void run(const char *host, const char *const *argv, int status)
+{
+	char *const env[] = { (char *)host, "PATH=/prog", "HOME=/tmp", "LD_LIBRARY_PATH=/prog",
+			      NULL };
+	int how;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		int fd = open(said, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+		dup2(fd, STDOUT_FILENO);
+		dup2(fd, STDERR_FILENO);
+		close(fd);
+		execve(argv[0], (char *const *)argv, env);
+		_exit(127);
+	}
+	how = kt_wait(pid);
+	if (how != status) {
+		show();
+		kt_fail(__FILE__, __LINE__, "%s %s, %s: ended with %d", argv[0],
+			argv[1] ? argv[1] : "", host, how);
+	}
+	unlink(said);
+}
+#define RUN(host, status, ...) run("GMEM_HOST=" host, (const char *[]){ __VA_ARGS__, NULL }, status)
+
+/* A kernel that was built to find our faults has no userfaultfd. */
+static bool no_userfaultfd(void)
+{
+	long fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd >= 0)
+		close((int)fd);
+	else if (errno == ENOSYS)
+		printf("  left out: this kernel has no userfaultfd\n");
+	return fd < 0 && errno == ENOSYS;
+}
+
+static void conformance_kernel(void)
+{
+	RUN("kernel", 0, "/prog/conformance", "kernel");
+}
+
+static void conformance_thread(void)
+{
+	if (!no_userfaultfd())
+		RUN("user", 0, "/prog/conformance", "thread");
+}
+
+static void conformance_inline(void)
+{
+	if (!no_userfaultfd())
+		RUN("user", 0, "/prog/conformance", "inline");
+}
+
+static void programs_kernel(void)
+{
+	RUN("kernel", 0, "/prog/hello");
+	RUN("auto", 0, "/prog/hello");
+	RUN("kernel", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
+}
+
+static void programs_user(void)
+{
+	if (no_userfaultfd())
+		return;
+	RUN("user", 0, "/prog/hello");
+	RUN("user", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
+}
+
+/* The simulated device is root's: who may use gmem but not that gets one of his own. */
+static void programs_unprivileged(void)
+{
+	if (no_userfaultfd())
+		return;
+	CHECK(!chmod("/dev/gmem_sim", 0600) && !chmod("/tmp", 01777));
+	CHECK(!setgid(65534) && !setuid(65534));
+	RUN("auto", 0, "/prog/hello");
+	RUN("auto", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
+	RUN("kernel", 1, "/prog/hello");
+}
+
+const struct kt_test kt_programs[] = {
+	{ "conformance_kernel", conformance_kernel, 120 },
+	{ "conformance_thread", conformance_thread, 120 },
+	{ "conformance_inline", conformance_inline, 120 },
+	{ "programs_kernel", programs_kernel, 60 },
+	{ "programs_user", programs_user, 60 },
+	{ "programs_unprivileged", programs_unprivileged, 60 },
+	{ 0 },
+};
