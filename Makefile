@@ -9,7 +9,7 @@ DESTDIR ?=
 
 SOURCES = $(shell find bench examples include src tests tools -name '*.[ch]')
 
-.PHONY: all demo check check-user check-kernel dkms bench format check-format pre-push install clean
+.PHONY: all demo check check-user check-kernel check-kernel-debug dkms bench format check-format pre-push install clean
 
 all:
 	@scripts/install-deps.sh build
@@ -22,13 +22,21 @@ demo:
 	@ninja -C $(BUILD) tools/gmem/gmem
 	@$(BUILD)/tools/gmem/gmem demo
 
-check check-user:
+check:
 	@scripts/check.sh
 
-# The kernel host, in QEMU by emulation; not yet a part of check.
+# What needs no QEMU.
+check-user:
+	@scripts/check.sh gcc debug asan tsan clang
+
+# The kernel host on Debian's kernel, in QEMU by emulation.
 check-kernel:
-	@scripts/install-deps.sh kernel
-	@scripts/kernel-test.sh build/kernel-test
+	@scripts/check.sh kernel
+
+# The same on a kernel with KASAN, lockdep, kmemleak and UBSAN, which is built first: an hour.
+check-kernel-debug:
+	@scripts/install-deps.sh kernel-debug
+	@scripts/kernel-own.sh debug build/kernel-debug
 
 # Have DKMS build and install gmem.ko and gmem_sim.ko for this kernel, and those to come.
 dkms:

@@ -3,10 +3,11 @@
 #
 # Everything that must hold before a change is taken: all tests, in every kind of build.
 #
-#	check.sh [BUILD...]	default: gcc debug asan tsan clang
+#	check.sh [BUILD...]	default: gcc debug asan tsan clang kernel
 #
-# The fuzzer's run is one of the tests of the clang build. The last line counts the tests
-# of all builds; the exit status is not 0 if one failed or a build did.
+# The fuzzer's run is one of the tests of the clang build; kernel is the kernel host, in
+# QEMU (kernel-test.sh). The last line counts the tests of all builds; the exit status is
+# not 0 if one failed or a build did.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -91,10 +92,32 @@ check()
 	fi
 }
 
+# The kernel host: a test of a test machine that did not begin is one that failed.
+check_kernel()
+{
+	if [ "$(uname -m)" != x86_64 ] || ! command -v dpkg-query >/dev/null; then
+		say "kernel: skipped: it takes an x86-64 machine with Debian 12"
+		skipped=$((skipped + 1))
+		return
+	fi
+	say "kernel: building, then testing in QEMU"
+	scripts/install-deps.sh kernel
+	local status=0 last good=0 bad=1
+	scripts/kernel-test.sh build/kernel-test || status=$?
+	last=$(grep -a '^kernel tests: .* passed' build/kernel-test/console.log | tail -n 1) || true
+	if [[ $last =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+		good=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
+	fi
+	[ $status -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+	say "kernel: $good passed, $bad failed, 0 skipped"
+	passed=$((passed + good))
+	failed=$((failed + bad))
+}
+
 say "installing what is missing"
 scripts/install-deps.sh check
 builds=("$@")
-[ $# -gt 0 ] || builds=(gcc debug asan tsan clang)
+[ $# -gt 0 ] || builds=(gcc debug asan tsan clang kernel)
 for build in "${builds[@]}"; do
 	case $build in
 	gcc) check gcc gcc -- -Dbuildtype=debugoptimized ;;
@@ -102,8 +125,9 @@ for build in "${builds[@]}"; do
 	asan) check asan gcc -- -Db_sanitize=address,undefined -Db_lundef=false ;;
 	tsan) check tsan gcc -- -Db_sanitize=thread -Db_lundef=false ;;
 	clang) check clang clang -- ;;
+	kernel) check_kernel ;;
 	*)
-		echo "$0: unknown build '$build': choose from gcc, debug, asan, tsan, clang" >&2
+		echo "$0: unknown build '$build': choose from gcc, debug, asan, tsan, clang, kernel" >&2
 		exit 2
 		;;
 	esac

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# Install the Debian packages that are missing: install-deps.sh build|check|format|kernel
+# Install the Debian packages that are missing: install-deps.sh build|check|format|kernel|kernel-debug
 # Without root it uses sudo; without either it says what to install.
 set -eu
 
@@ -13,8 +13,11 @@ clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd" ;;
 format) want="clang-format" ;;
 kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
 pkg-config libarchive-dev libjansson-dev libcmocka-dev binutils" ;;
+kernel-debug) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
+pkg-config libarchive-dev libjansson-dev libcmocka-dev binutils linux-source-6.1 flex bison bc \
+libelf-dev libssl-dev xz-utils" ;;
 *)
-	echo "usage: $0 build|check|format|kernel" >&2
+	echo "usage: $0 build|check|format|kernel|kernel-debug" >&2
 	exit 2
 	;;
 esac

@@ -37,7 +37,7 @@ fi
 export KERNEL_DIR=$kernel KERNEL_IMAGE=$kernel/arch/x86/boot/bzImage KERNEL_MODULES=
 case $kind in
 debug)
-	MEMORY=${MEMORY:-320} TIMEOUT=${TIMEOUT:-3600} KERNEL_ARGS="kmemleak=on kt_slow=8" GM_DEBUG=y \
+	MEMORY=${MEMORY:-640} TIMEOUT=${TIMEOUT:-3600} KERNEL_ARGS="kmemleak=on kt_slow=8" GM_DEBUG=y \
 		"$root/scripts/kernel-test.sh" "$build/test" "${3-}"
 	;;
 plain)

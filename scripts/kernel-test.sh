@@ -57,7 +57,7 @@ if [ ! -f "$build/user/build.ninja" ]; then
 		exit 1
 	}
 fi
-programs=(tests/conformance/conformance examples/hello tools/gmem/gmem)
+programs=(tests/conformance/conformance tests/model/model_lib examples/hello tools/gmem/gmem)
 ninja -C "$build/user" "${programs[@]}" >"$build/user.log" 2>&1 || {
 	cat "$build/user.log" >&2
 	exit 1
@@ -83,13 +83,13 @@ for module in ${KERNEL_EXTRA-}; do
 done
 (cd "$fs" && find . | cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$build/initramfs.gz"
 truncate -s 0 "$build/disk" # for swap
-truncate -s "$((${MEMORY:-256} + 64))M" "$build/disk"
+truncate -s "$((${MEMORY:-512} + 64))M" "$build/disk"
 
 aperture="32M\$0xa000000" # RAM that the kernel leaves alone, for apertures: tests/kernel/aperture.c
 log=$build/console.log
 status=0
 timeout --foreground "${TIMEOUT:-480}" qemu-system-x86_64 -accel tcg -cpu max -machine q35 \
-	-smp "${SMP:-2}" -m "${MEMORY:-256}" -display none -no-reboot -nodefaults \
+	-smp "${SMP:-2}" -m "${MEMORY:-512}" -display none -no-reboot -nodefaults \
 	-kernel "$KERNEL_IMAGE" -initrd "$build/initramfs.gz" \
 	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off memmap=$aperture ${only:+kt=$only} ${KERNEL_ARGS-}" \
 	-drive "file=$build/disk,if=none,id=disk,format=raw" -device virtio-blk-pci,drive=disk \

@@ -258,7 +258,9 @@ static const struct wrong {
 	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 1, -EINVAL),
 	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 3 * PAGE, -EINVAL),
 	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 2 * BLOCK, -EINVAL),
-	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 1, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, GMEM_OBJECT_HUGE,
+	      -EINVAL), /* of a page */
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 2, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 0, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, PAGE - 1, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 1ULL << 63, -EINVAL),
@@ -312,7 +314,7 @@ static const struct wrong {
 	FIELD(GMEM_QUERY, gmem_query, len, PAGE - 1, -EINVAL),
 	FIELD(GMEM_QUERY, gmem_query, len, BLOCK + PAGE, -EFAULT),
 	FIELD(GMEM_QUERY, gmem_query, len, -PAGE, -EINVAL),
-	FIELD(GMEM_QUERY, gmem_query, info, 0, -EFAULT),
+	FIELD(GMEM_QUERY, gmem_query, info, 16, -EFAULT),
 	FIELD(GMEM_QUERY, gmem_query, info, HIGH, -EFAULT),
 };
 
@@ -354,6 +356,12 @@ static void fields(void)
 	kt_end(&t);
 }
 
+/* What an address space carries out, and /dev/gmem in whichever it is. */
+static bool anywhere(unsigned long cmd)
+{
+	return cmd == GMEM_ADVISE || cmd == GMEM_COPY || cmd == GMEM_QUERY || cmd == GMEM_UNMAP;
+}
+
 /* A request on descriptors of every other kind. */
 static void foreign_descriptors(void)
 {
@@ -372,7 +380,8 @@ static void foreign_descriptors(void)
 	fd[4] = plain[0];
 	for (unsigned int i = 0; i < nr; i++) {
 		for (unsigned int k = 0; k < 5; k++) {
-			if (fd[k] == all[i].fd)
+			if (fd[k] == all[i].fd ||
+			    (k < 2 && anywhere(all[i].cmd) && (k || all[i].cmd != GMEM_UNMAP)))
 				continue;
 			memcpy(buf, all[i].good, all[i].size);
 			CHECK_EQ(kt_ioctl(fd[k], all[i].cmd, buf), -ENOTTY);

@@ -87,6 +87,21 @@ static void conformance_inline(void)
 		RUN("user", 0, "/prog/conformance", "inline");
 }
 
+/* The model test, shortened: layouts with one and two address spaces, failing or not. */
+static void model_kernel(void)
+{
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "301", "--ops", "6000");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "302", "--ops", "3000", "--no-inject");
+}
+
+static void model_user(void)
+{
+	if (no_userfaultfd())
+		return;
+	RUN("user", 0, "/prog/model_lib", "--seed", "303", "--ops", "3000");
+	RUN("user", 0, "/prog/model_lib", "--seed", "304", "--ops", "3000", "--inline");
+}
+
 static void programs_kernel(void)
 {
 	RUN("kernel", 0, "/prog/hello");
@@ -118,6 +133,8 @@ const struct kt_test kt_programs[] = {
 	{ "conformance_kernel", conformance_kernel, 120 },
 	{ "conformance_thread", conformance_thread, 120 },
 	{ "conformance_inline", conformance_inline, 120 },
+	{ "model_kernel", model_kernel, 240 },
+	{ "model_user", model_user, 240 },
 	{ "programs_kernel", programs_kernel, 60 },
 	{ "programs_user", programs_user, 60 },
 	{ "programs_unprivileged", programs_unprivileged, 60 },

@@ -180,14 +180,15 @@ static int check_range(struct gm_kas *kas, u64 va, u64 len)
 
 static long advise(struct gm_kas *kas, struct gmem_advise *a)
 {
-	/* What goes to a device is bounded by it, and told apart as a whole. */
-	bool whole = a->advice == GMEM_PREFETCH || a->advice == GMEM_PIN;
 	u64 va = a->addr, left = a->len;
-	int err;
+	/* What goes to a device is bounded by it, and told apart as a whole. */
+	bool whole = a->advice == GMEM_PREFETCH || a->advice == GMEM_PIN || left <= PIECE;
+	int err = 0;
 
-	if (a->pad || a->advice > GMEM_UNPIN)
+	if (a->pad || a->advice > GMEM_UNPIN || !left)
 		return -EINVAL;
-	err = check_range(kas, va, left);
+	if (!whole)
+		err = check_range(kas, va, left);
 	while (!err && left) {
 		/* Pieces end at whole pages, for DONTNEED rounds inward. */
 		u64 n = whole ? left : min(left, PIECE - (va & (PIECE - 1)));

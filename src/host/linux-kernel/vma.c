@@ -25,6 +25,7 @@
  *
  * Locking: mmap_lock held by the kernel, for writing but in faults.
  */
+#include <linux/memcontrol.h>
 #include <linux/rmap.h>
 
 #include "kernel.h"
@@ -147,6 +148,16 @@ static vm_fault_t map_around(struct vm_fault *vmf, u64 from, u64 to)
 	return filemap_map_pages(vmf, first, last) & VM_FAULT_NOPAGE;
 }
 
+/*
+ * What was on a device could not be brought home, for want of memory or else. VM_FAULT_OOM
+ * would have the access made again until it can be, and a device may say -ENOMEM for ever;
+ * it is right only where the memory cgroup makes the task wait.
+ */
+static vm_fault_t fault_error(int err)
+{
+	return err == -ENOMEM && task_in_memcg_oom(current) ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+}
+
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
@@ -164,7 +175,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	for (;;) {
 		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
 		if (err)
-			return vmf_error(err);
+			return fault_error(err);
 		if (found.block)
 			break;
 		gm_test_delay(); /* a block may come to be */

@@ -288,7 +288,8 @@ static long sim_access(struct gm_ksim *sim, struct gmem_sim_access *a)
 	if (!buf)
 		return -ENOMEM;
 	for (; left && !err; left -= n, a->va += n, user += n) {
-		n = min_t(u64, left, PAGE_SIZE);
+		/* Page by page of the memory: what is read before one that fails is handed over. */
+		n = min_t(u64, left, PAGE_SIZE - (a->va & ~PAGE_MASK));
 		if (a->op != GMEM_SIM_READ && copy_from_user(buf, user, n + operands)) {
 			err = -EFAULT;
 			break;
