@@ -27,7 +27,7 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 #define GM_SIM_CHECK 1U /* name a missing invalidation: look for stale translations at every copy */
 #define GM_SIM_SYNC_FAULTS 2U /* no fault thread: the lane that faults services its own fault */
 
-#define GM_SIM_APERTURE 4U /* its memory is the CPU's to address too; -EOPNOTSUPP but from the fake host */
+#define GM_SIM_APERTURE 4U /* the CPU can address its memory too; for tests of the core only */
 
 /* Zero is the default of every field. */
 struct gm_sim_options {
