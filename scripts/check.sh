@@ -92,16 +92,20 @@ check()
 	fi
 }
 
+kernel_possible()
+{
+	[ "$(uname -m)" = x86_64 ] && command -v dpkg-query >/dev/null
+}
+
 # The kernel host: a test of a test machine that did not begin is one that failed.
 check_kernel()
 {
-	if [ "$(uname -m)" != x86_64 ] || ! command -v dpkg-query >/dev/null; then
+	if ! kernel_possible; then
 		say "kernel: skipped: it takes an x86-64 machine with Debian 12"
 		skipped=$((skipped + 1))
 		return
 	fi
 	say "kernel: building, then testing in QEMU"
-	scripts/install-deps.sh kernel
 	local status=0 last good=0 bad=1
 	scripts/kernel-test.sh build/kernel-test || status=$?
 	last=$(grep -a '^kernel tests: .* passed' build/kernel-test/console.log | tail -n 1) || true
@@ -115,9 +119,12 @@ check_kernel()
 }
 
 say "installing what is missing"
-scripts/install-deps.sh check
 builds=("$@")
 [ $# -gt 0 ] || builds=(gcc debug asan tsan clang kernel)
+scripts/install-deps.sh check
+if [[ " ${builds[*]} " = *" kernel "* ]] && kernel_possible; then
+	scripts/install-deps.sh kernel # for the test of DKMS, too
+fi
 for build in "${builds[@]}"; do
 	case $build in
 	gcc) check gcc gcc -- -Dbuildtype=debugoptimized ;;
