@@ -131,6 +131,13 @@ vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found)
 	if (leaf_fits(vmf, found))
 		return vmf_insert_pfn_pmd(vmf, pfn_at(found, off - (va & ~PMD_MASK)),
 					  vmf->flags & FAULT_FLAG_WRITE);
+	/*
+	 * Of two faults that came when there was nothing, the second finds the first one's leaf,
+	 * and would take the memory behind it for a page table. Who enters a leaf holds the
+	 * block's lock, as we do; so what is none here will not be one.
+	 */
+	if (pmd_devmap(READ_ONCE(*vmf->pmd)))
+		return VM_FAULT_NOPAGE;
 	ret = vmf_insert_mixed(vma, va, pfn_at(found, off));
 	/* 64 KiB around it come along, if they can. */
 	first = max3(vma->vm_start, va & ~(SZ_64K - 1UL), va - (unsigned long)(off - found->from));
