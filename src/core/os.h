@@ -293,6 +293,12 @@ int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len);
 int gm_os_aperture_open(uint64_t cpu, uint64_t len);
 void gm_os_aperture_close(uint64_t cpu, uint64_t len);
 bool gm_os_aperture_idle(uint64_t cpu, uint64_t len);
+/*
+ * Unmap [off, off+len) of an object, which is in an aperture, wherever the host has mapped it
+ * without a region: a host whose mappings may be in no address space. Those of regions are
+ * revoked already; the block is locked. Fault path.
+ */
+void gm_os_aperture_unmap(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * May this process use gmem? Every public function of the core's asks first, before it

@@ -64,7 +64,46 @@ static void aperture_two_faults(void)
 	kt_end(&t);
 }
 
+/*
+ * A mapping that is in no address space has device memory mapped, and the address space that
+ * the device worked for has let go of the object: what is evicted leaves the mapping all the
+ * same, and whoever gets the memory then is not seen through it.
+ */
+static void aperture_without_region(void)
+{
+	unsigned char *alone, *other;
+	struct kt t;
+	int obj;
+
+	kt_begin_aperture(&t, BLOCK);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, BLOCK), 0);
+	alone = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, t.obj, 0);
+	CHECK(alone != MAP_FAILED);
+	for (uint64_t i = 0; i < BLOCK; i += PAGE)
+		*at(alone + i) = i + 1;
+	CHECK_EQ(munmap(t.mem, BLOCK), 0);
+	obj = kt_object(4 * BLOCK);
+	other = kt_map(t.as, obj, 0, 4 * BLOCK, RW);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, other, 4 * BLOCK), 0);
+	for (uint64_t i = 0; i < 4 * BLOCK; i += PAGE)
+		kt_dev_store(t.sim, t.ctx, other + i, ~i);
+	for (uint64_t i = 0; i < BLOCK; i += PAGE) {
+		CHECK_EQ(*at(alone + i), i + 1);
+		*at(alone + i) = i + 2;
+	}
+	for (uint64_t i = 0; i < 4 * BLOCK; i += PAGE)
+		CHECK_EQ(kt_dev_load(t.sim, t.ctx, other + i), ~i);
+	t.mem = kt_map(t.as, t.obj, 0, BLOCK, RW);
+	for (uint64_t i = 0; i < BLOCK; i += PAGE)
+		CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem + i), i + 2);
+	munmap(alone, BLOCK);
+	munmap(other, 4 * BLOCK);
+	close(obj);
+	kt_end(&t);
+}
+
 const struct kt_test kt_leaf[] = {
 	{ "aperture_two_faults", aperture_two_faults, 0 },
+	{ "aperture_without_region", aperture_without_region, 0 },
 	{ 0 },
 };

@@ -11,7 +11,7 @@
  *
  * Revoking unmaps the range from every process that has the object mapped, not from one
  * region; that a region was asked for is enough to know that the object's other mappings
- * are meant too. A fault that has left the core may have found its page and not mapped it
+ * are meant too. (Where there may be no region left the core says so, aperture.c.) A fault that has left the core may have found its page and not mapped it
  * yet. It holds the page's lock until it has; so whoever finds the page neither locked nor
  * mapped, in this order, knows that it will not be: the block is locked against new ones.
  * (Was it not waited for, the reference it holds would make its page count as pinned.)

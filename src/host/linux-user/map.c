@@ -389,6 +389,13 @@ bool gm_os_aperture_idle(uint64_t cpu, uint64_t len)
 	return true;
 }
 
+void gm_os_aperture_unmap(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	(void)obj;
+	(void)off;
+	(void)len;
+}
+
 int gm_os_cpu_map_aperture(struct gm_region *r, uint64_t va, uint64_t len, uint64_t cpu)
 {
 	(void)r;
