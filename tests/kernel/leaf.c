@@ -102,8 +102,27 @@ static void aperture_without_region(void)
 	kt_end(&t);
 }
 
+/*
+ * MADV_COLD makes this kernel forget a leaf without telling the TLB. What moves then is not
+ * reached by the translation that is left.
+ */
+static void leaf_forgotten(void)
+{
+	struct kt t;
+
+	kt_begin_aperture(&t, BLOCK);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, BLOCK), 0);
+	*at(t.mem) = 1;
+	CHECK_EQ(madvise(t.mem, BLOCK, MADV_COLD), 0);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, GMEM_NODE_HOST, t.mem, BLOCK), 0);
+	*at(t.mem) = 2;
+	CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 2);
+	kt_end(&t);
+}
+
 const struct kt_test kt_leaf[] = {
 	{ "aperture_two_faults", aperture_two_faults, 0 },
 	{ "aperture_without_region", aperture_without_region, 0 },
+	{ "leaf_forgotten", leaf_forgotten, 0 },
 	{ 0 },
 };

@@ -39,6 +39,7 @@ struct gm_kobject {
 	 */
 	struct rw_semaphore fill;
 	struct gm_user *user; /* whom it is charged to, or NULL */
+	bool leaves;	      /* leaves of an aperture were entered, gm_aperture_flush() */
 };
 
 static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
@@ -84,6 +85,7 @@ int gm_kas_protect(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u
 
 /* aperture.c */
 bool gm_has_apertures(void);
+void gm_aperture_flush(struct gm_object *obj);
 vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found);
 
 /* vma.c */

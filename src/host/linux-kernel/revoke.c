@@ -144,5 +144,6 @@ int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
 	unmap_mapping_pages(mapping, index, end - index, false);
 	while (index < end && !err)
 		err = settle(mapping, &index);
+	gm_aperture_flush(region->obj);
 	return err;
 }

@@ -79,6 +79,7 @@ static void vma_close(struct vm_area_struct *vma)
 		(void)gm_kas_unmap(kas, vma->vm_start, vma->vm_end - vma->vm_start);
 		gm_kas_put(kas);
 	}
+	gm_aperture_flush(obj_of(vma)); /* the memory may be somebody else's soon */
 	gm_object_put(obj_of(vma));
 }
 
