@@ -22,6 +22,7 @@
  * a page is called pinned.
  */
 #include <linux/cpu.h>
+#include <linux/delay.h>
 #include <linux/pagevec.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -85,27 +86,35 @@ static void drain_everywhere(struct page *page)
 }
 
 /*
- * The file's references, one a page of 4 KiB, ours, and one of whoever has taken it off the
- * LRU lists, or has not put it there yet. The count is read first: what is seen pinned once
- * too often is looked at again, what is seen pinned too seldom would be lost.
+ * More references than the file's, one a page of 4 KiB, and ours. Whoever has taken the page
+ * off the LRU lists, or not put it there yet, has one too. PageLRU() cannot tell it from a
+ * pin, for it may change between the two looks, whichever comes first: with it a page that
+ * is pinned would now and then pass for one that is not, and what is written there be lost.
  */
 static bool held_by_others(struct page *page)
 {
-	int count = page_count(page);
-
-	smp_rmb();
-	return count > (int)compound_nr(compound_head(page)) + 1 + !PageLRU(page);
+	return page_count(page) > (int)compound_nr(compound_head(page)) + 1;
 }
+
+#define LRU_TRIES 20U
 
 static bool is_pinned(struct page *page)
 {
+	unsigned int tries = 0;
+
 	if (!held_by_others(page))
 		return false;
 	drain_here(page);
 	if (!held_by_others(page))
 		return false;
 	drain_everywhere(page);
-	return held_by_others(page);
+	/* Off the lists: reclaim or compaction looks at it, and mostly puts it back soon. */
+	while (held_by_others(page)) {
+		if (PageLRU(page) || tries++ == LRU_TRIES)
+			return true;
+		usleep_range(50, 100);
+	}
+	return false;
 }
 
 /* ------------------------------------------------------------------------ revoking */
