@@ -112,6 +112,8 @@ void gm_debugfs_init(void);
 void gm_debugfs_exit(void);
 
 /* os_work.c */
+struct work_struct;
+void gm_work_on(int cpu, struct work_struct *item);
 int gm_work_init(void);
 void gm_work_exit(void);
 

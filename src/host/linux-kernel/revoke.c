@@ -78,7 +78,7 @@ static void drain_everywhere(struct page *page)
 	{
 		INIT_WORK(&drains[cpu].work, drain_work);
 		drains[cpu].page = page;
-		queue_work_on(cpu, system_wq, &drains[cpu].work);
+		gm_work_on((int)cpu, &drains[cpu].work);
 	}
 	for_each_online_cpu(cpu) flush_work(&drains[cpu].work);
 	cpus_read_unlock();
