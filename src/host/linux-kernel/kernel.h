@@ -38,8 +38,9 @@ struct gm_kobject {
 	 * all who saw no block are done.
 	 */
 	struct rw_semaphore fill;
-	struct gm_user *user; /* whom it is charged to, or NULL */
-	bool leaves;	      /* leaves of an aperture were entered, gm_aperture_flush() */
+	struct gm_user *user;	  /* whom it is charged to, or NULL */
+	struct mem_cgroup *memcg; /* its maker's, for what no process asks for; held */
+	bool leaves;		  /* leaves of an aperture were entered, gm_aperture_flush() */
 };
 
 static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
