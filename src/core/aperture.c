@@ -137,11 +137,6 @@ int gm_aperture_unmap(struct gm_block *block, struct gm_dev *dev, unsigned int p
 	int err;
 
 	err = gm_unmap_cpu(block, page, n);
-	if (!err) /* what brought the page here may be unmapped, and another mapping left */
-		gm_os_aperture_unmap(block->obj,
-				     (block->index << GM_BLOCK_SHIFT) +
-					     ((uint64_t)page << GM_PAGE_SHIFT),
-				     (uint64_t)n << GM_PAGE_SHIFT);
 	for (uint64_t i = 0; i < n && !err; i += part) {
 		cpu = cpu_address(dev, pfn + i, &begin, &end);
 		part = GM_MIN(n - i, end - (pfn + i));

@@ -283,6 +283,12 @@ int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, 
  * fault. The pages go on existing. Fails: -ENOMEM, -EINVAL. Fault path.
  */
 int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len);
+/*
+ * The same for bytes [off, off+len) of an object, at whatever address, be it in a region or
+ * not; asked first. Fails: as above; -EOPNOTSUPP: all mappings are regions', ask for each. Block
+ * locked. Fault path.
+ */
+int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * Device memory at address @cpu of the CPU's own, coherent with its caches; multiples of
@@ -293,12 +299,6 @@ int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len);
 int gm_os_aperture_open(uint64_t cpu, uint64_t len);
 void gm_os_aperture_close(uint64_t cpu, uint64_t len);
 bool gm_os_aperture_idle(uint64_t cpu, uint64_t len);
-/*
- * Unmap [off, off+len) of an object, which is in an aperture, wherever the host has mapped it
- * without a region: a host whose mappings may be in no address space. Those of regions are
- * revoked already; the block is locked. Fault path.
- */
-void gm_os_aperture_unmap(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * May this process use gmem? Every public function of the core's asks first, before it

@@ -46,14 +46,6 @@ bool gm_os_aperture_idle(uint64_t cpu, uint64_t len)
 	return idle;
 }
 
-/* All mappings are those of regions here. */
-void gm_os_aperture_unmap(struct gm_object *obj, uint64_t off, uint64_t len)
-{
-	(void)obj;
-	fake_check_may_sleep("aperture_unmap");
-	fake_bug_on((off | len) % GM_PAGE_SIZE || !len);
-}
-
 void gm_fake_hold(const void *page, bool held)
 {
 	uint64_t at = (uint64_t)(uintptr_t)page, from = held ? 0 : at;

@@ -116,13 +116,6 @@ void gm_aperture_flush(struct gm_object *obj)
 		on_each_cpu(flush_cpu, NULL, 1);
 }
 
-/* Mappings of an object's descriptor, and those of other processes, need no region. */
-void gm_os_aperture_unmap(struct gm_object *obj, uint64_t off, uint64_t len)
-{
-	unmap_mapping_pages(gm_mapping(obj), off >> PAGE_SHIFT, len >> PAGE_SHIFT, false);
-	gm_aperture_flush(obj);
-}
-
 /* Regions have no mappings of their own here: gm_aperture_map(). */
 int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, uint64_t cpu)
 {

@@ -9,11 +9,12 @@
  *
  * Nor is there anything to map: the fault, or the next one, does.
  *
- * Revoking unmaps the range from every process that has the object mapped, not from one
- * region; that a region was asked for is enough to know that the object's other mappings
- * are meant too. (Where there may be no region left the core says so, aperture.c.) A fault that has left the core may have found its page and not mapped it
- * yet. It holds the page's lock until it has; so whoever finds the page neither locked nor
- * mapped, in this order, knows that it will not be: the block is locked against new ones.
+ * Revoking unmaps the range from every process that has the object mapped, in a region or
+ * not, at once: a process that maps one block sixty thousand times cannot make it take longer
+ * than the walk over these mappings. A fault that has left the core may have found its page
+ * and not mapped it yet. It holds the page's lock until it has; so whoever finds the page
+ * neither locked nor mapped, in this order, knows that it will not be: the block is locked
+ * against new ones.
  * (Was it not waited for, the reference it holds would make its page count as pinned.)
  *
  * Pinned pages. What get_user_pages() has handed out is reached without any mapping. It
@@ -143,16 +144,21 @@ static int settle(struct address_space *mapping, pgoff_t *index)
 	return pinned ? -EBUSY : 0;
 }
 
-int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
+int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len)
 {
-	struct address_space *mapping = gm_mapping(region->obj);
-	pgoff_t index = (va - region->va + region->offset) >> PAGE_SHIFT;
-	pgoff_t end = index + (len >> PAGE_SHIFT);
+	struct address_space *mapping = gm_mapping(obj);
+	pgoff_t index = off >> PAGE_SHIFT, end = (off + len) >> PAGE_SHIFT;
 	int err = 0;
 
 	unmap_mapping_pages(mapping, index, end - index, false);
 	while (index < end && !err)
 		err = settle(mapping, &index);
-	gm_aperture_flush(region->obj);
+	gm_aperture_flush(obj);
 	return err;
+}
+
+/* Never asked: gm_os_object_revoke() has done it. */
+int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	return 0;
 }
