@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The CPU's mappings of device memory, where it is easy to lose one: by two faults at once,
- * of a process that no device works for, or behind gmem's back.
+ * of a process that no device works for, or behind gmem's back; and where a fault must wait.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,9 +120,23 @@ static void leaf_forgotten(void)
 	kt_end(&t);
 }
 
+/* What says it is busy is asked again before the CPU's fault fails. */
+static void busy_for_a_moment(void)
+{
+	struct kt t;
+
+	kt_begin(&t, BLOCK, 0);
+	kt_dev_store(t.sim, t.ctx, t.mem, 5);
+	CHECK_EQ(kt_inject(t.sim, GMEM_SIM_PMAP_RELEASE, 0, 9, EBUSY), 0);
+	CHECK_EQ(*at(t.mem), 5);
+	CHECK_EQ(kt_node(t.as, t.mem), GMEM_NODE_HOST);
+	kt_end(&t);
+}
+
 const struct kt_test kt_leaf[] = {
 	{ "aperture_two_faults", aperture_two_faults, 0 },
 	{ "aperture_without_region", aperture_without_region, 0 },
 	{ "leaf_forgotten", leaf_forgotten, 0 },
+	{ "busy_for_a_moment", busy_for_a_moment, 0 },
 	{ 0 },
 };

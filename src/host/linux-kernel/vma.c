@@ -26,6 +26,7 @@
  * Locking: mmap_lock held by the kernel, for writing but in faults.
  */
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
 
 #include "kernel.h"
 
@@ -148,6 +149,20 @@ static vm_fault_t map_around(struct vm_fault *vmf, u64 from, u64 to)
 	return filemap_map_pages(vmf, first, last) & VM_FAULT_NOPAGE;
 }
 
+/*
+ * A page that somebody holds for a moment (I/O, reclaim) does not move; mostly it does soon. Who
+ * holds it for long, as RDMA does, makes the fault fail.
+ */
+#define BUSY_TRIES 64U
+
+static bool try_again(unsigned int *tries)
+{
+	if (++*tries > BUSY_TRIES || fatal_signal_pending(current))
+		return false;
+	gm_os_yield(*tries);
+	return true;
+}
+
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
@@ -157,6 +172,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
 	struct gm_found found;
 	struct page *page;
+	unsigned int tries = 0;
 	vm_fault_t ret = 0;
 	int err;
 
@@ -164,6 +180,8 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	for (;;) {
 		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
+		if (err == -EBUSY && try_again(&tries))
+			continue;
 		if (err)
 			return vmf_error(err);
 		if (found.block)
