@@ -152,7 +152,7 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 	gm_resident_count(block, dev, -(int)moved, -(int)pinned);
 }
 
-/* The CPU may have mapped what goes home where it is; nothing else does. */
+/* The CPU may have mapped what goes home where it is, though not of a huge object (fault.c). */
 static int unmap_apertures(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 			   unsigned int first, unsigned int end)
 {
@@ -182,7 +182,7 @@ static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm
 	err = prepare_change(block, end - first);
 	if (!err)
 		err = gm_unmap_dev(block, dev, first, end - first);
-	if (!err && gm_load(&dev->apertures))
+	if (!err && gm_load(&dev->apertures) && block->obj->granule == GM_PAGE_SIZE)
 		err = unmap_apertures(block, dev, how, first, end);
 	if (!err)
 		err = copy_home(block, dev, how, first, end);

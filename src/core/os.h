@@ -283,6 +283,12 @@ int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, 
  * fault. The pages go on existing. Fails: -ENOMEM, -EINVAL. Fault path.
  */
 int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len);
+/*
+ * The same for bytes [off, off+len) of an object, at whatever address, be it in a region or
+ * not; asked first. Fails: as above; -EOPNOTSUPP: all mappings are regions', ask for each. Block
+ * locked. Fault path.
+ */
+int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * Device memory at address @cpu of the CPU's own, coherent with its caches; multiples of

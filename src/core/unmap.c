@@ -343,6 +343,12 @@ int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
 		first = 0;
 		n = GM_BLOCK_PAGES;
 	}
+	err = gm_os_object_revoke(
+		obj, (block->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT),
+		(uint64_t)n << GM_PAGE_SHIFT);
+	if (err != -EOPNOTSUPP)
+		return err;
+	err = 0;
 	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
 	for (struct gm_region *r = obj->regions; r && !err; r = r->next)
 		if (view(r, block, first, n, &va, &end))

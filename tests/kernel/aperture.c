@@ -53,7 +53,7 @@ static int sim_at(uint64_t cpu, uint64_t memory, int *node)
 }
 
 /* As kt_begin(), with a device in the reserved memory. */
-static void begin(struct kt *t, uint64_t len)
+void kt_begin_aperture(struct kt *t, uint64_t len)
 {
 	t->len = len;
 	t->as = kt_as(0);
@@ -64,6 +64,11 @@ static void begin(struct kt *t, uint64_t len)
 	CHECK(t->ctx >= 0);
 	t->obj = kt_object(len);
 	t->mem = kt_map(t->as, t->obj, 0, len, RW);
+}
+
+static void begin(struct kt *t, uint64_t len)
+{
+	kt_begin_aperture(t, len);
 }
 
 static struct gmem_sim_lookup look(struct kt *t, void *va)

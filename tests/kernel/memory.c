@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/sysinfo.h>
 
@@ -121,7 +123,59 @@ static void gives_back(void)
 	CHECK_EQ(after.retained, 0);
 }
 
+static void put(const char *path, const char *s)
+{
+	int fd = open(path, O_WRONLY);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(write(fd, s, strlen(s)), strlen(s));
+	close(fd);
+}
+
+/* What a worker evicts is charged to the cgroup of who made the object, not to the system. */
+static void evicted_is_charged(void)
+{
+	struct gmem_sim_tune tune = {
+		.size = sizeof(tune), .low = 2 * BLOCK, .high = 2 * BLOCK, .granule = BLOCK
+	};
+	struct gmem_hnode_info info;
+	uint64_t home = 0;
+	char current[32] = "";
+	struct kt t;
+	int fd;
+
+	mkdir("/tmp/cgroup", 0755);
+	if (mount("cgroup2", "/tmp/cgroup", "cgroup2", 0, NULL)) {
+		CHECK(errno == ENODEV);
+		printf("  this kernel has no cgroups\n");
+		return;
+	}
+	put("/tmp/cgroup/cgroup.subtree_control", "+memory");
+	CHECK_EQ(mkdir("/tmp/cgroup/kt", 0755), 0);
+	put("/tmp/cgroup/kt/cgroup.procs", "0");
+	kt_begin(&t, 16 * BLOCK, 4 * BLOCK);
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_TUNE, &tune), 0);
+	for (uint64_t i = 0; i < t.len; i += BLOCK) {
+		kt_dev_store(t.sim, t.ctx, t.mem + i, i);
+		for (kt_hnode(t.node, &info); info.free < 2 * BLOCK; kt_hnode(t.node, &info))
+			usleep(1000);
+	}
+	for (uint64_t i = 0; i < t.len; i += BLOCK)
+		home += kt_node(t.as, t.mem + i) == GMEM_NODE_HOST;
+	CHECK(home >= 12);
+	fd = open("/tmp/cgroup/kt/memory.current", O_RDONLY);
+	CHECK(fd >= 0);
+	CHECK(read(fd, current, sizeof(current) - 1) > 0);
+	close(fd);
+	CHECK(strtoull(current, NULL, 10) >= home * BLOCK);
+	kt_end(&t);
+	put("/tmp/cgroup/cgroup.procs", "0");
+	CHECK_EQ(rmdir("/tmp/cgroup/kt"), 0);
+	CHECK_EQ(umount("/tmp/cgroup"), 0);
+}
+
 const struct kt_test kt_memory[] = {
+	{ "evicted_is_charged", evicted_is_charged, 0 },
 	{ "gives_back", gives_back, 0 },
 	{ "swap", swap, 240 },
 	{ "pageout", pageout, 60 },

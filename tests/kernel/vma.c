@@ -312,6 +312,23 @@ static void high_addresses(void)
 	kt_end(&t);
 }
 
+/*
+ * One block at very many addresses: taking it from the CPU takes as long as there are mappings
+ * to look at, and not the square of it.
+ */
+static void many_mappings(void)
+{
+	struct kt t;
+
+	kt_begin(&t, BLOCK, 0);
+	for (unsigned int i = 0; i < 6000; i++)
+		*at((unsigned char *)kt_map(t.as, t.obj, 0, BLOCK, RW) + i % 512 * PAGE) = i;
+	for (unsigned int i = 0; i < 4; i++) {
+		kt_dev_store(t.sim, t.ctx, t.mem, i);
+		CHECK_EQ(*at(t.mem), i);
+	}
+}
+
 const struct kt_test kt_vma[] = {
 	{ "partial_munmap", partial_munmap, 0 },
 	{ "protect", protect, 0 },
@@ -323,5 +340,6 @@ const struct kt_test kt_vma[] = {
 	{ "pinned_by_kernel", pinned_by_kernel, 0 },
 	{ "stubborn_device", stubborn_device, 0 },
 	{ "high_addresses", high_addresses, 0 },
+	{ "many_mappings", many_mappings, 0 },
 	{ 0 },
 };

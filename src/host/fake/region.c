@@ -393,6 +393,15 @@ int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, 
 	return 0;
 }
 
+/* All mappings are those of regions here. */
+int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	(void)obj;
+	fake_check_may_sleep("object_revoke");
+	fake_bug_on((off | len) % FAKE_PAGE || !len);
+	return -EOPNOTSUPP;
+}
+
 int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
 {
 	struct fake_region *r = region_of(region);

@@ -20,6 +20,10 @@
  * leaf of 2 MiB, the child faults; entries of 4 KiB it copies, under the same locks as
  * those of any file.
  *
+ * madvise() with MADV_COLD or MADV_PAGEOUT does not know such leaves: it calls them bad, forgets
+ * them, and does not flush the TLB. So an object that had leaves has the TLBs of all CPUs flushed
+ * whenever it is unmapped, for no page table tells whether there is something left in them.
+ *
  * Locking: `lock` over the list of apertures. Mapping is done under the block's lock.
  */
 #include <linux/list.h>
@@ -28,6 +32,9 @@
 #include <linux/pfn_t.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
+
+#include <asm/tlbflush.h>
 
 #include "kernel.h"
 
@@ -97,6 +104,18 @@ bool gm_os_aperture_idle(uint64_t cpu, uint64_t len)
 	return true;
 }
 
+static void flush_cpu(void *unused)
+{
+	__flush_tlb_all();
+}
+
+/* After unmapping: no CPU reaches by its TLB what was mapped. */
+void gm_aperture_flush(struct gm_object *obj)
+{
+	if (READ_ONCE(gm_kobject(obj)->leaves))
+		on_each_cpu(flush_cpu, NULL, 1);
+}
+
 /* Regions have no mappings of their own here: gm_aperture_map(). */
 int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, uint64_t cpu)
 {
@@ -128,9 +147,18 @@ vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found)
 	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
 	vm_fault_t ret;
 
-	if (leaf_fits(vmf, found))
+	if (leaf_fits(vmf, found)) {
+		WRITE_ONCE(gm_kobject(vma->vm_file->private_data)->leaves, true);
 		return vmf_insert_pfn_pmd(vmf, pfn_at(found, off - (va & ~PMD_MASK)),
 					  vmf->flags & FAULT_FLAG_WRITE);
+	}
+	/*
+	 * Of two faults that came when there was nothing, the second finds the first one's leaf,
+	 * and would take the memory behind it for a page table. Who enters a leaf holds the
+	 * block's lock, as we do; so what is none here will not be one.
+	 */
+	if (pmd_devmap(READ_ONCE(*vmf->pmd)))
+		return VM_FAULT_NOPAGE;
 	ret = vmf_insert_mixed(vma, va, pfn_at(found, off));
 	/* 64 KiB around it come along, if they can. */
 	first = max3(vma->vm_start, va & ~(SZ_64K - 1UL), va - (unsigned long)(off - found->from));

@@ -18,6 +18,10 @@
  * whole. MADV_COLLAPSE would map what is on a device all the same; their mappings are
  * VM_DONTEXPAND, which keeps it off.
  *
+ * A page is charged to the process that asks for it, as any of shmem. Where none does, for a
+ * worker evicts or a driver's thread services a fault, it is charged to the memory cgroup that
+ * the object was made in: else oversubscribing a device would be a way out of a cgroup's limit.
+ *
  * A page exists if the file's tree has an entry for it, be it a page or a place in swap.
  * A page that is held stays where it is: the kernel neither swaps nor moves what somebody
  * else holds too. The bus address that a copy gets is the physical address; a driver of
@@ -28,8 +32,10 @@
  */
 #include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/mount.h>
+#include <linux/sched/mm.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -77,6 +83,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 		file_inode(file)->i_mode &= ~S_IFMT;
 	file->private_data = obj;
 	o->file = file;
+	o->memcg = get_mem_cgroup_from_mm(current->mm);
 	init_rwsem(&o->fill);
 	*gm_object_host(obj) = o;
 	atomic64_add(sizeof(*o), &metadata);
@@ -89,6 +96,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 
 	fput(o->file);
 	gm_user_put(o->user);
+	mem_cgroup_put(o->memcg);
 	kfree(o);
 	*gm_object_host(obj) = NULL;
 	atomic64_sub(sizeof(*o), &metadata);
@@ -109,8 +117,15 @@ uint64_t gm_os_backing_granule(struct gm_object *obj)
 struct page *gm_backing_page(struct gm_object *obj, pgoff_t index)
 {
 	struct address_space *mapping = gm_mapping(obj);
+	struct mem_cgroup *old;
+	struct page *page;
 
-	return shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+	if (current->mm)
+		return shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+	old = set_active_memcg(gm_kobject(obj)->memcg);
+	page = shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+	set_active_memcg(old);
+	return page;
 }
 
 int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,

@@ -38,7 +38,9 @@ struct gm_kobject {
 	 * all who saw no block are done.
 	 */
 	struct rw_semaphore fill;
-	struct gm_user *user; /* whom it is charged to, or NULL */
+	struct gm_user *user;	  /* whom it is charged to, or NULL */
+	struct mem_cgroup *memcg; /* its maker's, for what no process asks for; held */
+	bool leaves;		  /* leaves of an aperture were entered, gm_aperture_flush() */
 };
 
 static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
@@ -84,6 +86,7 @@ int gm_kas_protect(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u
 
 /* aperture.c */
 bool gm_has_apertures(void);
+void gm_aperture_flush(struct gm_object *obj);
 vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found);
 
 /* vma.c */
@@ -112,6 +115,8 @@ void gm_debugfs_init(void);
 void gm_debugfs_exit(void);
 
 /* os_work.c */
+struct work_struct;
+void gm_work_on(int cpu, struct work_struct *item);
 int gm_work_init(void);
 void gm_work_exit(void);
 

@@ -12,7 +12,7 @@
 
 #include "kernel.h"
 
-static struct workqueue_struct *queue;
+static struct workqueue_struct *queue, *cpu_queue;
 static DEFINE_SPINLOCK(work_lock);
 static DECLARE_WAIT_QUEUE_HEAD(work_done);
 static struct gm_os_work *head, **tail = &head; /* those with state 1 */
@@ -80,13 +80,29 @@ void gm_os_work_cancel(struct gm_os_work *work)
 	wait_event(work_done, !is_running(work));
 }
 
+/*
+ * A work item of the kernel's own, on one CPU, that deferred work may wait for: so not in a
+ * queue of the system's, which may need memory to go on.
+ */
+void gm_work_on(int cpu, struct work_struct *item)
+{
+	queue_work_on(cpu, cpu_queue, item);
+}
+
 int gm_work_init(void)
 {
 	queue = alloc_workqueue("gmem", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
-	return queue ? 0 : -ENOMEM;
+	if (!queue)
+		return -ENOMEM;
+	cpu_queue = alloc_workqueue("gmem_cpu", WQ_MEM_RECLAIM, 0);
+	if (cpu_queue)
+		return 0;
+	destroy_workqueue(queue);
+	return -ENOMEM;
 }
 
 void gm_work_exit(void)
 {
+	destroy_workqueue(cpu_queue);
 	destroy_workqueue(queue);
 }

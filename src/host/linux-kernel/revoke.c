@@ -9,11 +9,12 @@
  *
  * Nor is there anything to map: the fault, or the next one, does.
  *
- * Revoking unmaps the range from every process that has the object mapped, not from one
- * region; that a region was asked for is enough to know that the object's other mappings
- * are meant too. A fault that has left the core may have found its page and not mapped it
- * yet. It holds the page's lock until it has; so whoever finds the page neither locked nor
- * mapped, in this order, knows that it will not be: the block is locked against new ones.
+ * Revoking unmaps the range from every process that has the object mapped, in a region or
+ * not, at once: a process that maps one block sixty thousand times cannot make it take longer
+ * than the walk over these mappings. A fault that has left the core may have found its page
+ * and not mapped it yet. It holds the page's lock until it has; so whoever finds the page
+ * neither locked nor mapped, in this order, knows that it will not be: the block is locked
+ * against new ones.
  * (Was it not waited for, the reference it holds would make its page count as pinned.)
  *
  * Pinned pages. What get_user_pages() has handed out is reached without any mapping. It
@@ -22,6 +23,7 @@
  * a page is called pinned.
  */
 #include <linux/cpu.h>
+#include <linux/delay.h>
 #include <linux/pagevec.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -77,7 +79,7 @@ static void drain_everywhere(struct page *page)
 	{
 		INIT_WORK(&drains[cpu].work, drain_work);
 		drains[cpu].page = page;
-		queue_work_on(cpu, system_wq, &drains[cpu].work);
+		gm_work_on((int)cpu, &drains[cpu].work);
 	}
 	for_each_online_cpu(cpu) flush_work(&drains[cpu].work);
 	cpus_read_unlock();
@@ -85,27 +87,35 @@ static void drain_everywhere(struct page *page)
 }
 
 /*
- * The file's references, one a page of 4 KiB, ours, and one of whoever has taken it off the
- * LRU lists, or has not put it there yet. The count is read first: what is seen pinned once
- * too often is looked at again, what is seen pinned too seldom would be lost.
+ * More references than the file's, one a page of 4 KiB, and ours. Whoever has taken the page
+ * off the LRU lists, or not put it there yet, has one too. PageLRU() cannot tell it from a
+ * pin, for it may change between the two looks, whichever comes first: with it a page that
+ * is pinned would now and then pass for one that is not, and what is written there be lost.
  */
 static bool held_by_others(struct page *page)
 {
-	int count = page_count(page);
-
-	smp_rmb();
-	return count > (int)compound_nr(compound_head(page)) + 1 + !PageLRU(page);
+	return page_count(page) > (int)compound_nr(compound_head(page)) + 1;
 }
+
+#define LRU_TRIES 20U
 
 static bool is_pinned(struct page *page)
 {
+	unsigned int tries = 0;
+
 	if (!held_by_others(page))
 		return false;
 	drain_here(page);
 	if (!held_by_others(page))
 		return false;
 	drain_everywhere(page);
-	return held_by_others(page);
+	/* Off the lists: reclaim or compaction looks at it, and mostly puts it back soon. */
+	while (held_by_others(page)) {
+		if (PageLRU(page) || tries++ == LRU_TRIES)
+			return true;
+		usleep_range(50, 100);
+	}
+	return false;
 }
 
 /* ------------------------------------------------------------------------ revoking */
@@ -134,15 +144,21 @@ static int settle(struct address_space *mapping, pgoff_t *index)
 	return pinned ? -EBUSY : 0;
 }
 
-int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
+int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len)
 {
-	struct address_space *mapping = gm_mapping(region->obj);
-	pgoff_t index = (va - region->va + region->offset) >> PAGE_SHIFT;
-	pgoff_t end = index + (len >> PAGE_SHIFT);
+	struct address_space *mapping = gm_mapping(obj);
+	pgoff_t index = off >> PAGE_SHIFT, end = (off + len) >> PAGE_SHIFT;
 	int err = 0;
 
 	unmap_mapping_pages(mapping, index, end - index, false);
 	while (index < end && !err)
 		err = settle(mapping, &index);
+	gm_aperture_flush(obj);
 	return err;
+}
+
+/* Never asked: gm_os_object_revoke() has done it. */
+int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	return 0;
 }

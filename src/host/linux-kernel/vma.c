@@ -27,6 +27,7 @@
  */
 #include <linux/memcontrol.h>
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
 
 #include "kernel.h"
 
@@ -80,6 +81,7 @@ static void vma_close(struct vm_area_struct *vma)
 		(void)gm_kas_unmap(kas, vma->vm_start, vma->vm_end - vma->vm_start);
 		gm_kas_put(kas);
 	}
+	gm_aperture_flush(obj_of(vma)); /* the memory may be somebody else's soon */
 	gm_object_put(obj_of(vma));
 }
 
@@ -158,6 +160,20 @@ static vm_fault_t fault_error(int err)
 	return err == -ENOMEM && task_in_memcg_oom(current) ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 }
 
+/*
+ * A page that somebody holds for a moment (I/O, reclaim) does not move; mostly it does soon. Who
+ * holds it for long, as RDMA does, makes the fault fail.
+ */
+#define BUSY_TRIES 64U
+
+static bool try_again(unsigned int *tries)
+{
+	if (++*tries > BUSY_TRIES || fatal_signal_pending(current))
+		return false;
+	gm_os_yield(*tries);
+	return true;
+}
+
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
@@ -167,6 +183,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
 	struct gm_found found;
 	struct page *page;
+	unsigned int tries = 0;
 	vm_fault_t ret = 0;
 	int err;
 
@@ -174,6 +191,8 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	for (;;) {
 		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
+		if (err == -EBUSY && try_again(&tries))
+			continue;
 		if (err)
 			return fault_error(err);
 		if (found.block)

@@ -389,6 +389,15 @@ bool gm_os_aperture_idle(uint64_t cpu, uint64_t len)
 	return true;
 }
 
+/* Regions are all there is. */
+int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	(void)obj;
+	(void)off;
+	(void)len;
+	return -EOPNOTSUPP;
+}
+
 int gm_os_cpu_map_aperture(struct gm_region *r, uint64_t va, uint64_t len, uint64_t cpu)
 {
 	(void)r;
