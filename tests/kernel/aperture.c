@@ -66,6 +66,11 @@ static void begin(struct kt *t, uint64_t len)
 	t->mem = kt_map(t->as, t->obj, 0, len, RW);
 }
 
+void kt_begin_aperture(struct kt *t, uint64_t len)
+{
+	begin(t, len);
+}
+
 static struct gmem_sim_lookup look(struct kt *t, void *va)
 {
 	struct gmem_sim_lookup l = { .size = sizeof(l),

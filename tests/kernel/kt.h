@@ -27,7 +27,7 @@ struct kt_test {
 
 extern const struct kt_test kt_basic[], kt_vma[], kt_proc[], kt_input[], kt_memory[], kt_module[],
 	kt_driver[], kt_hmm[], kt_trace[], kt_oom[], kt_fuzz[], kt_figures[], kt_aperture[],
-	kt_huge[], kt_limits[];
+	kt_huge[], kt_limits[], kt_poison[];
 
 /* Says what is wrong and ends the test. */
 __attribute__((noreturn, format(printf, 3, 4))) void kt_fail(const char *file, int line,
@@ -78,6 +78,8 @@ struct kt {
 	uint64_t len;
 };
 void kt_begin(struct kt *t, uint64_t len, uint64_t dev_memory);
+/* The same, with a device in memory that the CPU can address (aperture.c). */
+void kt_begin_aperture(struct kt *t, uint64_t len);
 /* No translation was missed by an invalidation, and nothing of the device is lost. */
 void kt_end(struct kt *t);
 

@@ -147,6 +147,12 @@ static vm_fault_t map_around(struct vm_fault *vmf, u64 from, u64 to)
 	return filemap_map_pages(vmf, first, last) & VM_FAULT_NOPAGE;
 }
 
+/* vmf_error() does not know memory that has failed: SIGBUS with BUS_MCEERR_AR. */
+static vm_fault_t fault_error(int err)
+{
+	return err == -EHWPOISON ? VM_FAULT_HWPOISON : vmf_error(err);
+}
+
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
@@ -164,7 +170,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	for (;;) {
 		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
 		if (err)
-			return vmf_error(err);
+			return fault_error(err);
 		if (found.block)
 			break;
 		gm_test_delay(); /* a block may come to be */
@@ -188,7 +194,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	else
 		up_read(&o->fill);
 	if (IS_ERR(page))
-		return vmf_error(PTR_ERR(page));
+		return fault_error(PTR_ERR(page));
 	gm_test_delay(); /* the block is let go, the page not mapped */
 	vmf->page = page;
 	return VM_FAULT_LOCKED;
