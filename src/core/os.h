@@ -200,7 +200,10 @@ int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool ex
 		      uint64_t *got);
 void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
-/* Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails: -ENOMEM, -EHWPOISON. */
+/*
+ * Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails:
+ * -ENOMEM, -EHWPOISON.
+ */
 int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len);
 int gm_os_backing_write(struct gm_object *obj, uint64_t off, const void *buf, uint64_t len);
 
