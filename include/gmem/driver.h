@@ -191,11 +191,28 @@ GM_API int gm_dev_register_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint6
  */
 GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
 
+/**
+ * gm_dev_poison - memory of the device's has failed
+ * @pa: a physical address in it; the 4 KiB around it are given up
+ *
+ * They are not used again as long as they are registered. If they held a page its bytes are
+ * lost, and nothing else: it is unmapped from the device and, in an aperture, from the CPU;
+ * the rest of its leaf stays mapped, and stays where it is. Its next access by the CPU raises
+ * SIGBUS (BUS_MCEERR_AR), its next fault by a device is -EHWPOISON; gm_query() says
+ * GM_PAGE_POISONED, until the page is dropped.
+ *
+ * Twice is no error. -ENOENT: no memory of the device's; -EBUSY: a fault that has taken the
+ * memory for itself keeps it for long; -ENOMEM; or an operation of struct gm_mmu failed: the
+ * page is where it was then, the memory is in use, and the call may be repeated. Takes the
+ * locks of gm_dev_unregister_physmem(): not from an operation of struct gm_mmu.
+ */
+GM_API int gm_dev_poison(struct gm_dev *dev, uint64_t pa);
+
 /* Zero is the default of every field. */
 struct gm_dev_tunables {
 	size_t size;   /* of this struct */
 	uint64_t low;  /* background eviction starts with less than this free, bytes; 0: total/64 */
-	uint64_t high; /* and stops here; 0: 2 * low; low <= high <= total/2 */
+	uint64_t high; /* and stops here; 0: 2 * low; low <= high <= half of all memory */
 	uint32_t
 		granule; /* bytes moved for one device fault: power of two, 4 KiB to 2 MiB; 0: 64 KiB */
 	uint32_t no_grow; /* not 0: move just the granule, do not grow it where a block fills up */
@@ -215,8 +232,8 @@ GM_API void *gm_context_pmap(const struct gm_context *ctx);
  * When it returns 0 the page is mapped and the access can be replayed (and will
  * fault again in the rare case that the page was taken away meanwhile).
  * -EFAULT: nothing is mapped there; -EACCES: not writable; -ENOSPC: device memory
- * is full of pinned pages; -EBUSY: all else is in use by other faults, replay
- * later. Must not be called from an operation of struct gm_mmu, nor once the context
+ * is full of pinned pages; -EHWPOISON: its bytes are gone, see gm_dev_poison();
+ * -EBUSY: all else is in use by other faults, replay later. Must not be called from an operation of struct gm_mmu, nor once the context
  * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);

@@ -19,6 +19,7 @@
  *	-ENODEV      no such hnode, or the device is going away
  *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
  *	-EIO         the device reported that a copy or an invalidation failed
+ *	-EHWPOISON   the bytes are gone: the memory they were in has failed
  *
  * Unless said otherwise a function may sleep, may be called from any thread
  * and takes addresses of managed memory without touching them.
@@ -255,7 +256,8 @@ enum gm_advice {
  * A page that is pinned may still be moved by an access of the CPU or of another
  * device: every load sees the last store. It stays pinned wherever it goes.
  *
- * DONTNEED unpins what it drops. A PREFETCH of more than the device has room for,
+ * DONTNEED unpins what it drops, and mends what is poisoned (gm_query()): it is zero then. A
+ * page that is poisoned is left out of any other hint. A PREFETCH of more than the device has room for,
  * counted in whole blocks and beside what is pinned, may evict its own beginning.
  *
  * Errors: -EINVAL (unknown advice, zero length, an hnode that makes no sense),
@@ -280,6 +282,8 @@ GM_API int hmemcpy(int hnode, void *dst, const void *src, size_t len);
 
 #define GM_PAGE_PINNED 1U   /* not evicted */
 #define GM_PAGE_RETAINED 2U /* on a device, with its host frame kept for the way back */
+#define GM_PAGE_POISONED                                                                           \
+	4U /* GM_NODE_NONE, and not zero: lost with a device's memory that failed */
 
 struct gm_page_info {
 	int32_t node; /* a device's node, GM_NODE_HOST or GM_NODE_NONE */
@@ -327,11 +331,12 @@ GM_API int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats);
 
 struct gm_hnode_info {
 	size_t size;	   /* of this struct, set by the caller */
-	uint64_t total;	   /* bytes of device memory registered */
+	uint64_t total;	   /* bytes of device memory registered, less what is poisoned */
 	uint64_t free;	   /* not in use */
 	uint64_t pinned;   /* held by pinned pages */
 	uint64_t blocks;   /* blocks that have pages here */
 	uint64_t metadata; /* bytes gmem spends on managing the frames */
+	uint64_t poisoned; /* bytes that have failed and are not used any more */
 };
 
 /** gm_hnode_info - -ENODEV if there is no such hnode */

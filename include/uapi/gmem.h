@@ -69,7 +69,8 @@ struct gmem_hnode_info {
 	__u64 metadata;
 	/* The caller's own, of objects that count towards a limit; a caller that knew neither is fine. */
 	__u64 used;
-	__u64 limit; /* what new objects are held to; total: none */
+	__u64 limit;	/* what new objects are held to; total: none */
+	__u64 poisoned; /* has failed, and is not used any more: in no other sum */
 };
 
 /* ------------------------------------------------------ on an address space */
@@ -114,6 +115,7 @@ struct gmem_copy {
 
 #define GMEM_PAGE_PINNED 1
 #define GMEM_PAGE_RETAINED 2
+#define GMEM_PAGE_POISONED 4 /* the bytes are gone; GMEM_DONTNEED makes it zero */
 
 struct gmem_page_info {
 	__s32 node;

@@ -101,6 +101,13 @@ struct gmem_sim_lookup {
 	__u64 len;
 };
 
+/* 4 KiB of the device's memory have failed: gm_dev_poison() of <gmem/driver.h>. */
+struct gmem_sim_poison {
+	__u32 size;
+	__u32 pad;
+	__u64 pa;
+};
+
 struct gmem_sim_stats {
 	__u32 size;
 	__u32 tables; /* pages of page table in use now */
@@ -120,5 +127,6 @@ struct gmem_sim_stats {
 #define GMEM_SIM_IOC_INJECT _IOW(GMEM_SIM_MAGIC, 5, struct gmem_sim_inject)
 #define GMEM_SIM_IOC_STATS _IOWR(GMEM_SIM_MAGIC, 6, struct gmem_sim_stats)
 #define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
+#define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
 
 #endif

@@ -24,7 +24,7 @@ static int set_pinned(struct gm_block *block, unsigned int first, unsigned int n
 		return err;
 	for (unsigned int page = first; page < first + n; page += len) {
 		len = gm_block_run(block, page, first + n, &e);
-		if (!(e & GM_E_PINNED) != on)
+		if (!(e & GM_E_PINNED) != on || gm_entry_state(e) == GM_BAD)
 			continue;
 		gm_block_set(block, page, len, e ^ GM_E_PINNED);
 		if (gm_entry_state(e) == GM_DEV)
@@ -54,21 +54,24 @@ static int prefetch_host(struct gm_as *as, const struct gm_piece *piece)
 	struct gm_home how = { .as = as, .why = GM_WHY_PREFETCH };
 	const struct gm_region *r = piece->region;
 	struct gm_block *block = gm_block_find(r->obj, piece->index, false);
-	unsigned int first = piece->first, n = piece->n;
+	unsigned int first = piece->first, n = piece->n, len;
 	int err;
 
 	if (!block)
 		return 0;
 	gm_clip(r, piece->index, &first, &n);
-	err = gm_migrate_home(block, first, n, &how);
+	err = gm_block_unmappable(block) ? -EHWPOISON : gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
-	if (!err) {
+	/* All but bad pages. */
+	for (unsigned int end = first + n; first < end && !err; first += len + 1) {
 		uint64_t off = (piece->index << GM_BLOCK_SHIFT) +
 			       ((uint64_t)first << GM_PAGE_SHIFT);
 
-		err = gm_os_cpu_map(piece->region, r->va + (off - r->offset),
-				    (uint64_t)n << GM_PAGE_SHIFT);
+		len = gm_good_run(block, first, end);
+		if (len)
+			err = gm_os_cpu_map(piece->region, r->va + (off - r->offset),
+					    (uint64_t)len << GM_PAGE_SHIFT);
 	}
 	gm_block_unlock(block);
 	return err;

@@ -175,6 +175,23 @@ void gm_buddy_free(struct gm_buddy *b, uint64_t pfn, uint64_t n)
 	}
 }
 
+bool gm_buddy_take(struct gm_buddy *b, uint64_t pfn)
+{
+	uint64_t frame = pfn - b->base;
+	unsigned int o = 0;
+
+	gm_bug_on(pfn < b->begin || pfn >= b->end);
+	while (o <= GM_MAX_ORDER && !bitset_test(&b->order[o], frame >> o))
+		o++;
+	if (o > GM_MAX_ORDER)
+		return false;
+	bitset_clear(&b->order[o], frame >> o);
+	while (o-- > 0) /* keep the half it lies in, free the other */
+		bitset_set(&b->order[o], (frame >> o) ^ 1);
+	b->free--;
+	return true;
+}
+
 bool gm_buddy_is_free(const struct gm_buddy *b, uint64_t pfn)
 {
 	for (unsigned int o = 0; o <= GM_MAX_ORDER; o++)

@@ -31,6 +31,8 @@ void gm_buddy_destroy(struct gm_buddy *b);
 bool gm_buddy_alloc(struct gm_buddy *b, unsigned int order, uint64_t *pfn);
 /* Any n frames from pfn on, however they were allocated. */
 void gm_buddy_free(struct gm_buddy *b, uint64_t pfn, uint64_t n);
+/* Take one frame out of the free extent it lies in; false: it is not free. */
+bool gm_buddy_take(struct gm_buddy *b, uint64_t pfn);
 bool gm_buddy_is_free(const struct gm_buddy *b, uint64_t pfn); /* for checkers */
 
 #endif

@@ -24,7 +24,7 @@ void gm_check_block(const struct gm_block *block)
 		}
 		retained += e & GM_E_RETAINED ? n : 0;
 		gm_bug_on((e & GM_E_RETAINED) && gm_entry_state(e) != GM_DEV);
-		gm_bug_on((e & GM_E_STATE) > GM_DEV);
+		gm_bug_on(gm_entry_state(e) == GM_BAD && e != GM_BAD);
 	}
 	gm_bug_on(dev != block->nr_dev || retained != block->nr_retained);
 	for (const struct gm_resident *res = block->residents; res; res = res->next) {
@@ -44,7 +44,7 @@ static void frame_seen(struct gm_dev *dev, uint64_t pfn)
 	for (struct gm_physmem *r = dev->hnode.ranges; r; r = r->next) {
 		if (pfn < r->buddy.begin || pfn >= r->buddy.end)
 			continue;
-		gm_bug_on(gm_buddy_is_free(&r->buddy, pfn)); /* I5 */
+		gm_bug_on(gm_buddy_is_free(&r->buddy, pfn) || gm_frame_bad(r, pfn)); /* I5 */
 		return;
 	}
 	gm_bug_on(true); /* a frame that is nobody's */
@@ -106,23 +106,39 @@ static void check_account(struct gm_dev *dev, const struct gm_account *account)
 	gm_bug_on(charge->used != pages || charge->resident != pages || listed != cold);
 }
 
+/* Retired frames are counted, and not free. */
+static uint64_t check_bad(const struct gm_physmem *r)
+{
+	uint64_t n = 0;
+
+	for (uint64_t pfn = r->buddy.begin; r->bad && pfn < r->buddy.end; pfn++) {
+		if (!gm_frame_bad(r, pfn))
+			continue;
+		gm_bug_on(gm_buddy_is_free(&r->buddy, pfn));
+		n++;
+	}
+	gm_bug_on(n != r->nr_bad);
+	return n;
+}
+
 static void check_dev(struct gm_dev *dev)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_tally t = { .pages = 0 };
-	uint64_t free = 0, total = 0, listed = 0;
+	uint64_t free = 0, total = 0, listed = 0, bad = 0;
 
 	for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next)
 		tally_object(dev, gm_container(l, struct gm_object, all), &t);
 	for (struct gm_physmem *r = h->ranges; r; r = r->next) {
 		free += r->buddy.free;
-		total += r->buddy.end - r->buddy.begin;
+		total += r->buddy.end - r->buddy.begin - r->nr_bad;
+		bad += check_bad(r);
 	}
 	for (struct gm_list *l = h->cold.next; l != &h->cold; l = l->next)
 		listed++;
 	for (struct gm_list *l = h->pinned_list.next; l != &h->pinned_list; l = l->next)
 		listed++;
-	gm_bug_on(free != h->free || total != h->total);
+	gm_bug_on(free != h->free || total != h->total || bad != h->poisoned);
 	gm_bug_on(t.pages != h->resident);
 	gm_bug_on(h->free + t.pages != h->total); /* as many frames in use as pages: one each */
 	gm_bug_on(t.pinned != h->pinned || t.blocks != h->blocks || listed != h->blocks);

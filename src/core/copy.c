@@ -91,7 +91,9 @@ static int half_block(struct gm_block *block, const struct gm_half *h)
 
 		n = gm_block_run(block, page, last + 1, &e);
 		part.len = GM_MIN(base + ((uint64_t)(page + n) << GM_PAGE_SHIFT), end) - part.off;
-		if (gm_entry_state(e) == GM_DEV) {
+		if (gm_entry_state(e) == GM_BAD) {
+			err = -EHWPOISON;
+		} else if (gm_entry_state(e) == GM_DEV) {
 			err = half_dev(block, &part, page, n, e);
 		} else {
 			if (h->write && gm_entry_state(e) == GM_NONE)

@@ -34,9 +34,10 @@
  *
  * NONE: reads as zero; no host frame, no device frame. HOST: the bytes are in the
  * object's host backing, and the CPU may have it mapped. DEV: the bytes are on a
- * device; the CPU does not have it mapped.
+ * device; the CPU does not have it mapped. BAD: the bytes are gone, with the memory
+ * they were in (poison.c); the page is nowhere, has no flags, and cannot be accessed.
  */
-enum gm_state { GM_NONE, GM_HOST, GM_DEV };
+enum gm_state { GM_NONE, GM_HOST, GM_DEV, GM_BAD };
 
 #define GM_E_STATE 3ULL
 #define GM_E_PINNED 4ULL
@@ -180,13 +181,16 @@ struct gm_physmem {
 	struct gm_buddy buddy;	 /* [hnode] */
 	bool closing;		 /* no more allocations [hnode] */
 	uint64_t cpu;		 /* where the CPU has it, 0: nowhere (c) */
+	uint64_t *bad;		 /* a bit for each retired frame; NULL: none was [core] */
+	uint64_t nr_bad;	 /* retired; bits and sum are written under [core] and [hnode] */
 	struct gm_physmem *next; /* [hnode] */
 };
 
 struct gm_hnode {
 	struct gm_spin lock;
 	struct gm_physmem *ranges;  /* [hnode], changed under [core] too */
-	uint64_t total, free;	    /* frames; written under [hnode] (a) */
+	uint64_t total, free;	    /* frames that are fit for use; written under [hnode] (a) */
+	uint64_t poisoned;	    /* frames that are not, in no other sum [hnode] */
 	uint64_t resident;	    /* pages of blocks [hnode] */
 	uint64_t pinned;	    /* of these [hnode] */
 	uint64_t blocks;	    /* residents [hnode] */
@@ -310,6 +314,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev);
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned);
 void gm_resident_touch(struct gm_block *block, struct gm_dev *dev, bool hot);
 void gm_resident_put_idle(struct gm_block *block);
+struct gm_block *gm_resident_walk(struct gm_hnode *h, struct gm_list *list);
+void gm_resident_walk_end(struct gm_hnode *h);
 
 /* ------------------------------------- aperture.c: memory that the CPU can address */
 
@@ -321,6 +327,15 @@ bool gm_aperture_run(const struct gm_block *block, unsigned int page, unsigned i
 		     unsigned int *hi, uint64_t *cpu);
 int gm_aperture_unmap(struct gm_block *block, struct gm_dev *dev, unsigned int page,
 		      unsigned int n);
+
+/* ---------------------------------------------------------------- poison.c */
+
+bool gm_frame_bad(const struct gm_physmem *range, uint64_t pfn);
+size_t gm_bad_bytes(const struct gm_physmem *range);
+void gm_bad_free(struct gm_physmem *range);
+unsigned int gm_good_run(const struct gm_block *block, unsigned int page, unsigned int end);
+bool gm_block_unmappable(const struct gm_block *block);
+
 /* --------------------------------------------------------------- account.c */
 
 struct gm_charge *gm_charge_of(const struct gm_object *obj, const struct gm_dev *dev);
@@ -369,6 +384,7 @@ void gm_clip(const struct gm_region *region, uint64_t index, unsigned int *first
 
 bool gm_retain_take(const struct gm_object *obj, uint64_t pages);
 void gm_retain_drop(const struct gm_object *obj, uint64_t pages);
+void gm_retain_trim_block(struct gm_block *block);
 void gm_retain_stop(void);
 
 /* ----------------------------------------------------------------- fence.c */

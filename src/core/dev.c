@@ -126,7 +126,7 @@ static bool in_use(struct gm_dev *dev, const struct gm_physmem *range)
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	if (range)
-		used = range->buddy.free != range->buddy.end - range->buddy.begin;
+		used = range->buddy.free + range->nr_bad != range->buddy.end - range->buddy.begin;
 	else
 		used = h->free != h->total || h->blocks;
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
@@ -276,14 +276,16 @@ int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	if (!err) {
 		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
 		*link = range->next;
-		gm_store(&dev->hnode.total, dev->hnode.total - (end - begin));
-		gm_store(&dev->hnode.free, dev->hnode.free - (end - begin));
+		gm_store(&dev->hnode.total, dev->hnode.total - (end - begin - range->nr_bad));
+		gm_store(&dev->hnode.free, dev->hnode.free - (end - begin - range->nr_bad));
+		dev->hnode.poisoned -= range->nr_bad;
 		gm_hnode_set_marks(dev);
 		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 		gm_aperture_close(dev, range);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (!err) {
+		gm_bad_free(range);
 		gm_buddy_destroy(&range->buddy);
 		gm_os_free(range, sizeof(*range));
 	}
@@ -292,7 +294,7 @@ int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 
 static int tune_locked(struct gm_dev *dev, const struct gm_dev_tunables *new)
 {
-	uint64_t half = dev->hnode.total << GM_PAGE_SHIFT >> 1;
+	uint64_t half = (dev->hnode.total + dev->hnode.poisoned) << GM_PAGE_SHIFT >> 1;
 
 	if (new->low > half || new->high > half || (new->high &&new->high < new->low))
 		return -EINVAL;
@@ -358,8 +360,9 @@ int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 		now.free = h->free << GM_PAGE_SHIFT;
 		now.pinned = h->pinned << GM_PAGE_SHIFT;
 		now.blocks = h->blocks;
+		now.poisoned = h->poisoned << GM_PAGE_SHIFT;
 		for (struct gm_physmem *r = h->ranges; r; r = r->next)
-			now.metadata += sizeof(*r) + r->buddy.memory_size;
+			now.metadata += sizeof(*r) + r->buddy.memory_size + gm_bad_bytes(r);
 		gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 		err = gm_struct_out(info, &now, sizeof(now));
 	}

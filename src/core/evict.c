@@ -192,39 +192,18 @@ void gm_evict_kick(struct gm_dev *dev)
 		gm_os_work_schedule(&h->work);
 }
 
-/* The next block of the walk at the cursor, not locked; NULL: the end of the list. */
-static struct gm_block *next_resident(struct gm_hnode *h, struct gm_list *list)
-{
-	struct gm_block *block = NULL;
-
-	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	if (!h->cursor)
-		h->cursor = list->next;
-	if (h->cursor != list) {
-		block = gm_container(h->cursor, struct gm_resident, lru)->block;
-		h->cursor = h->cursor->next;
-	} else {
-		h->cursor = NULL;
-	}
-	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
-	return block;
-}
-
 static int drain_list(struct gm_dev *dev, struct gm_list *list, const struct gm_home *how)
 {
 	struct gm_block *block;
 	int err = 0;
 
-	while (!err && (block = next_resident(&dev->hnode, list))) {
-		/* Its memory is a block's for ever (pool.c), though it may be another by now. */
+	while (!err && (block = gm_resident_walk(&dev->hnode, list))) {
 		gm_mutex_lock(&block->lock, GM_RANK_BLOCK);
 		if (block->obj && gm_resident_find(block, dev))
 			err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, how);
 		gm_block_unlock(block);
 	}
-	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-	dev->hnode.cursor = NULL;
-	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	gm_resident_walk_end(&dev->hnode);
 	return err;
 }
 

@@ -90,6 +90,12 @@ static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_p
 			     (uint64_t)n << GM_PAGE_SHIFT);
 }
 
+/* A bad page itself, or what the host would have to map along with one. */
+static bool is_bad(const struct gm_block *block, unsigned int page)
+{
+	return gm_entry_state(gm_block_entry(block, page)) == GM_BAD || gm_block_unmappable(block);
+}
+
 /* Huge pages of the host's are mapped as a whole, so none of them may be elsewhere. */
 static bool in_aperture(const struct gm_block *block, unsigned int page, unsigned int *lo,
 			unsigned int *hi, uint64_t *cpu)
@@ -130,6 +136,10 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, struct gm_e
 		return err;
 	if (ev)
 		ev->from = gm_entry_node(gm_block_entry(block, place.page));
+	if (is_bad(block, place.page)) {
+		gm_block_unlock(block);
+		return -EHWPOISON;
+	}
 	if (in_aperture(block, place.page, &lo, &hi, &cpu)) {
 		if (ev)
 			ev->to = ev->from; /* it stays */
@@ -181,6 +191,8 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	bool huge = block->obj->granule > GM_PAGE_SIZE;
 	int err = 0;
 
+	if (is_bad(block, page))
+		return -EHWPOISON;
 	if (gm_entry_state(gm_block_entry(block, page)) == GM_DEV || (huge && block->nr_dev)) {
 		if (as)
 			gm_tally(&as->counters, cpu_faults_moved, 1);
@@ -299,6 +311,8 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	unsigned int first, n;
 	int err;
 
+	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
+		return -EHWPOISON;
 	if (is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = map_dev(ctx, place->region, block, place->page, 1);

@@ -2,7 +2,7 @@
 /*
  * Migration: moving pages of a block between the host and a device.
  *
- * The state of a page, and what moves it (nothing else does):
+ * The state of a page, and what moves it (nothing else does; BAD is in poison.c):
  *
  *	from   to     by                     bytes
  *	NONE   HOST   gm_make_host()         zero page made by the host
@@ -10,6 +10,7 @@
  *	HOST   DEV    gm_migrate_to_dev()    copied in
  *	DEV    HOST   gm_migrate_home()      copied out
  *	DEV    DEV'   home, then to the other device
+ *	DEV    BAD    gm_dev_poison()        gone, with the frame they were in
  *	any    NONE   gm_discard()           dropped, because told so
  *
  * Each is a transaction: everything that can fail comes first (metadata, frames,
@@ -168,6 +169,19 @@ static int unmap_apertures(struct gm_block *block, struct gm_dev *dev, const str
 	return err;
 }
 
+/* A kept host frame that has failed is no loss: without the kept ones the copy is made again. */
+static int copy_home_anyhow(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			    unsigned int first, unsigned int end)
+{
+	int err = copy_home(block, dev, how, first, end);
+
+	if (err != -EHWPOISON || !block->nr_retained)
+		return err;
+	gm_retain_trim_block(block);
+	err = prepare_change(block, end - first);
+	return err ? err : copy_home(block, dev, how, first, end);
+}
+
 static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		     unsigned int first, unsigned int end)
 {
@@ -185,7 +199,7 @@ static int home_from(struct gm_block *block, struct gm_dev *dev, const struct gm
 	if (!err && gm_load(&dev->apertures) && block->obj->granule == GM_PAGE_SIZE)
 		err = unmap_apertures(block, dev, how, first, end);
 	if (!err)
-		err = copy_home(block, dev, how, first, end);
+		err = copy_home_anyhow(block, dev, how, first, end);
 	if (!err)
 		commit_home(block, dev, how, first, end);
 	if (traced)
@@ -268,7 +282,7 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 	return err ? err : -EBUSY; /* others take what we evict */
 }
 
-/* Frames for the pages of [*page, end) that are not on @dev yet, as many as runs can hold. */
+/* Frames for the pages of [*page, end) that are neither on @dev nor bad, as many as runs can hold. */
 static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *page,
 		      unsigned int end, struct gm_run *runs, unsigned int *nr)
 {
@@ -283,7 +297,7 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 		while (*page + n < end && !skip) {
 			unsigned int len = gm_block_run(block, *page + n, end, &e);
 
-			if (gm_entry_state(e) == GM_DEV)
+			if (gm_entry_state(e) == GM_DEV || gm_entry_state(e) == GM_BAD)
 				skip = len;
 			else
 				n += len;

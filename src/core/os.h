@@ -194,13 +194,16 @@ uint64_t gm_os_backing_granule(struct gm_object *obj);
  * and give the bus address of the first, for a copy engine, and how many bytes from
  * there on are contiguous: *got, a multiple of the page size, at least one page, at
  * most @len. Paired with backing_put of the same bytes. Fails: -ENOMEM (pages may exist
- * that did not). Fault path.
+ * that did not); -EHWPOISON: the first page is in memory that has failed. Fault path.
  */
 int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,
 		      uint64_t *got);
 void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
-/* Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails: -ENOMEM. */
+/*
+ * Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails:
+ * -ENOMEM, -EHWPOISON.
+ */
 int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len);
 int gm_os_backing_write(struct gm_object *obj, uint64_t off, const void *buf, uint64_t len);
 
@@ -332,7 +335,8 @@ uint32_t gm_object_flags(const struct gm_object *obj);
 /*
  * The CPU touched @va, where the host has nothing mapped. 0: it is mapped, or was
  * mapped meanwhile: let the access be made again. -EFAULT: not managed memory (any
- * more). Another -errno: the page could not be brought home and is where it was.
+ * more). -EHWPOISON: the page's bytes are gone. Another -errno: the page could not be
+ * brought home and is where it was.
  * Called with no lock held.
  */
 int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
@@ -355,6 +359,13 @@ struct gm_found {
 int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
 		    struct gm_found *found);
 void gm_block_unlock(struct gm_block *block);
+
+/*
+ * The memory of a device's that the CPU has at address @cpu (gm_os_aperture_open()) has
+ * failed: as gm_dev_poison(). gm_os_aperture_close() may be waiting for the caller, so this
+ * gives up after a while: -EBUSY. Called with no lock held.
+ */
+int gm_aperture_poison(uint64_t cpu);
 
 /*
  * Has a device touched the block of @off? Once gm_os_cpu_arm() was called for a block the

@@ -31,6 +31,7 @@ void gm_hnode_destroy(struct gm_hnode *h)
 		struct gm_physmem *range = h->ranges;
 
 		h->ranges = range->next;
+		gm_bad_free(range);
 		gm_buddy_destroy(&range->buddy);
 		gm_os_free(range, sizeof(*range));
 	}
@@ -241,4 +242,34 @@ void gm_resident_put_idle(struct gm_block *block)
 		*link = res->next;
 		gm_pool_put(&gm_core.residents, res);
 	}
+}
+
+/*
+ * The next block of the walk at the cursor, not locked; NULL: the end of the list. Its memory
+ * is a block's for ever (pool.c), though it may be another's by the time it is locked. A block
+ * that moves in the lists meanwhile may be missed. gm_core.lock held: nobody else walks.
+ */
+struct gm_block *gm_resident_walk(struct gm_hnode *h, struct gm_list *list)
+{
+	struct gm_block *block = NULL;
+
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	if (!h->cursor)
+		h->cursor = list->next;
+	if (h->cursor != list) {
+		block = gm_container(h->cursor, struct gm_resident, lru)->block;
+		h->cursor = h->cursor->next;
+	} else {
+		h->cursor = NULL;
+	}
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	return block;
+}
+
+/* The walk ends before the list does. */
+void gm_resident_walk_end(struct gm_hnode *h)
+{
+	gm_spin_lock(&h->lock, GM_RANK_HNODE);
+	h->cursor = NULL;
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 }

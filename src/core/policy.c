@@ -35,8 +35,14 @@ static void granule_around(unsigned int page, unsigned int granule, unsigned int
 void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigned int page,
 		   unsigned int *first, unsigned int *n)
 {
-	(void)block;
+	unsigned int end;
+
 	granule_around(page, as->cpu_granule, first, n);
+	/* It is mapped in one piece, so it does not reach across a bad page. */
+	end = *first + *n;
+	for (unsigned int good; (good = *first + gm_good_run(block, *first, end)) <= page;)
+		*first = good + 1;
+	*n = gm_good_run(block, page, end) + page - *first;
 }
 
 /* Pages of [first, first+n) that are on @dev. */

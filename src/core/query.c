@@ -17,6 +17,8 @@ static void set_info(struct gm_page_info *info, unsigned int n, uint64_t e)
 		one.node = GM_NODE_HOST;
 	else if (gm_entry_state(e) == GM_DEV)
 		one.node = gm_core.first_hnode + (int)gm_entry_dev(e);
+	else if (gm_entry_state(e) == GM_BAD)
+		one.flags |= GM_PAGE_POISONED;
 	if (e & GM_E_PINNED)
 		one.flags |= GM_PAGE_PINNED;
 	if (e & GM_E_RETAINED)

@@ -140,6 +140,13 @@ uint64_t gm_retain_trim(uint64_t bytes)
 	return freed;
 }
 
+/* One of the kept frames of a locked block has failed: none is worth keeping. */
+void gm_retain_trim_block(struct gm_block *block)
+{
+	if (block->obj->granule == GM_PAGE_SIZE)
+		trim_block(block);
+}
+
 void gm_retain_limit(uint64_t bytes)
 {
 	uint64_t now;

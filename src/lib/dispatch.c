@@ -174,6 +174,11 @@ int gm_dev_hnode(const struct gm_dev *dev)
 	return gm_host()->dev_hnode(dev);
 }
 
+int gm_dev_poison(struct gm_dev *dev, uint64_t pa)
+{
+	return gm_host()->dev_poison(dev, pa);
+}
+
 int gm_dev_register_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 {
 	return gm_host()->dev_register_physmem(dev, begin, end);

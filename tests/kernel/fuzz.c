@@ -144,6 +144,13 @@ static unsigned long fill(uint64_t *seed, void *buf)
 			};
 			return GMEM_SIM_IOC_DETACH;
 		}
+		if (!(kt_random(seed) & 7)) {
+			*(struct gmem_sim_poison *)buf = (struct gmem_sim_poison){
+				sizeof(struct gmem_sim_poison), 0,
+				(4ULL << 30) + kt_random(seed) % (4 * BLOCK)
+			};
+			return GMEM_SIM_IOC_POISON;
+		}
 		*(struct gmem_sim_inject *)buf =
 			(struct gmem_sim_inject){ sizeof(struct gmem_sim_inject),
 						  kt_random(seed) % 8,

@@ -64,6 +64,7 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(t->obj, GMEM_OBJECT_INFO, gmem_object_info, .flags = 0);
 	ADD(t->sim, GMEM_SIM_IOC_TUNE, gmem_sim_tune, .granule = 0);
 	ADD(t->sim, GMEM_SIM_IOC_STATS, gmem_sim_stats, .tables = 0);
+	ADD(t->sim, GMEM_SIM_IOC_POISON, gmem_sim_poison, .pa = 4ULL << 30);
 }
 
 /* Sizes and pointers, of every request. */
@@ -316,6 +317,9 @@ static const struct wrong {
 	FIELD(GMEM_QUERY, gmem_query, len, -PAGE, -EINVAL),
 	FIELD(GMEM_QUERY, gmem_query, info, 16, -EFAULT),
 	FIELD(GMEM_QUERY, gmem_query, info, HIGH, -EFAULT),
+	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pad, 1, -EINVAL),
+	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, 0, -ENOENT),
+	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, -1ULL, -ENOENT),
 };
 
 static void fields(void)

@@ -264,7 +264,7 @@ static bool hole(struct model *m, unsigned int as, uint64_t va, uint64_t len)
 {
 	int err;
 
-	m_span(m, as, va, len, GM_READ, &err);
+	m_mapped(m, as, va, len, GM_READ, &err);
 	return err;
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Devices come and go, knobs are turned, work runs, and things are made to fail. */
+#include <string.h>
+
 #include "port.h"
 
 static void check_err(struct model *m, int err, int expect)
@@ -102,6 +104,55 @@ void m_op_retain(struct model *m)
 		       (unsigned long long)after);
 	if (port.alone && !m->inject_left && got < (n < before ? n : before))
 		m_fail(m, "trimmed %llu only", (unsigned long long)got);
+}
+
+#define POISON_MAX 24 /* frames of a device: enough must be left */
+
+/*
+ * The memory that a page is in, on whatever device, fails; now and then just after the page
+ * has left it. Only where nobody else moves pages: by the time that it failed, the memory of
+ * another host's page might be another page's.
+ */
+void m_op_poison(struct model *m)
+{
+	struct gm_lookup at = { .size = sizeof(at) };
+	const struct m_map *map = m_map_pick(m);
+	uint64_t va = map->va + m_below(m, map->len / PAGE) * PAGE;
+	bool drop = m_chance(m, 32) && (map->prot & GM_WRITE) && !m->inject_left;
+	struct m_dev *d = NULL;
+	int err;
+
+	if (!port.alone)
+		return;
+	err = gm_as_lookup(m->as[map->as], va, &at);
+	if (err)
+		m_fail(m, "gm_as_lookup of %#llx: %d", (unsigned long long)va, err);
+	for (unsigned int i = 0; i < M_MAX_DEVS; i++)
+		if (m->dev[i].sim && at.node == gm_dev_hnode(gm_sim_dev(m->dev[i].sim)))
+			d = &m->dev[i];
+	if (!d || d->poisoned >= POISON_MAX)
+		return;
+	m_what(m, "poison dev%c %#llx, as%u %#llx%s", d == m->dev ? 'A' : 'B',
+	       (unsigned long long)at.pa, map->as, (unsigned long long)va,
+	       drop ? " was there" : "");
+	if (drop) {
+		err = port_advise(m->as[map->as], 0, va, PAGE, GM_DONTNEED);
+		if (err)
+			m_fail(m, "dontneed: %d", err);
+		memset(m_ref(map, va), 0, PAGE);
+	}
+	err = gm_dev_poison(gm_sim_dev(d->sim), at.pa);
+	check_err(m, err, 0);
+	if (err)
+		return;
+	d->poisoned++;
+	if (!drop)
+		*m_bad(map, va) = 1;
+	if (m_chance(m, 64)) { /* once is enough */
+		err = gm_dev_poison(gm_sim_dev(d->sim), at.pa);
+		if (err)
+			m_fail(m, "again: %d", err);
+	}
 }
 
 /* Of everything one call fails, soon. */

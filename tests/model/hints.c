@@ -86,6 +86,8 @@ static void check_nodes(struct model *m, unsigned int as, uint64_t va, uint64_t 
 		if (err)
 			m_fail(m, "query: %d", err);
 		for (uint64_t i = 0; i < n / PAGE; i++) {
+			if (*m_bad(m_map_at(m, as, va + i * PAGE), va + i * PAGE))
+				continue; /* is nowhere, and stays out of it */
 			if (node == GM_NODE_HOST && info[i].node == GM_NODE_NONE)
 				info[i].node = node;
 			if (node != GM_NODE_NONE && info[i].node != node)
@@ -109,8 +111,11 @@ static void check_no_fault(struct model *m, const struct m_dev *d, unsigned int 
 
 	gm_dev_stats(gm_sim_dev(d->sim), &before);
 	for (uint64_t i = 0; i < len; i += step) {
-		int err = port_dev_access(d->ctx[as], va + i, m->buf, 1, GM_READ);
+		int err;
 
+		if (*m_bad(m_map_at(m, as, va + i), va + i))
+			continue;
+		err = port_dev_access(d->ctx[as], va + i, m->buf, 1, GM_READ);
 		if (err)
 			m_fail(m, "reading what was prefetched: %d", err);
 		m_compare(m, as, va + i, m->buf, 1);
@@ -134,7 +139,7 @@ void m_op_prefetch(struct model *m)
 	node = d ? node_of(d) : m_chance(m, 128) ? GM_NODE_HOST : 0;
 	m_what(m, "prefetch as%u %#llx+%llu to %d", as, (unsigned long long)va,
 	       (unsigned long long)len, node);
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_mapped(m, as, va, len, GM_READ, &expect);
 	if (!expect && d && !d->ctx[as])
 		expect = -ENODEV;
 	fit = !d || fits(m, d, as, va, len);
@@ -164,7 +169,7 @@ void m_op_pin(struct model *m)
 		return;
 	m_what(m, "%s as%u %#llx+%llu on %d", pin ? "pin" : "unpin", as, (unsigned long long)va,
 	       (unsigned long long)len, node_of(d));
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_mapped(m, as, va, len, GM_READ, &expect);
 	if (!expect && pin && !d->ctx[as])
 		expect = -ENODEV;
 	full = pin && !fits(m, d, as, va, len);
@@ -204,9 +209,20 @@ void m_op_hint(struct model *m)
 	choose(m, &as, &va, &len, 2 * BLOCK);
 	m_what(m, "%s as%u %#llx+%llu", name[i], as, (unsigned long long)va,
 	       (unsigned long long)len);
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_mapped(m, as, va, len, GM_READ, &expect);
 	err = port_advise(m->as[as], 0, va, len, advice[i]);
 	check_err(m, err, expect, false);
+}
+
+/* Is a page that was lost lost still? */
+static bool still_bad(struct model *m, unsigned int as, uint64_t va)
+{
+	struct gm_page_info info;
+	int err = port_query(m->as[as], va, PAGE, &info);
+
+	if (err)
+		m_fail(m, "query: %d", err);
+	return info.flags & GM_PAGE_POISONED;
 }
 
 /* Whole pages in [va, va+len) are zero now; if it failed, each is zero or as it was. */
@@ -217,10 +233,14 @@ static void settle_dontneed(struct model *m, unsigned int as, uint64_t va, uint6
 
 	for (va = (va + PAGE - 1) & ~(PAGE - 1); va < end; va += PAGE) {
 		struct m_map *map = m_map_at(m, as, va);
+		bool bad = *m_bad(map, va);
 
+		if (failed && bad && still_bad(m, as, va))
+			continue;
+		*m_bad(map, va) = 0;
 		if (failed) {
 			m_fetch(m, as, va, m->buf, PAGE);
-			if (!memcmp(m->buf, m_ref(map, va), PAGE))
+			if (!bad && !memcmp(m->buf, m_ref(map, va), PAGE))
 				continue;
 		}
 		memset(m_ref(map, va), 0, PAGE);
@@ -237,7 +257,7 @@ void m_op_dontneed(struct model *m)
 
 	choose(m, &as, &va, &len, m_chance(m, 16) ? 2 * BLOCK : 8 * PAGE);
 	m_what(m, "dontneed as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
-	m_span(m, as, va, len, GM_WRITE, &expect);
+	m_mapped(m, as, va, len, GM_WRITE, &expect);
 	err = port_advise(m->as[as], 0, va, len, GM_DONTNEED);
 	check_err(m, err, expect, false);
 	if (expect)
@@ -259,17 +279,19 @@ void m_op_query(struct model *m)
 	choose(m, &as, &va, &len, m_chance(m, 16) ? 256 * PAGE : 8 * PAGE);
 	outward(&va, &len);
 	m_what(m, "query as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_mapped(m, as, va, len, GM_READ, &expect);
 	err = port_query(m->as[as], va, len, info);
 	if (err != expect)
 		m_fail(m, "returned %d, should be %d", err, expect);
 	for (uint64_t i = 0; !err && i < len / PAGE; i++) {
 		bool known = info[i].node == GM_NODE_HOST || info[i].node == GM_NODE_NONE;
+		uint64_t at = va + i * PAGE;
+		uint32_t bad = *m_bad(m_map_at(m, as, at), at) ? GM_PAGE_POISONED : 0;
 
 		for (unsigned int d = 0; d < M_MAX_DEVS; d++)
 			known |= m->dev[d].sim && info[i].node == node_of(&m->dev[d]);
-		if (!known || (info[i].flags & ~(GM_PAGE_PINNED | GM_PAGE_RETAINED)))
-			m_fail(m, "%#llx: node %d, flags %#x", (unsigned long long)(va + i * PAGE),
-			       info[i].node, info[i].flags);
+		if (!known || (info[i].flags & ~(GM_PAGE_PINNED | GM_PAGE_RETAINED)) != bad)
+			m_fail(m, "%#llx: node %d, flags %#x", (unsigned long long)at, info[i].node,
+			       info[i].flags);
 	}
 }

@@ -42,6 +42,7 @@ struct m_object {
 	struct gm_object *handle; /* NULL: no handle (any more) */
 	uint64_t size;		  /* 0: no such object */
 	uint8_t *ref;
+	uint8_t *bad; /* of each page: its bytes are lost */
 	unsigned int maps;
 };
 
@@ -58,6 +59,8 @@ struct m_dev {
 	uint64_t blocks;
 	uint64_t base;
 	uint64_t pgsizes;
+	bool aperture;
+	unsigned int poisoned; /* frames */
 };
 
 struct m_config {
@@ -117,6 +120,10 @@ uint8_t *m_ref(const struct m_map *map, uint64_t va);
 /* How many bytes from va on can be accessed, and why not more: 0, -EFAULT, -EACCES. */
 uint64_t m_span(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint32_t access,
 		int *err);
+/* The same for who does not touch the bytes: -EHWPOISON, where they are lost, does not count. */
+uint64_t m_mapped(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint32_t access,
+		  int *err);
+uint8_t *m_bad(const struct m_map *map, uint64_t va);
 bool m_may_fail(struct model *m, int err);
 void m_calm(struct model *m);
 
@@ -159,6 +166,7 @@ void m_op_attach(struct model *m);
 void m_op_plug(struct model *m);
 void m_op_tune(struct model *m);
 void m_op_retain(struct model *m);
+void m_op_poison(struct model *m);
 void m_op_inject(struct model *m);
 
 /* run.c */

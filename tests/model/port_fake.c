@@ -94,14 +94,13 @@ void port_unmapped(struct model *m, unsigned int as, uint64_t va, uint64_t len)
 /* Faults are serviced by whoever makes them, and copies done at once: there is one thread. */
 void port_sim_options(const struct m_dev *d, struct gm_sim_options *opt)
 {
-	(void)d;
-	opt->flags |= GM_SIM_SYNC_FAULTS;
+	opt->flags |= GM_SIM_SYNC_FAULTS | (d->aperture ? GM_SIM_APERTURE : 0);
 }
 
 /* ----------------------------------------------------------------------- checks */
 
 /*
- * A page on a device is out of the CPU's reach; and there are host frames where there
+ * A page on a device is out of the CPU's reach, or mapped where it is; and there are host frames where there
  * should be, and nowhere else.
  */
 void port_check_page(struct model *m, unsigned int as, uint64_t va, const struct gm_page_info *info)
@@ -109,9 +108,14 @@ void port_check_page(struct model *m, unsigned int as, uint64_t va, const struct
 	uint32_t page = gm_fake_page(m->as[as], va);
 	bool host = info->node == GM_NODE_HOST || (info->flags & GM_PAGE_RETAINED);
 
-	if (info->node >= 0 && (page & GM_FAKE_MAPPED))
+	if (info->node >= 0 && (page & GM_FAKE_MAPPED) && !(page & GM_FAKE_APERTURE))
 		m_fail(m, "as%u %#llx is on a device, and mapped in the CPU", as,
 		       (unsigned long long)va);
+	if (info->node < 0 && (page & GM_FAKE_APERTURE))
+		m_fail(m, "as%u %#llx is mapped on a device, and on node %d", as,
+		       (unsigned long long)va, info->node);
+	if ((info->flags & GM_PAGE_POISONED) && (page & GM_FAKE_MAPPED))
+		m_fail(m, "as%u %#llx is lost, and mapped", as, (unsigned long long)va);
 	if (host != !!(page & GM_FAKE_PRESENT))
 		m_fail(m, "as%u %#llx on node %d has%s host frame", as, (unsigned long long)va,
 		       info->node, host ? " no" : " a");

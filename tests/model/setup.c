@@ -7,7 +7,8 @@
  *	c  two address spaces; one object mapped twice in the first, once at an odd
  *	   offset, and once in the second; private memory in both
  *
- * The devices are small, of different sizes and with different page sizes.
+ * The devices are small, of different sizes and with different page sizes. In b the second
+ * and in c the first has memory that the CPU can address, if the host can do that.
  */
 #include <string.h>
 
@@ -27,6 +28,7 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 		.flags = GM_SIM_CHECK,
 	};
 
+	d->poisoned = 0;
 	port_sim_options(d, &opt);
 	return gm_sim_create(&opt, &d->sim);
 }
@@ -108,10 +110,12 @@ void m_setup(struct model *m)
 
 	m->dev[0] = (struct m_dev){ .blocks = small ? 1 : 2,
 				    .base = 0x100000000ULL,
-				    .pgsizes = 1 << 12 | 1 << 16 | 1 << 21 };
+				    .pgsizes = 1 << 12 | 1 << 16 | 1 << 21,
+				    .aperture = m->cfg->layout == 'c' };
 	m->dev[1] = (struct m_dev){ .blocks = small ? 1 : 3,
 				    .base = 0x4000000000ULL,
-				    .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0) };
+				    .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0),
+				    .aperture = m->cfg->layout == 'b' };
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
 		must(m, "gm_sim_create", m_dev_plug(m, &m->dev[d]));
 		for (unsigned int i = 0; i < m->nr_as; i++)

@@ -57,7 +57,7 @@ void m_op_unmap(struct model *m)
 		return;
 	}
 	m_what(m, "unmap as%u %#llx+%llu", as, (unsigned long long)va, (unsigned long long)len);
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_mapped(m, as, va, len, GM_READ, &expect);
 	err = gm_as_unmap(m->as[as], (void *)(uintptr_t)va, len);
 	check_err(m, err, expect);
 	if (err && !expect)
@@ -80,7 +80,7 @@ void m_op_protect(struct model *m)
 	       prot);
 	if (m_maps_free(m) < 16)
 		return;
-	m_span(m, as, va, len, GM_READ, &expect);
+	m_mapped(m, as, va, len, GM_READ, &expect);
 	err = gm_as_protect(m->as[as], (void *)(uintptr_t)va, len, prot);
 	check_err(m, err, expect);
 	if (err && !expect) { /* a part may have been changed; say it again */

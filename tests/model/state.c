@@ -69,6 +69,9 @@ struct m_object *m_object_new(struct model *m, uint64_t size, struct gm_object *
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (o->ref == MAP_FAILED)
 			m_fail(m, "no memory for the reference");
+		o->bad = calloc(size / PAGE, 1);
+		if (!o->bad)
+			m_fail(m, "no memory for the reference");
 		o->size = size;
 		o->handle = handle;
 		o->maps = 0;
@@ -81,6 +84,7 @@ void m_object_free(struct m_object *o)
 {
 	if (o->size)
 		munmap(o->ref, o->size);
+	free(o->bad);
 	memset(o, 0, sizeof(*o));
 }
 
@@ -227,8 +231,13 @@ uint8_t *m_ref(const struct m_map *map, uint64_t va)
 	return map->obj->ref + map->offset + (va - map->va);
 }
 
-uint64_t m_span(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint32_t access,
-		int *err)
+uint8_t *m_bad(const struct m_map *map, uint64_t va)
+{
+	return &map->obj->bad[(map->offset + (va - map->va)) / PAGE];
+}
+
+uint64_t m_mapped(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint32_t access,
+		  int *err)
 {
 	uint64_t done = 0;
 
@@ -247,6 +256,21 @@ uint64_t m_span(struct model *m, unsigned int as, uint64_t va, uint64_t len, uin
 		done += n < len - done ? n : len - done;
 	}
 	return done;
+}
+
+uint64_t m_span(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint32_t access,
+		int *err)
+{
+	uint64_t span = m_mapped(m, as, va, len, access, err), n;
+
+	for (uint64_t done = 0; done < span; done += n) {
+		n = PAGE - (va + done) % PAGE;
+		if (*m_bad(m_map_at(m, as, va + done), va + done)) {
+			*err = -EHWPOISON;
+			return done;
+		}
+	}
+	return span;
 }
 
 /* ------------------------------------------------------------------ failures */

@@ -40,8 +40,12 @@ static void check_place(struct model *m, const struct m_map *map, uint64_t va,
 			const struct gm_page_info *info)
 {
 	static const uint8_t zero[PAGE];
+	bool bad = *m_bad(map, va);
 
-	if (info->node == GM_NODE_NONE && memcmp(m_ref(map, va), zero, PAGE))
+	if (bad != !!(info->flags & GM_PAGE_POISONED) || (bad && info->node != GM_NODE_NONE))
+		m_fail(m, "as%u %#llx on %d is%s lost", map->as, (unsigned long long)va, info->node,
+		       bad ? "" : " not");
+	if (!bad && info->node == GM_NODE_NONE && memcmp(m_ref(map, va), zero, PAGE))
 		m_fail(m, "as%u %#llx is nowhere, and not zero", map->as, (unsigned long long)va);
 	port_check_page(m, map->as, va, info);
 }
@@ -88,6 +92,23 @@ static void check_bytes(struct model *m, const struct m_map *map, uint64_t va, u
 	m_compare(m, map->as, va, m->buf, len);
 }
 
+/* Whole pages, but for those that are lost: these cannot be read. */
+static void check_good_bytes(struct model *m, const struct m_map *map, uint64_t va, uint64_t len,
+			     unsigned int how)
+{
+	uint64_t end = va + len, n;
+	int err;
+
+	for (; va < end; va += n ? n : PAGE) {
+		n = m_span(m, map->as, va, end - va, GM_READ, &err);
+		if (n)
+			check_bytes(m, map, va, n, how);
+		else if (port_cpu_access(m, map->as, va, m->buf, 8, GM_READ) != -EHWPOISON)
+			m_fail(m, "as%u %#llx is lost, and can be read", map->as,
+			       (unsigned long long)va);
+	}
+}
+
 /* The invariants, where the build can check them. */
 void m_check_quick(struct model *m)
 {
@@ -114,8 +135,8 @@ void m_check_everything(struct model *m, bool mix)
 			n = map->len - done < 16 * PAGE ? map->len - done : 16 * PAGE;
 			if (!check_places(m, map, map->va + done, n) && m->cfg->small)
 				continue; /* zeros, and there is much of that */
-			check_bytes(m, map, map->va + done, n,
-				    mix ? (unsigned int)(m_mix(m->op + i + done) % 16) : 0);
+			check_good_bytes(m, map, map->va + done, n,
+					 mix ? (unsigned int)(m_mix(m->op + i + done) % 16) : 0);
 		}
 	}
 	m_check_quick(m);

@@ -68,6 +68,41 @@ static void free_in_parts(void **state)
 	gm_buddy_destroy(&b);
 }
 
+/* A frame is taken out of the middle of whatever is free; the rest is as free as it was. */
+static void take(void **state)
+{
+	static const uint64_t at[] = { 100, 101, 612, 2047, 1024, 513 };
+	struct gm_buddy b;
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(gm_buddy_init(&b, 100, 2048), 0);
+	for (unsigned int i = 0; i < 6; i++) {
+		assert_true(gm_buddy_take(&b, at[i]));
+		assert_false(gm_buddy_take(&b, at[i]));
+		assert_false(gm_buddy_is_free(&b, at[i]));
+		assert_int_equal(b.free, 2048 - 100 - i - 1);
+	}
+	for (uint64_t f = 102; f < 2048; f++)
+		assert_int_equal(gm_buddy_is_free(&b, f),
+				 f != 612 && f != 2047 && f != 1024 && f != 513);
+	/* The largest extent left lies between two of them. */
+	assert_false(gm_buddy_alloc(&b, 9, &pfn));
+	assert_true(gm_buddy_alloc(&b, 8, &pfn));
+	assert_int_equal(pfn, 256);
+	assert_false(gm_buddy_take(&b, 300)); /* it is somebody's */
+	gm_buddy_free(&b, 256, 256);
+	for (unsigned int i = 0; i < 6; i++)
+		gm_buddy_free(&b, at[i], 1);
+	assert_true(gm_buddy_alloc(&b, 10, &pfn)); /* all has merged again */
+	gm_buddy_destroy(&b);
+}
+
+static void take_outside(void *arg)
+{
+	gm_buddy_take(arg, 1024);
+}
+
 #ifdef GM_DEBUG
 static void free_twice(void *arg)
 {
@@ -94,6 +129,7 @@ static void misuse(void **state)
 	unit_expect_bug(free_twice, &b, "is_free");
 #endif
 	unit_expect_bug(free_outside, &b, "end");
+	unit_expect_bug(take_outside, &b, "end");
 	gm_buddy_destroy(&b);
 }
 
@@ -124,7 +160,13 @@ static void random_run(void **state)
 		unsigned int r = (unsigned int)rand_r(&seed), order = r / 8 % 8;
 		uint64_t pfn;
 
-		if (r % 8 < 4 && gm_buddy_alloc(&b, order, &pfn)) {
+		if (r % 8 == 7) {
+			uint64_t i = (unsigned int)rand_r(&seed) % FRAMES;
+
+			assert_int_equal(gm_buddy_take(&b, BASE + i), !used[i]);
+			in_use += !used[i];
+			used[i] = true;
+		} else if (r % 8 < 4 && gm_buddy_alloc(&b, order, &pfn)) {
 			for (uint64_t i = pfn - BASE; i < pfn - BASE + (1U << order); i++) {
 				assert_false(used[i]);
 				used[i] = true;
@@ -153,6 +195,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(whole_gigabyte, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(every_order, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(free_in_parts, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(take, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(misuse, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(no_memory, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(random_run, unit_setup_core, unit_teardown),

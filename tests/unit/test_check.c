@@ -70,9 +70,9 @@ static void pins_less(void)
 	resident()->nr_pinned--;
 }
 
-static void state_of_none(void)
+static void bad_and_more(void)
 {
-	s.block->pages[300] = 3;
+	s.block->pages[300] = GM_BAD | GM_E_PINNED;
 }
 
 static void retained_on_host(void)
@@ -163,7 +163,7 @@ static const struct broken {
 	{ resident_elsewhere, "res->block != block" },
 	{ more_pins_than_pages, "res->nr_pinned > res->nr" },
 	{ pins_less, "pinned != (res ? res->nr_pinned : 0)" },
-	{ state_of_none, "> GM_DEV" },
+	{ bad_and_more, "e != GM_BAD" },
 	{ retained_on_host, "gm_entry_state(e) != GM_DEV" },
 	{ device_of_none, "!gm_core.dev[" },
 	{ frame_of_none, "true" },

@@ -466,6 +466,54 @@ static void test_device_fails_no_poison(void **state)
 	sigaction(SIGBUS, &saved, NULL);
 }
 
+/*
+ * The bytes of a page are gone: as if the machine's own memory had failed there, each time,
+ * until the page is dropped. With the kernel's mark or, where it has none, without.
+ */
+static void gone(uint32_t flags, bool mark)
+{
+	struct sigaction saved;
+	struct tc_bench b;
+	int fds[2];
+
+	catch (SIGBUS, &saved);
+	b = tc_set_up(flags);
+	if (!mark)
+		gm_user_as(b.as)->features &= ~(1ULL << 14);
+	assert_int_equal(pipe(fds), 0);
+	*tc_word(b.va + 8) = 77;
+	tc_to_dev(b.r, b.va);
+	tc.fail = -EHWPOISON;
+	for (unsigned int i = 1; i <= 6; i++) {
+		assert_true(faults(b.va + 8));
+		assert_int_equal(nr_got, i);
+		assert_int_equal(got.si_signo, SIGBUS);
+		assert_int_equal(got.si_code, BUS_MCEERR_AR);
+		assert_int_equal(got.si_addr_lsb, 12);
+		assert_ptr_equal(got.si_addr, tc_word(b.va + 8));
+	}
+	if (mark && !flags)
+		assert_int_equal(write_word(fds[1], b.va), -EFAULT);
+	tc.fail = 0;
+	assert_int_equal(gm_os_cpu_revoke(b.r, b.va, PAGE), 0);
+	assert_false(faults(b.va + 8));
+	assert_int_equal(*tc_word(b.va + 8), 77);
+	assert_int_equal(__atomic_load_n(&gm_user_as(b.as)->nr_poisoned, __ATOMIC_RELAXED), 0);
+	close(fds[0]);
+	close(fds[1]);
+	tc_tear_down(&b);
+	sigaction(SIGBUS, &saved, NULL);
+}
+
+static void test_bytes_gone(void **state)
+{
+	(void)state;
+	gone(GM_AS_INLINE, false);
+	gone(0, false);
+	if (kernel_can_poison())
+		gone(0, true);
+}
+
 /* More failing pages at a time than the table holds; poison that is there at unmap. */
 static void test_many_fail(void **state)
 {
@@ -584,6 +632,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_cannot_be_mapped),
 		cmocka_unit_test(test_device_fails_syscall),
 		cmocka_unit_test(test_device_fails_no_poison),
+		cmocka_unit_test(test_bytes_gone),
 		cmocka_unit_test(test_many_fail),
 		cmocka_unit_test(test_dies),
 	};

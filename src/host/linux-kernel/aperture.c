@@ -24,6 +24,12 @@
  * them, and does not flush the TLB. So an object that had leaves has the TLBs of all CPUs flushed
  * whenever it is unmapped, for no page table tells whether there is something left in them.
  *
+ * Memory that fails. The kernel's handling of machine checks, and MADV_HWPOISON, tell us by
+ * dev_pagemap_ops, once they have let go of the page; the core then takes it away from
+ * everybody, and whoever touches it gets SIGBUS by the fault. The page's address range is
+ * kept meanwhile, so gm_os_aperture_close(), which holds a lock of the core's, waits for us,
+ * and gm_aperture_poison() waits for no such lock.
+ *
  * Locking: `lock` over the list of apertures. Mapping is done under the block's lock.
  */
 #include <linux/list.h>
@@ -53,6 +59,20 @@ bool gm_has_apertures(void)
 	return atomic_read(&nr_apertures) > 0;
 }
 
+static int aperture_failed(struct dev_pagemap *pgmap, unsigned long pfn, unsigned long nr_pages,
+			   int mf_flags)
+{
+	int err = 0;
+
+	for (; nr_pages && !err; nr_pages--, pfn++)
+		err = gm_aperture_poison(PFN_PHYS(pfn));
+	return err;
+}
+
+static const struct dev_pagemap_ops pgmap_ops = {
+	.memory_failure = aperture_failed,
+};
+
 int gm_os_aperture_open(uint64_t cpu, uint64_t len)
 {
 	struct aperture *w;
@@ -65,6 +85,7 @@ int gm_os_aperture_open(uint64_t cpu, uint64_t len)
 	if (!w)
 		return -ENOMEM;
 	w->pgmap.type = MEMORY_DEVICE_GENERIC;
+	w->pgmap.ops = &pgmap_ops;
 	w->pgmap.range.start = cpu;
 	w->pgmap.range.end = cpu + len - 1;
 	w->pgmap.nr_range = 1;

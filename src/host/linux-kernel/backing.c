@@ -114,17 +114,32 @@ uint64_t gm_os_backing_granule(struct gm_object *obj)
 
 /* ------------------------------------------------------------------------ pages */
 
+/* shmem keeps a page whose memory has failed, and says -EIO, as it does of a swap that fails. */
+static bool has_failed(struct address_space *mapping, pgoff_t index)
+{
+	struct page *page = find_get_page(mapping, index);
+	bool failed = page && PageHWPoison(page);
+
+	if (page)
+		put_page(page);
+	return failed;
+}
+
 struct page *gm_backing_page(struct gm_object *obj, pgoff_t index)
 {
 	struct address_space *mapping = gm_mapping(obj);
 	struct mem_cgroup *old;
 	struct page *page;
 
-	if (current->mm)
-		return shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
-	old = set_active_memcg(gm_kobject(obj)->memcg);
-	page = shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
-	set_active_memcg(old);
+	if (current->mm) {
+		page = shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+	} else {
+		old = set_active_memcg(gm_kobject(obj)->memcg);
+		page = shmem_read_mapping_page_gfp(mapping, index, mapping_gfp_mask(mapping));
+		set_active_memcg(old);
+	}
+	if (page == ERR_PTR(-EIO) && has_failed(mapping, index))
+		return ERR_PTR(-EHWPOISON);
 	return page;
 }
 

@@ -460,6 +460,7 @@ static long main_hnode_info(struct file *file, void *arg)
 	to->pinned = info.pinned;
 	to->blocks = info.blocks;
 	to->metadata = info.metadata;
+	to->poisoned = info.poisoned;
 	gm_user_usage(to->hnode, info.total, &to->used, &to->limit);
 	return 0;
 }

@@ -20,9 +20,11 @@ static void show_hnode(struct seq_file *m, int hnode)
 	if (gm_hnode_info(hnode, &info) || gm_hnode_stats(hnode, name, &s))
 		return;
 	seq_printf(m, "hnode %d %.*s\n", hnode, (int)sizeof(name), name);
-	seq_printf(m, "  total %llu free %llu active %llu pinned %llu blocks %llu metadata %llu\n",
+	seq_printf(m,
+		   "  total %llu free %llu active %llu pinned %llu blocks %llu metadata %llu "
+		   "poisoned %llu\n",
 		   info.total, info.free, info.total - info.free, info.pinned, info.blocks,
-		   info.metadata);
+		   info.metadata, info.poisoned);
 	seq_printf(m, "  faults %llu moved %llu mapped %llu failed %llu\n", s.dev_faults,
 		   s.dev_faults_moved, s.dev_faults_map, s.fault_errors);
 	seq_printf(m, "  pages in %llu zeroed %llu out %llu evicted %llu prefetched %llu\n",

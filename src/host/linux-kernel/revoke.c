@@ -138,8 +138,9 @@ static int settle(struct address_space *mapping, pgoff_t *index)
 	*index = at + nr;
 	smp_rmb(); /* locked first, mapped second */
 	if (page_mapped(page))
-		unmap_mapping_pages(mapping, at, nr, false);
-	pinned = page_mapping(page) == mapping && is_pinned(page);
+		unmap_mapping_pages(mapping, at, nr, true);
+	/* What has failed the kernel holds for ever. */
+	pinned = page_mapping(page) == mapping && !PageHWPoison(page) && is_pinned(page);
 	put_page(page);
 	return pinned ? -EBUSY : 0;
 }
@@ -150,7 +151,7 @@ int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len)
 	pgoff_t index = off >> PAGE_SHIFT, end = (off + len) >> PAGE_SHIFT;
 	int err = 0;
 
-	unmap_mapping_pages(mapping, index, end - index, false);
+	unmap_mapping_pages(mapping, index, end - index, true); /* marks of failed pages too */
 	while (index < end && !err)
 		err = settle(mapping, &index);
 	gm_aperture_flush(obj);

@@ -157,6 +157,8 @@ static vm_fault_t map_around(struct vm_fault *vmf, u64 from, u64 to)
  */
 static vm_fault_t fault_error(int err)
 {
+	if (err == -EHWPOISON)
+		return VM_FAULT_HWPOISON; /* SIGBUS with BUS_MCEERR_AR */
 	return err == -ENOMEM && task_in_memcg_oom(current) ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 }
 
@@ -218,7 +220,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	else
 		up_read(&o->fill);
 	if (IS_ERR(page))
-		return vmf_error(PTR_ERR(page));
+		return PTR_ERR(page) == -EHWPOISON ? VM_FAULT_HWPOISON : vmf_error(PTR_ERR(page));
 	gm_test_delay(); /* the block is let go, the page not mapped */
 	vmf->page = page;
 	return VM_FAULT_LOCKED;

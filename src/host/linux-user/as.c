@@ -22,7 +22,7 @@ static void put(struct gm_user_as *u)
 		gm_os_wake(&u->in_flight);
 }
 
-/* A SIGBUS at @va. -EFAULT: of no address space that has its faults delivered so. */
+/* A SIGBUS at @va. -EFAULT: of no address space that has its faults delivered so; -EHWPOISON: of any. */
 int gm_user_as_fault(uint64_t va, uint32_t access)
 {
 	struct gm_user_as *u = gm_ranges_get(va);
@@ -32,6 +32,8 @@ int gm_user_as_fault(uint64_t va, uint32_t access)
 		return err;
 	if (u->inline_faults)
 		err = gm_cpu_fault(u->as, va, access);
+	else if (gm_fail_gone(u, va))
+		err = -EHWPOISON;
 	put(u);
 	return err;
 }

@@ -27,6 +27,12 @@
  * address space over a fault and over an unmap: if the count is the same, the page
  * that the core found managed is managed still.
  *
+ * A page whose bytes are gone (-EHWPOISON) is poisoned at once: what the kernel raises then
+ * is SIGBUS with BUS_MCEERR_AR and the address, as for memory of its own that has failed. An
+ * access after the mark has been wiped away marks the page anew. Without UFFDIO_POISON the
+ * signal is ours, made to say the same; and a kernel that was built without the handling of
+ * such memory says BUS_ADRERR, so our handler looks here what it is about.
+ *
  * The table is small, for it holds only pages that fail now; the oldest is forgotten,
  * which costs a signal more.
  *
@@ -58,13 +64,13 @@ struct poison_args {
 };
 #define IOC_POISON _IOWR(UFFDIO, 0x08, struct poison_args)
 
-static void send_sigbus(uint64_t va, uint32_t tid)
+static void send_sigbus(uint64_t va, uint32_t tid, int code)
 {
 	siginfo_t info;
 
 	memset(&info, 0, sizeof(info));
 	info.si_signo = SIGBUS;
-	info.si_code = GM_SIGBUS_FAILED;
+	info.si_code = code;
 	info.si_addr = (void *)(uintptr_t)va;
 	/* It may be gone, or another process's (ptrace): then there is nobody to tell. */
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGBUS, &info);
@@ -123,9 +129,10 @@ static void poison(struct gm_user_as *u, struct gm_user_fail *f)
 	__atomic_fetch_add(&u->nr_poisoned, 1, __ATOMIC_RELEASE);
 }
 
-void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t unmaps)
+void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t unmaps, int err)
 {
 	uint64_t page = va & ~(GM_PAGE - 1);
+	bool gone = err == -EHWPOISON;
 	struct gm_user_fail *f;
 
 	pthread_mutex_lock(&u->fail_lock);
@@ -134,12 +141,28 @@ void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t un
 		u->sigbus = true;
 	}
 	f = lookup_or_add(u, page);
-	if (f->count++ >= MAX_SIGNALS && !f->poisoned && u->unmaps == unmaps)
+	f->gone = gone;
+	if ((f->count++ >= MAX_SIGNALS || gone) && !f->poisoned && u->unmaps == unmaps)
 		poison(u, f);
 	if (!f->poisoned)
-		send_sigbus(va, tid);
+		send_sigbus(va, tid, gone ? GM_SIGBUS_GONE : GM_SIGBUS_FAILED);
 	pthread_mutex_unlock(&u->fail_lock);
 	gm_uffd_wake(u, page, GM_PAGE);
+}
+
+/* Is the page marked, because its bytes are gone? In the thread that ran into it. */
+bool gm_fail_gone(struct gm_user_as *u, uint64_t va)
+{
+	bool gone = false;
+
+	pthread_mutex_lock(&u->fail_lock);
+	for (unsigned int i = 0; i < GM_NR_FAILS; i++) {
+		const struct gm_user_fail *f = &u->fails[i];
+
+		gone |= f->gone && f->poisoned && va >= f->page && va - f->page < f->poisoned;
+	}
+	pthread_mutex_unlock(&u->fail_lock);
+	return gone;
 }
 
 /* The page could be brought home. */

@@ -63,7 +63,7 @@ static void service(struct gm_user_as *u, const struct uffd_msg *msg)
 	err = gm_cpu_fault(u->as, va, access);
 	/* Of what is managed still, -EFAULT is a driver's; to wake would be to fault for ever. */
 	if (err && (err != -EFAULT || gm_ranges_find(va) == u->as)) {
-		gm_fail_report(u, va, msg->arg.pagefault.feat.ptid, unmaps);
+		gm_fail_report(u, va, msg->arg.pagefault.feat.ptid, unmaps, err);
 		return;
 	}
 	if (!err)

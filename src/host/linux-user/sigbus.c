@@ -48,6 +48,13 @@ static uint32_t access_of(const ucontext_t *uc)
 #endif
 }
 
+/* As the kernel says that a page's memory has failed. */
+static void say_gone(siginfo_t *si)
+{
+	si->si_code = BUS_MCEERR_AR;
+	si->si_addr_lsb = 12;
+}
+
 int gm_sigbus(int sig, void *info, void *uc)
 {
 	siginfo_t *si = info;
@@ -57,10 +64,16 @@ int gm_sigbus(int sig, void *info, void *uc)
 		si->si_code = BUS_ADRERR; /* see fail.c; the address is there */
 		return 0;
 	}
+	if (sig == SIGBUS && si->si_code == GM_SIGBUS_GONE) {
+		say_gone(si);
+		return 0;
+	}
 	if (sig != SIGBUS || si->si_code != BUS_ADRERR || gm_is_forked())
 		return 0;
 	err = gm_user_as_fault((uint64_t)(uintptr_t)si->si_addr, access_of(uc));
 	errno = saved;
+	if (err == -EHWPOISON)
+		say_gone(si);
 	return err == 0;
 }
 

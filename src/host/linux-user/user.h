@@ -76,6 +76,7 @@ static inline struct gm_user_object *gm_user_object(struct gm_object *obj)
 struct gm_user_fail {
 	uint64_t page;	   /* its address; 0: free */
 	uint32_t count;	   /* failures in a row */
+	bool gone;	   /* the last one: its bytes are */
 	uint64_t poisoned; /* not 0: [page, page + poisoned) is poisoned ... */
 	uint64_t until;	   /* ... up to this time */
 };
@@ -120,7 +121,8 @@ void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len);
 void gm_uffd_woken(uint64_t va, uint64_t len);
 
 /* fail.c */
-void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t unmaps);
+void gm_fail_report(struct gm_user_as *u, uint64_t va, uint32_t tid, uint64_t unmaps, int err);
+bool gm_fail_gone(struct gm_user_as *u, uint64_t va);
 void gm_fail_forget(struct gm_user_as *u, uint64_t va);
 void gm_fail_unmap(struct gm_user_as *u, uint64_t va, uint64_t len);
 void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len);
@@ -139,7 +141,9 @@ struct gm_user_as *gm_ranges_get(uint64_t va);
 int gm_zap(uint64_t va, uint64_t len);
 
 /* sigbus.c */
-#define GM_SIGBUS_FAILED (-0x676d) /* si_code of a SIGBUS that fail.c sends */
+/* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */
+#define GM_SIGBUS_FAILED (-0x676d)
+#define GM_SIGBUS_GONE (-0x676e)
 void gm_sigbus_get(void);
 void gm_sigbus_put(void);
 

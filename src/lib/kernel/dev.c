@@ -38,6 +38,12 @@ int gm_k_dev_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	return gm_k_dev_destroy(dev);
 }
 
+int gm_k_dev_poison(struct gm_dev *dev, uint64_t pa)
+{
+	(void)pa;
+	return gm_k_dev_destroy(dev);
+}
+
 int gm_k_dev_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu)
 {
 	(void)cpu;

@@ -73,6 +73,7 @@ int gm_k_dev_destroy(struct gm_dev *dev);
 int gm_k_dev_from_hnode(int hnode, struct gm_dev **dev);
 int gm_k_dev_hnode(const struct gm_dev *dev);
 int gm_k_dev_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end);
+int gm_k_dev_poison(struct gm_dev *dev, uint64_t pa);
 int gm_k_dev_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu);
 int gm_k_dev_stats(struct gm_dev *dev, struct gm_stats *stats);
 int gm_k_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t);

@@ -101,6 +101,7 @@ static int k_hnode_info(int hnode, struct gm_hnode_info *info)
 	now.pinned = from.pinned;
 	now.blocks = from.blocks;
 	now.metadata = from.metadata;
+	now.poisoned = from.poisoned;
 	return gm_struct_out(info, &now, sizeof(now));
 }
 
@@ -157,6 +158,7 @@ const struct gm_host gm_host_kernel = {
 	.dev_destroy = gm_k_dev_destroy,
 	.dev_from_hnode = gm_k_dev_from_hnode,
 	.dev_hnode = gm_k_dev_hnode,
+	.dev_poison = gm_k_dev_poison,
 	.dev_register_physmem = gm_k_dev_physmem,
 	.dev_register_physmem_cpu = gm_k_dev_physmem_cpu,
 	.dev_unregister_physmem = gm_k_dev_physmem,

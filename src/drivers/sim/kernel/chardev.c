@@ -257,6 +257,13 @@ static long sim_lookup(struct gm_ksim *sim, void *arg)
 	return err;
 }
 
+static long sim_poison(struct gm_ksim *sim, void *arg)
+{
+	const struct gmem_sim_poison *p = arg;
+
+	return p->pad ? -EINVAL : gm_dev_poison(sim->dev, p->pa);
+}
+
 static long sim_stats(struct gm_ksim *sim, void *arg)
 {
 	struct gmem_sim_stats *to = arg;
@@ -321,6 +328,7 @@ static const struct {
 	{ GMEM_SIM_IOC_INJECT, sizeof(struct gmem_sim_inject), sim_inject },
 	{ GMEM_SIM_IOC_STATS, sizeof(struct gmem_sim_stats), sim_stats },
 	{ GMEM_SIM_IOC_LOOKUP, sizeof(struct gmem_sim_lookup), sim_lookup },
+	{ GMEM_SIM_IOC_POISON, sizeof(struct gmem_sim_poison), sim_poison },
 };
 
 static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
