@@ -103,8 +103,10 @@ static inline void gm_test_delay(void)
 }
 #endif
 
-/* chardev.c */
+/* as_file.c */
 struct gm_kas *gm_kas_of_file(struct file *file);
+
+/* chardev.c */
 int gm_chardev_init(void);
 void gm_chardev_exit(void);
 
