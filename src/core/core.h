@@ -143,15 +143,19 @@ struct gm_counters {
 	} __attribute__((aligned(64))) shard[GM_SHARDS]; /* (a) */
 };
 
-#define gm_tally(counters, field, n)                                                               \
-	gm_add(&(counters)->shard[gm_os_cpu() % GM_SHARDS].stats.field, (uint64_t)(n))
+#define gm_tally_at(counters, at, field, n)                                                        \
+	gm_add(&(counters)->shard[at].stats.field, (uint64_t)(n))
+#define gm_tally(counters, field, n) gm_tally_at(counters, gm_os_cpu() % GM_SHARDS, field, n)
 
 /* For a device, and for the address space, if any. */
 #define gm_count(dev, as, field, n)                                                                \
 	do {                                                                                       \
-		gm_tally(&(dev)->counters, field, n);                                              \
+		unsigned int gm_at = gm_os_cpu() % GM_SHARDS;                                      \
+		uint64_t gm_n = (uint64_t)(n);                                                     \
+                                                                                                   \
+		gm_tally_at(&(dev)->counters, gm_at, field, gm_n);                                 \
 		if (as)                                                                            \
-			gm_tally(&(as)->counters, field, n);                                       \
+			gm_tally_at(&(as)->counters, gm_at, field, gm_n);                          \
 	} while (0)
 
 /* ------------------------------------------------------------ address spaces */

@@ -259,9 +259,12 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 	if (err)
 		gm_block_unlock(found->block);
 	if (as) {
-		gm_tally(&as->counters, cpu_faults, 1);
-		gm_tally(&as->counters, fault_errors, err != 0);
-		gm_tally(&as->counters, ns_cpu_fault, gm_os_now_ns() - begin);
+		unsigned int at = gm_os_cpu() % GM_SHARDS;
+
+		gm_tally_at(&as->counters, at, cpu_faults, 1);
+		if (err)
+			gm_tally_at(&as->counters, at, fault_errors, 1);
+		gm_tally_at(&as->counters, at, ns_cpu_fault, gm_os_now_ns() - begin);
 	}
 	return err;
 }

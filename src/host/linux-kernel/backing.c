@@ -143,18 +143,42 @@ struct page *gm_backing_page(struct gm_object *obj, pgoff_t index)
 	return page;
 }
 
+/* The page, locked and held, if it is in memory and as it should be; shmem takes longer to say so. */
+struct page *gm_backing_find(struct gm_object *obj, pgoff_t index)
+{
+	struct page *page = find_lock_page(gm_mapping(obj), index);
+
+	if (!page || (PageUptodate(page) && !PageHWPoison(page)))
+		return page;
+	unlock_page(page);
+	put_page(page);
+	return NULL;
+}
+
+/* As gm_backing_page(), for one that is thought to exist. */
+static struct page *present_page(struct gm_object *obj, pgoff_t index)
+{
+	struct page *page = gm_backing_find(obj, index);
+
+	if (!page)
+		return gm_backing_page(obj, index);
+	unlock_page(page); /* and not swapped out: it was locked, and is held now */
+	return page;
+}
+
 int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool exist, uint64_t *bus,
 		      uint64_t *got)
 {
 	pgoff_t index = off >> PAGE_SHIFT;
-	struct page *page = gm_backing_page(obj, index);
+	struct page *page = exist ? present_page(obj, index) : gm_backing_page(obj, index);
 
 	if (IS_ERR(page))
 		return PTR_ERR(page);
 	*bus = page_to_phys(page);
 	/* Further pages count as long as they follow in memory; others come with the next call. */
 	for (*got = PAGE_SIZE; *got < len; *got += PAGE_SIZE) {
-		page = gm_backing_page(obj, ++index);
+		++index;
+		page = exist ? present_page(obj, index) : gm_backing_page(obj, index);
 		if (IS_ERR(page))
 			break;
 		if (page_to_phys(page) != *bus + *got) {

@@ -61,6 +61,7 @@ static inline struct address_space *gm_mapping(struct gm_object *obj)
 
 /* The page, held; made if there was none. */
 struct page *gm_backing_page(struct gm_object *obj, pgoff_t index);
+struct page *gm_backing_find(struct gm_object *obj, pgoff_t index);
 int gm_backing_init(void);
 void gm_backing_exit(void);
 

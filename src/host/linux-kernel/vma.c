@@ -116,9 +116,9 @@ static int vma_mprotect(struct vm_area_struct *vma, unsigned long start, unsigne
 /* The page, locked and still the file's. */
 static struct page *locked_page(struct gm_object *obj, pgoff_t index)
 {
-	struct page *page;
+	struct page *page = gm_backing_find(obj, index);
 
-	for (;;) {
+	while (!page) {
 		page = gm_backing_page(obj, index);
 		if (IS_ERR(page))
 			return page;
@@ -127,7 +127,9 @@ static struct page *locked_page(struct gm_object *obj, pgoff_t index)
 			return page;
 		unlock_page(page); /* swapped out a moment ago */
 		put_page(page);
+		page = NULL;
 	}
+	return page;
 }
 
 /*
