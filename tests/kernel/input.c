@@ -216,9 +216,13 @@ static void bad_ranges(void)
 	kt_end(&t);
 }
 
-/* The backing file is nobody's to open, and a mapping of it nobody's but ours to make. */
+/* The backing file is nobody's to open, or to cut, and a mapping of it nobody's but ours to make. */
 static void no_side_door(void)
 {
+	struct gmem_object_create c = { .size = sizeof(c),
+					.flags = GMEM_OBJECT_HUGE,
+					.bytes = BLOCK };
+	unsigned char *huge;
 	char path[96];
 	struct kt t;
 
@@ -228,6 +232,15 @@ static void no_side_door(void)
 		 (unsigned long)t.mem + BLOCK);
 	CHECK_EQ(open(path, O_RDWR), -1);
 	CHECK_EQ(errno, EACCES);
+	CHECK_EQ(truncate(path, 0), -1);
+	CHECK_EQ(errno, EINVAL);
+	huge = kt_map(t.as, kt_ioctl(kt_gmem(), GMEM_OBJECT_CREATE, &c), 0, BLOCK, RW);
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)huge,
+		 (unsigned long)huge + BLOCK);
+	CHECK_EQ(truncate(path, 0), -1);
+	CHECK_EQ(errno, EPERM);
+	huge[0] = 1;
+	munmap(huge, BLOCK);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", t.obj);
 	CHECK_EQ(open(path, O_RDWR), -1);
 	CHECK_EQ(remap_file_pages(t.mem, PAGE, 0, 5, 0), -1);

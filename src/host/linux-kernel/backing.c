@@ -81,6 +81,8 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	file_inode(file)->i_fop = &denied_fops;
 	if (!huge)
 		file_inode(file)->i_mode &= ~S_IFMT;
+	/* Its size is the object's, whoever may truncate it by /proc/PID/map_files. */
+	SHMEM_I(file_inode(file))->seals |= F_SEAL_SHRINK | F_SEAL_GROW;
 	file->private_data = obj;
 	o->file = file;
 	o->memcg = get_mem_cgroup_from_mm(current->mm);
