@@ -41,7 +41,7 @@ debug)
 		"$root/scripts/kernel-test.sh" "$build/test" "${3-}"
 	;;
 plain)
-	SMP=1 QEMU_ARGS="-icount shift=0" KERNEL_EXTRA=$kernel/lib/test_hmm.ko \
+	SMP=1 QEMU_ARGS="-icount shift=0" KERNEL_ARGS="clocksource=hpet" KERNEL_EXTRA=$kernel/lib/test_hmm.ko \
 		"$root/scripts/kernel-test.sh" "$build/test" figures
 	;;
 *)

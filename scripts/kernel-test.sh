@@ -86,12 +86,15 @@ truncate -s 0 "$build/disk" # for swap
 truncate -s "$((${MEMORY:-512} + 64))M" "$build/disk"
 
 aperture="32M\$0xa000000" # RAM that the kernel leaves alone, for apertures: tests/kernel/aperture.c
+# The emulated time stamp counters agree; the timer that the kernel would read instead takes a
+# lock of QEMU's each time, and a loaded machine may then do nothing but read it.
+clock="tsc=reliable"
 log=$build/console.log
 status=0
 timeout --foreground "${TIMEOUT:-480}" qemu-system-x86_64 -accel tcg -cpu max -machine q35 \
 	-smp "${SMP:-2}" -m "${MEMORY:-512}" -display none -no-reboot -nodefaults \
 	-kernel "$KERNEL_IMAGE" -initrd "$build/initramfs.gz" \
-	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off memmap=$aperture ${only:+kt=$only} ${KERNEL_ARGS-}" \
+	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off $clock memmap=$aperture ${only:+kt=$only} ${KERNEL_ARGS-}" \
 	-drive "file=$build/disk,if=none,id=disk,format=raw" -device virtio-blk-pci,drive=disk \
 	${QEMU_ARGS-} -serial stdio </dev/null | tee "$log" || status=$?
 
