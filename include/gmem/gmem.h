@@ -320,6 +320,7 @@ struct gm_stats {
 	uint64_t ns_copy; /* waiting for copies and zero-fills */
 	uint64_t ns_invl; /* waiting for invalidations */
 	uint64_t ns_evict;
+	uint64_t pages_peer; /* copied to a device straight from another */
 };
 
 GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);

@@ -200,7 +200,8 @@ struct gm_hnode {
 };
 
 struct gm_dev {
-	const struct gm_mmu *mmu; /* (c) */
+	struct gm_mmu ops;	  /* the driver's, what it lacks is NULL (c) */
+	const struct gm_mmu *mmu; /* ops (c) */
 	void *data;		  /* the driver's (c) */
 	char name[GM_DEV_NAME];	  /* (c) */
 	unsigned int index;	  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
@@ -334,9 +335,8 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
 /* --------------------------------------------------------------- migrate.c */
 
 struct gm_home {
-	struct gm_dev *dev;	     /* only pages of this device, or NULL */
-	const struct gm_dev *except; /* not pages of this one, or NULL */
-	struct gm_as *as;	     /* charged, or NULL: the first that maps the block */
+	struct gm_dev *dev; /* only pages of this device, or NULL */
+	struct gm_as *as;   /* charged, or NULL: the first that maps the block */
 	enum gm_why why;
 	bool skip_pinned;
 	bool yields;	     /* gives up if somebody wants the block */

@@ -203,6 +203,7 @@ int main(void)
 		run_all(kt_vma, only);
 		run_all(kt_aperture, only);
 		run_all(kt_huge, only);
+		run_all(kt_peer, only);
 		run_all(kt_proc, only);
 		run_all(kt_input, only);
 		run_all(kt_hmm, only);

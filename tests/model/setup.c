@@ -7,7 +7,8 @@
  *	c  two address spaces; one object mapped twice in the first, once at an odd
  *	   offset, and once in the second; private memory in both
  *
- * The devices are small, of different sizes and with different page sizes.
+ * The devices are small, of different sizes and with different page sizes. They have a link,
+ * but in layout b.
  */
 #include <string.h>
 
@@ -24,7 +25,7 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 		.lanes = 1,
 		.tlb_entries = 16,
 		.table_memory = 2 << 20,
-		.flags = GM_SIM_CHECK,
+		.flags = GM_SIM_CHECK | (m->cfg->layout == 'b' ? GM_SIM_NO_LINK : 0),
 	};
 
 	port_sim_options(d, &opt);

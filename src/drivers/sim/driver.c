@@ -17,6 +17,7 @@ static const struct gm_mmu sim_ops = {
 	.tlb_invl_coalesced = gm_sim_op_tlb_invl_coalesced,
 	.copy = gm_sim_op_copy,
 	.zero = gm_sim_op_zero,
+	.copy_peer = gm_sim_op_copy_peer,
 };
 
 int gm_sim_probe(struct gm_sim *sim)

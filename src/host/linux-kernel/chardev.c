@@ -263,7 +263,8 @@ static void stats_out(struct gmem_stats *to, const struct gm_stats *stats)
 	u32 size = to->size;
 
 	static_assert(sizeof(*stats) == sizeof(*to));
-	static_assert(offsetof(struct gm_stats, ns_evict) == offsetof(struct gmem_stats, ns_evict));
+	static_assert(offsetof(struct gm_stats, pages_peer) ==
+		      offsetof(struct gmem_stats, pages_peer));
 	memcpy(to, stats, sizeof(*to));
 	to->size = size;
 	to->hnode = 0;
@@ -330,7 +331,7 @@ static const struct request as_requests[] = {
 	REQUEST(GMEM_ADVISE, gmem_advise, false, as_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, as_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, as_query),
-	REQUEST(GMEM_STATS, gmem_stats, true, as_stats),
+	REQUEST_GROWN(GMEM_STATS, gmem_stats, pages_peer, true, as_stats),
 	REQUEST(GMEM_UNMAP, gmem_unmap, false, as_unmap),
 };
 
@@ -548,7 +549,7 @@ static long main_copy(struct file *file, void *arg)
 }
 
 static const struct request main_requests[] = {
-	REQUEST(GMEM_HNODE_STATS, gmem_stats, true, main_hnode_stats),
+	REQUEST_GROWN(GMEM_HNODE_STATS, gmem_stats, pages_peer, true, main_hnode_stats),
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
 	REQUEST(GMEM_HNODE_TUNE, gmem_tune, false, main_hnode_tune),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
