@@ -140,6 +140,15 @@ struct gm_mmu {
 	 */
 	int (*copy_peer)(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
 			 unsigned int n, struct gm_fence *fence);
+
+	/*
+	 * pmap_enter_host (optional, for a link that is coherent with the CPU's caches): map
+	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
+	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations. Without it the
+	 * device cannot be attached in mode GM_REPLICATE. Locks held: the block's.
+	 */
+	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
+			       uint32_t prot);
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */

@@ -203,7 +203,7 @@ GM_API int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 
 enum gm_mode {
 	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
-	GM_REPLICATE, /* map host memory in place; -EOPNOTSUPP in this version */
+	GM_REPLICATE, /* map host memory in place: nothing migrates to this device, see gmem(7) */
 	GM_SHARE,     /* one pmap for several contexts; -EOPNOTSUPP in this version */
 };
 

@@ -30,6 +30,8 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 #define GM_SIM_APERTURE 4U /* the CPU can address its memory too; for tests of the core only */
 #define GM_SIM_NO_LINK 8U  /* no link to other devices: what moves between them goes by the host */
 
+#define GM_SIM_IN_PLACE 16U /* its link is coherent: it is attached in mode GM_REPLICATE */
+
 /* Zero is the default of every field. */
 struct gm_sim_options {
 	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */

@@ -159,6 +159,7 @@ struct gm_context {
 	struct gm_as *as;	 /* (c) */
 	struct gm_dev *dev;	 /* (c) */
 	void *pmap;		 /* (c) */
+	enum gm_mode mode;	 /* (c) */
 	struct gm_context *next; /* of the address space [ctx] */
 };
 
@@ -224,6 +225,7 @@ struct gm_core {
 	struct gm_list objects;		 /* [objects_lock] */
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
+	uint32_t in_place;		 /* (a) contexts in mode GM_REPLICATE */
 	uint64_t ids;			 /* given to objects and address spaces so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, small; /* small: objects, regions */
 };
@@ -269,6 +271,7 @@ int gm_region_unmap(struct gm_as *as, struct gm_region *region);
 int gm_struct_out(void *to, const void *from, size_t size);
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
+int gm_context_empty(struct gm_context *ctx);
 struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev);
 
 /* A piece of a range that lies in one region and one block. */
@@ -291,6 +294,9 @@ int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first,
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
+int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		unsigned int first, unsigned int n);
+void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va);
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
 		      uint32_t prot);

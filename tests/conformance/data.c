@@ -206,6 +206,54 @@ static void test_device_to_device(struct cf *cf)
 	cf_unmap(cf, p, len);
 }
 
+/* A device with a coherent link uses host memory where it is; the others go on as ever. */
+static void test_in_place(struct cf *cf)
+{
+	struct gm_sim_options opt = { .size = sizeof(opt),
+				      .memory = BLOCK,
+				      .lanes = 2,
+				      .flags = GM_SIM_CHECK | GM_SIM_IN_PLACE };
+	char *p = cf_alloc(cf, 2 * BLOCK);
+	struct gm_sim_ctx *ctx;
+	struct gm_sim *sim;
+	struct gm_stats s;
+	uint64_t v, w;
+	int err = gm_sim_create(&opt, &sim);
+
+	if (cf_kernel) { /* where host memory does not stay where it is */
+		assert_int_equal(err, -EOPNOTSUPP);
+		cf_unmap(cf, p, 2 * BLOCK);
+		return;
+	}
+	assert_int_equal(err, 0);
+	assert_int_equal(gm_sim_attach(sim, cf->as, &ctx), 0);
+	cf_fill(cf, CPU, p, 2 * BLOCK, 1);
+	for (unsigned int round = 0; round < 3; round++) {
+		for (uint64_t off = 0; off < 2 * BLOCK; off += PAGE) {
+			assert_int_equal(gm_sim_access(ctx, p + off, &v, 8, GM_READ), 0);
+			w = v + 1;
+			assert_int_equal(gm_sim_access(ctx, p + off, &w, 8, GM_WRITE), 0);
+			assert_int_equal(*(volatile uint64_t *)(void *)(p + off), w);
+			*(volatile uint64_t *)(void *)(p + off) = v;
+		}
+		cf_on(p, 2 * BLOCK, GM_NODE_HOST);
+		cf_check(cf, CPU, p, 2 * BLOCK, round + 1);
+		s = cf_as_stats(cf);
+		cf_fill(cf, 0, p, 2 * BLOCK, round + 2); /* away, and called back */
+		cf_on(p, 2 * BLOCK, cf_node(cf, 0));
+		assert_int_equal(cf_as_stats(cf).pages_to_host, s.pages_to_host);
+	}
+	assert_int_equal(gm_sim_access(ctx, p, &v, 8, GM_READ), 0);
+	cf_check(cf, CPU, p, 2 * BLOCK, 4);
+	s.size = sizeof(s);
+	assert_int_equal(gm_dev_stats(gm_sim_dev(sim), &s), 0);
+	assert_int_equal(s.pages_to_dev + s.pages_zeroed, 0);
+	cf_unmap(cf, p, 2 * BLOCK);
+	assert_int_equal(gm_sim_access(ctx, p, &v, 8, GM_READ), -EFAULT);
+	assert_int_equal(gm_sim_detach(ctx), 0);
+	assert_int_equal(gm_sim_destroy(sim), 0);
+}
+
 /* ---------------------------------------------------------------------------- contended */
 
 #define ROUNDS 60
@@ -300,6 +348,7 @@ static void test_hugetlb(struct cf *cf)
 const struct CMUnitTest cf_data_tests[] = {
 	CF_TEST(test_both_ways),	CF_TEST(test_zero_fill),    CF_TEST(test_oversubscribed),
 	CF_TEST(test_partial_unmap),	CF_TEST(test_mapped_twice), CF_TEST(test_two_devices),
-	CF_TEST(test_device_to_device), CF_TEST(test_contended),    CF_TEST(test_hugetlb),
+	CF_TEST(test_device_to_device), CF_TEST(test_in_place),	    CF_TEST(test_contended),
+	CF_TEST(test_hugetlb),
 };
 const size_t cf_nr_data_tests = sizeof(cf_data_tests) / sizeof(cf_data_tests[0]);

@@ -82,8 +82,7 @@ static void tables_of_other_sizes(void **state)
 			continue;
 		memset(&table.mmu, 0, sizeof(table.mmu)); /* it was copied */
 		assert_ptr_equal(dev->mmu->copy, toy.mmu.copy);
-		assert_true(size < sizeof(table.mmu) ? !dev->mmu->copy_peer
-						     : !!dev->mmu->copy_peer);
+		assert_int_equal(!!dev->mmu->copy_peer, size > offsetof(struct gm_mmu, copy_peer));
 		assert_int_equal(gm_dev_destroy(dev), 0);
 	}
 	table.mmu = toy.mmu;

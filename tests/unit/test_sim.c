@@ -362,7 +362,7 @@ static void options(void **state)
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 48 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 1 << 20 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .copy_threads = 65 }, -EINVAL },
-		{ { .size = sizeof(struct gm_sim_options), .flags = 16 }, -EINVAL },
+		{ { .size = sizeof(struct gm_sim_options), .flags = 32 }, -EINVAL },
 	};
 	struct {
 		struct gm_sim_options opt;

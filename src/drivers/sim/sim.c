@@ -73,8 +73,8 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags &
-		 ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE | GM_SIM_NO_LINK));
+	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
+				GM_SIM_NO_LINK | GM_SIM_IN_PLACE));
 }
 
 /* ----------------------------------------------------------- birth and death */
@@ -199,6 +199,7 @@ int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
 		return -ENOMEM;
 	memcpy(sim->name, opt.name, strnlen(opt.name, sizeof(sim->name) - 1));
 	sim->flags = opt.flags;
+	sim->mode = opt.flags & GM_SIM_IN_PLACE ? GM_REPLICATE : GM_EXCLUSIVE;
 	pthread_mutex_init(&sim->inject_lock, NULL);
 	err = mmu_init(sim, &opt);
 	if (err)
@@ -353,6 +354,14 @@ int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, ui
 	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
+}
+
+int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+
+	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
 }
 
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)

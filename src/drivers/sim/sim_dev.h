@@ -112,6 +112,7 @@ enum gm_sim_use { GM_SIM_IDLE, GM_SIM_CLAIMED, GM_SIM_KERNEL };
 struct gm_sim {
 	char name[32];
 	uint32_t flags;
+	enum gm_mode mode; /* that it is attached in */
 	struct gm_mmu ops;
 	struct gm_dev *dev;
 	struct gm_sim_mmu mmu;
@@ -174,6 +175,7 @@ int gm_sim_op_pmap_create(struct gm_dev *dev, void **pmap);
 void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap);
 int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 			 uint32_t prot);
+int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size);
