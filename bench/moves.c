@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* What moving a whole block costs, there and back. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bench.h"
 
@@ -70,4 +73,78 @@ void bench_move_block(bool retained)
 	bare_destroy(&b);
 	setup_destroy(&s);
 	gm_retain_limit(1UL << 30);
+}
+
+/* 64 MiB from one device to another, straight; against memcpy() between two other such pieces. */
+#define PEER_BLOCKS 32U
+
+static void plug_peer(struct setup *s, struct gm_sim **sim, int *node)
+{
+	struct gm_sim_options opt = { .size = sizeof(opt),
+				      .memory = s->size + 16 * MIB,
+				      .base = 1ULL << 40,
+				      .lanes = 1,
+				      .flags = GM_SIM_SYNC_FAULTS };
+	struct gm_sim_ctx *ctx; /* goes with the address space */
+
+	must(gm_sim_create(&opt, sim), "gm_sim_create");
+	must(gm_sim_attach(*sim, s->as, &ctx), "gm_sim_attach");
+	*node = gm_dev_hnode(gm_sim_dev(*sim));
+}
+
+/* As the device's memory is, in huge pages where there are any. */
+static unsigned char *plain_memory(size_t size)
+{
+	unsigned char *p = aligned_alloc(BLOCK, size);
+
+	must(p ? 0 : -ENOMEM, "aligned_alloc");
+	madvise(p, size, MADV_HUGEPAGE);
+	memset(p, 1, size);
+	return p;
+}
+
+/* MiB/s of moving all of it to @node. */
+static double peer_moves(struct setup *s, int node)
+{
+	double begin = now_us();
+
+	must(hmadvise(node, s->mem, s->size, GM_PREFETCH), "PREFETCH");
+	return (double)s->size / (double)MIB / ((now_us() - begin) / 1e6);
+}
+
+static double plain_copies(unsigned char *to, const unsigned char *from, size_t size)
+{
+	double begin = now_us();
+
+	memcpy(to, from, size);
+	return (double)size / (double)MIB / ((now_us() - begin) / 1e6);
+}
+
+void bench_peer(void)
+{
+	unsigned char *a = plain_memory(PEER_BLOCKS * BLOCK),
+		      *b = plain_memory(PEER_BLOCKS * BLOCK);
+	double got[ROUNDS], bare[ROUNDS], ratio[ROUNDS], r;
+	struct gm_sim *sim;
+	struct setup s;
+	int node;
+
+	progress("device to device");
+	setup_create(&s, PEER_BLOCKS * BLOCK, GM_AS_INLINE, 0, 0);
+	plug_peer(&s, &sim, &node);
+	peer_moves(&s, s.node); /* the first times are not like the others */
+	peer_moves(&s, node);
+	peer_moves(&s, s.node);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		got[i] = peer_moves(&s, i % 2 ? s.node : node);
+		bare[i] = plain_copies(i % 2 ? a : b, i % 2 ? b : a, PEER_BLOCKS * BLOCK);
+		ratio[i] = got[i] / bare[i];
+	}
+	r = median(ratio, ROUNDS);
+	row("64 MiB from device to device, by PREFETCH, against memcpy", median(got, ROUNDS) / 1024,
+	    median(bare, ROUNDS) / 1024, "G/s", r, ">= 0.85", r >= 0.85);
+	setup_destroy(&s);
+	must(gm_sim_destroy(sim), "gm_sim_destroy");
+	free(a);
+	free(b);
 }

@@ -28,7 +28,7 @@ struct gm_tlb_range {
  * A piece of a copy: @len bytes between device memory at physical address @pa
  * and host memory at bus address @host. On the linux-user host a bus address
  * is a pointer of the process (private to gmem, not the application's); in the
- * kernel it is a DMA address.
+ * kernel it is a DMA address. For copy_peer @host is the other device's physical address.
  */
 struct gm_extent {
 	uint64_t pa;
@@ -52,7 +52,7 @@ enum gm_copy_dir {
  * may be called from one).
  */
 struct gm_mmu {
-	size_t size; /* of this struct */
+	size_t size; /* of this struct, as the driver was compiled with it */
 
 	/*
 	 * Leaf sizes of the page table: a bit for each, e.g. 4 KiB | 64 KiB |
@@ -127,6 +127,28 @@ struct gm_mmu {
 	/* zero (required): the same, but fills device memory with zeros; @host is ignored. */
 	int (*zero)(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 		    struct gm_fence *fence);
+
+	/*
+	 * copy_peer (optional): as copy, but from another device's memory into @dev's: @pa
+	 * is @dev's address, @host is @peer's. It is called only for two devices whose
+	 * tables have the same copy_peer: that of a driver with several devices, or of what
+	 * two drivers share. It finds what it needs of either by gm_dev_data(). -EOPNOTSUPP,
+	 * at once or by @fence: these two have no link, and the bytes go by way of the host,
+	 * as they do without the operation. No pmap of either device maps the memory, and
+	 * @peer stays until @fence is signalled. A table that ends before this is accepted.
+	 * Locks held: the block's.
+	 */
+	int (*copy_peer)(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
+			 unsigned int n, struct gm_fence *fence);
+
+	/*
+	 * pmap_enter_host (optional, for a link that is coherent with the CPU's caches): map
+	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
+	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations. Without it the
+	 * device cannot be attached in mode GM_REPLICATE. Locks held: the block's.
+	 */
+	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
+			       uint32_t prot);
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
@@ -134,12 +156,13 @@ GM_API void gm_fence_signal(struct gm_fence *fence, int err);
 
 /**
  * gm_dev_create - register a device
- * @mmu: the driver's table; must outlive the device
+ * @mmu: the driver's table; copied
  * @name: for messages; copied, up to 31 characters
  * @data: the driver's own, see gm_dev_data()
  *
- * -EINVAL if a required function is missing, @mmu->size is unknown or
- * @mmu->pgsize_bitmap cannot be used; the host's log names the fault. -ENOSPC: there
+ * -EINVAL if a required function is missing, @mmu->size is too small, or so large that
+ * it has operations which this version does not know, or @mmu->pgsize_bitmap cannot be
+ * used; the host's log names the fault. -ENOSPC: there
  * are 64 devices already. -EOPNOTSUPP: this process runs on the kernel host, where drivers
  * are the kernel's (gm_host_name()); a program that calls this first never does.
  */

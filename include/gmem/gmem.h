@@ -204,7 +204,7 @@ GM_API int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 
 enum gm_mode {
 	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
-	GM_REPLICATE, /* map host memory in place; -EOPNOTSUPP in this version */
+	GM_REPLICATE, /* map host memory in place: nothing migrates to this device, see gmem(7) */
 	GM_SHARE,     /* one pmap for several contexts; -EOPNOTSUPP in this version */
 };
 
@@ -324,6 +324,7 @@ struct gm_stats {
 	uint64_t ns_copy; /* waiting for copies and zero-fills */
 	uint64_t ns_invl; /* waiting for invalidations */
 	uint64_t ns_evict;
+	uint64_t pages_peer; /* copied to a device straight from another */
 };
 
 GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);

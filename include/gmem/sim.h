@@ -28,6 +28,9 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 #define GM_SIM_SYNC_FAULTS 2U /* no fault thread: the lane that faults services its own fault */
 
 #define GM_SIM_APERTURE 4U /* the CPU can address its memory too; for tests of the core only */
+#define GM_SIM_NO_LINK 8U  /* no link to other devices: what moves between them goes by the host */
+
+#define GM_SIM_IN_PLACE 16U /* its link is coherent: it is attached in mode GM_REPLICATE */
 
 /* Zero is the default of every field. */
 struct gm_sim_options {

@@ -157,6 +157,7 @@ struct gmem_stats {
 	__u64 ns_copy;
 	__u64 ns_invl;
 	__u64 ns_evict;
+	__u64 pages_peer; /* a caller that does not know it is fine */
 };
 
 /* ------------------------------------------------------------ on an object */

@@ -72,6 +72,8 @@ static int prefetch_host(struct gm_as *as, const struct gm_piece *piece)
 		if (len)
 			err = gm_os_cpu_map(piece->region, r->va + (off - r->offset),
 					    (uint64_t)len << GM_PAGE_SHIFT);
+		if (len && !err)
+			gm_mirror(block, first, len);
 	}
 	gm_block_unlock(block);
 	return err;
@@ -154,6 +156,8 @@ static int target(struct gm_as *as, int hnode, uint64_t len, uint32_t advice,
 		*ctx = (*ctx)->next;
 	if (!*ctx)
 		return -ENODEV;
+	if ((*ctx)->mode == GM_REPLICATE) /* nothing is to be moved there, or kept */
+		return advice == GM_PIN ? -EOPNOTSUPP : 0;
 	if (len > gm_load(&(*ctx)->dev->hnode.total) << GM_PAGE_SHIFT)
 		return -ENOSPC;
 	return 0;

@@ -37,6 +37,10 @@ static void list_change(struct gm_as *as, struct gm_context *add, struct gm_cont
 		add->next = as->contexts;
 		as->contexts = add;
 	}
+	if (add && add->mode == GM_REPLICATE)
+		gm_add(&gm_core.in_place, 1);
+	if (del && del->mode == GM_REPLICATE)
+		gm_sub(&gm_core.in_place, 1);
 	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
 }
 
@@ -64,7 +68,8 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 
 	if (!as || !dev || !out || (unsigned int)mode > GM_SHARE)
 		return -EINVAL;
-	if (mode != GM_EXCLUSIVE)
+	if (mode == GM_SHARE ||
+	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place())))
 		return -EOPNOTSUPP;
 	err = gm_enter();
 	if (err)
@@ -74,6 +79,7 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 		return -ENOMEM;
 	ctx->as = as;
 	ctx->dev = dev;
+	ctx->mode = mode;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = attach_locked(as, dev, ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
@@ -144,6 +150,22 @@ int gm_as_detach(struct gm_context *ctx)
 	gm_hnode_detached(ctx->dev);
 	gm_os_free(ctx, sizeof(*ctx));
 	return 0;
+}
+
+/* The pmap of a context in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
+int gm_context_empty(struct gm_context *ctx)
+{
+	struct gm_as *as = ctx->as;
+	int err = 0;
+
+	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
+	for (uint32_t i = 0; i < as->nr_regions && !err; i++) {
+		gm_rwlock_wrlock(&as->regions[i]->obj->maps_lock, GM_RANK_MAPS);
+		err = gm_release_region(as->regions[i], ctx, false, 0);
+		gm_rwlock_unlock(&as->regions[i]->obj->maps_lock, GM_RANK_MAPS);
+	}
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return err;
 }
 
 void *gm_context_pmap(const struct gm_context *ctx)

@@ -164,6 +164,7 @@ struct gm_context {
 	struct gm_as *as;	 /* (c) */
 	struct gm_dev *dev;	 /* (c) */
 	void *pmap;		 /* (c) */
+	enum gm_mode mode;	 /* (c) */
 	struct gm_context *next; /* of the address space [ctx] */
 };
 
@@ -208,7 +209,8 @@ struct gm_hnode {
 };
 
 struct gm_dev {
-	const struct gm_mmu *mmu; /* (c) */
+	struct gm_mmu ops;	  /* the driver's, what it lacks is NULL (c) */
+	const struct gm_mmu *mmu; /* ops (c) */
 	void *data;		  /* the driver's (c) */
 	char name[GM_DEV_NAME];	  /* (c) */
 	unsigned int index;	  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
@@ -231,6 +233,7 @@ struct gm_core {
 	struct gm_list objects;		 /* [objects_lock] */
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
+	uint32_t in_place;		 /* (a) contexts in mode GM_REPLICATE */
 	uint64_t ids;			 /* given to objects and address spaces so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, small; /* small: objects, regions */
 };
@@ -276,6 +279,7 @@ int gm_region_unmap(struct gm_as *as, struct gm_region *region);
 int gm_struct_out(void *to, const void *from, size_t size);
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
+int gm_context_empty(struct gm_context *ctx);
 struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev);
 
 /* A piece of a range that lies in one region and one block. */
@@ -298,6 +302,9 @@ int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first,
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
+int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		unsigned int first, unsigned int n);
+void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va);
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
 		      uint32_t prot);
@@ -353,9 +360,8 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
 /* --------------------------------------------------------------- migrate.c */
 
 struct gm_home {
-	struct gm_dev *dev;	     /* only pages of this device, or NULL */
-	const struct gm_dev *except; /* not pages of this one, or NULL */
-	struct gm_as *as;	     /* charged, or NULL: the first that maps the block */
+	struct gm_dev *dev; /* only pages of this device, or NULL */
+	struct gm_as *as;   /* charged, or NULL: the first that maps the block */
 	enum gm_why why;
 	bool skip_pinned;
 	bool yields;	     /* gives up if somebody wants the block */

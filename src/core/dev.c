@@ -18,12 +18,21 @@ static int refuse(const char *what, const char *name)
 	return -EINVAL;
 }
 
+/* Tables only grow: this is the end of the first. What is behind the end of an older one is not there. */
+#define MMU_SIZE_MIN offsetof(struct gm_mmu, copy_peer)
+
+static int copy_mmu(struct gm_mmu *mmu, const struct gm_mmu *from, const char *name)
+{
+	if (from->size < MMU_SIZE_MIN || from->size % sizeof(void *) ||
+	    gm_options_copy(mmu, sizeof(*mmu), from, from->size))
+		return refuse("struct gm_mmu of a size that is not known, in driver", name);
+	return 0;
+}
+
 static int check_mmu(const struct gm_mmu *mmu, const char *name)
 {
 	uint64_t known = GM_PAGE_SIZE | (2 * (1ULL << 30) - GM_PAGE_SIZE);
 
-	if (mmu->size != sizeof(*mmu))
-		return refuse("struct gm_mmu of a size that is not known, in driver", name);
 	if (!mmu->pmap_create)
 		return refuse("no pmap_create in driver", name);
 	if (!mmu->pmap_destroy)
@@ -57,13 +66,16 @@ static void set_defaults(struct gm_dev *dev)
 
 int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **out)
 {
+	struct gm_mmu ops;
 	struct gm_dev *dev;
 	unsigned int i;
 	int err;
 
 	if (!mmu || !name || !out)
 		return -EINVAL;
-	err = check_mmu(mmu, name);
+	err = copy_mmu(&ops, mmu, name);
+	if (!err)
+		err = check_mmu(&ops, name);
 	if (!err)
 		err = gm_enter();
 	if (err)
@@ -71,7 +83,8 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	dev = gm_os_alloc(sizeof(*dev));
 	if (!dev)
 		return -ENOMEM;
-	dev->mmu = mmu;
+	dev->ops = ops;
+	dev->mmu = &dev->ops;
 	dev->data = data;
 	for (i = 0; i < sizeof(dev->name) - 1 && name[i]; i++)
 		dev->name[i] = name[i];

@@ -14,11 +14,19 @@
 void gm_dma_begin(struct gm_dma *dma, struct gm_dev *dev, enum gm_dma_op op, struct gm_object *obj)
 {
 	dma->dev = dev;
+	dma->peer = NULL;
 	dma->obj = obj;
 	dma->op = op;
 	dma->n = 0;
 	dma->err = 0;
 	dma->begin = 0;
+}
+
+/* From @peer's memory to @dev's: gm_dma_add_peer() adds to it. */
+void gm_dma_begin_peer(struct gm_dma *dma, struct gm_dev *dev, struct gm_dev *peer)
+{
+	gm_dma_begin(dma, dev, GM_DMA_PEER, NULL);
+	dma->peer = peer;
 }
 
 static void submit(struct gm_dma *dma)
@@ -31,6 +39,8 @@ static void submit(struct gm_dma *dma)
 	gm_fence_init(&fence);
 	if (dma->op == GM_DMA_ZERO)
 		err = mmu->zero(dma->dev, dma->ext, dma->n, &fence);
+	else if (dma->op == GM_DMA_PEER)
+		err = mmu->copy_peer(dma->dev, dma->peer, dma->ext, dma->n, &fence);
 	else
 		err = mmu->copy(dma->dev, dma->op == GM_DMA_IN ? GM_TO_DEV : GM_TO_HOST, dma->ext,
 				dma->n, &fence);
@@ -78,6 +88,13 @@ void gm_dma_add(struct gm_dma *dma, uint64_t pa, uint64_t off, uint64_t len, boo
 		off += got;
 		len -= got;
 	}
+}
+
+/* The same between @dev at @pa and the peer at @peer_pa. */
+void gm_dma_add_peer(struct gm_dma *dma, uint64_t pa, uint64_t peer_pa, uint64_t len)
+{
+	if (!dma->err)
+		add(dma, pa, peer_pa, peer_pa, len);
 }
 
 /* Wait for all; the first error, or 0: every byte is there. Adds the time to @as's counters too. */

@@ -86,8 +86,10 @@ static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_p
 	if (err)
 		return err;
 	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
-	return gm_os_cpu_map(place->region, r->va + (off - r->offset),
-			     (uint64_t)n << GM_PAGE_SHIFT);
+	err = gm_os_cpu_map(place->region, r->va + (off - r->offset), (uint64_t)n << GM_PAGE_SHIFT);
+	if (!err)
+		gm_mirror(block, first, n);
+	return err;
 }
 
 /* A bad page itself, or what the host would have to map along with one. */
@@ -300,6 +302,43 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
 	return err ? err : map_dev(ctx, place->region, block, first, n);
 }
 
+/*
+ * For a context that maps host memory in place: bring the piece home, as for the CPU, and map
+ * what the whole block has there.
+ */
+static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
+			  const struct gm_place *place, unsigned int first, unsigned int n,
+			  enum gm_why why)
+{
+	struct gm_home how = { .as = ctx->as, .why = why };
+	int err;
+
+	gm_clip(place->region, place->index, &first, &n);
+	err = gm_migrate_home(block, first, n, &how);
+	if (!err)
+		err = gm_make_host(block, first, n);
+	return err ? err : gm_map_host(ctx, place->region, block, 0, GM_BLOCK_PAGES);
+}
+
+/* Alike, for one fault. */
+static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
+			  const struct gm_place *place)
+{
+	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
+	unsigned int first, n;
+	int err;
+
+	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
+	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+	if (err && n > 1)
+		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+	if (away && !err)
+		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
+	else if (!err)
+		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
+	return err;
+}
+
 static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsigned int page)
 {
 	uint64_t e = gm_block_entry(block, page);
@@ -319,6 +358,8 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	if (is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = map_dev(ctx, place->region, block, place->page, 1);
+	} else if (ctx->mode == GM_REPLICATE) {
+		return in_place_fault(ctx, block, place);
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
 		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
@@ -418,6 +459,22 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 	return n;
 }
 
+/*
+ * Faults that found no memory for the table of a context that maps host memory in place. What
+ * is in there can all be entered anew, so it is emptied, and they are tried once more.
+ */
+static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
+			   uint64_t begin)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (f[i].err != -ENOSPC || gm_context_empty(ctx))
+			continue;
+		gm_rwlock_rdlock(&ctx->as->lock, GM_RANK_AS);
+		block_faults(ctx, &f[i], 1, begin);
+		gm_rwlock_unlock(&ctx->as->lock, GM_RANK_AS);
+	}
+}
+
 unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
 {
 	uint64_t begin = gm_os_now_ns();
@@ -430,6 +487,8 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 	for (unsigned int i = 0; i < n;)
 		i += block_faults(ctx, &faults[i], n - i, begin);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	if (ctx->mode == GM_REPLICATE)
+		in_place_again(ctx, faults, n, begin);
 	for (unsigned int i = 0; i < n; i++) {
 		failed += faults[i].err != 0;
 		busy += faults[i].err == -EBUSY;
@@ -466,7 +525,12 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 		err = gm_block_get(piece->region->obj, piece->index, true, block);
 		if (err)
 			return err;
-		err = dev_piece(ctx, *block, &place, piece->first, piece->n, GM_WHY_PREFETCH);
+		if (ctx->mode == GM_REPLICATE)
+			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
+					     GM_WHY_PREFETCH);
+		else
+			err = dev_piece(ctx, *block, &place, piece->first, piece->n,
+					GM_WHY_PREFETCH);
 		if (!err) {
 			gm_resident_touch(*block, ctx->dev, true);
 			return 0;

@@ -9,7 +9,8 @@
  *	NONE   DEV    gm_migrate_to_dev()    zeroed by the device, no copy
  *	HOST   DEV    gm_migrate_to_dev()    copied in
  *	DEV    HOST   gm_migrate_home()      copied out
- *	DEV    DEV'   home, then to the other device
+ *	DEV    DEV'   gm_migrate_to_dev()    copied from the one to the other, if they have a
+ *					     link (peer.c); else home, then in
  *	DEV    BAD    gm_dev_poison()        gone, with the frame they were in
  *	any    NONE   gm_discard()           dropped, because told so
  *
@@ -24,6 +25,7 @@
  */
 #include "core/core.h"
 #include "core/dma.h"
+#include "core/peer.h"
 #include "core/trace.h"
 
 static uint64_t page_off(const struct gm_block *block, unsigned int page)
@@ -224,7 +226,7 @@ int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 	int err = 0;
 
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
-		if ((!how->dev || res->dev == how->dev) && res->dev != how->except)
+		if (!how->dev || res->dev == how->dev)
 			err = home_from(block, res->dev, how, first, first + n);
 	gm_block_fold(block);
 	gm_resident_put_idle(block);
@@ -235,11 +237,6 @@ int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 
 #define RUNS_MAX 32U
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
-
-struct gm_run {
-	unsigned int page, n;
-	uint64_t pfn;
-};
 
 /* The largest aligned extent that is free, of 1 << @best frames or less. */
 static bool take_free(struct gm_dev *dev, struct gm_charge *charge, unsigned int best,
@@ -297,7 +294,8 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 		while (*page + n < end && !skip) {
 			unsigned int len = gm_block_run(block, *page + n, end, &e);
 
-			if (gm_entry_state(e) == GM_DEV || gm_entry_state(e) == GM_BAD)
+			if (gm_entry_state(e) == GM_BAD ||
+			    (gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index))
 				skip = len;
 			else
 				n += len;
@@ -345,11 +343,11 @@ static int fill_runs(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 	return gm_dma_end(&dma, as);
 }
 
-/* How many pages were copied; the others of the run were zeroed. */
+/* How many pages were copied from the host; others of the run were zeroed, or are here by gm_peer_commit(). */
 static unsigned int commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
 			       const struct gm_run *r, enum gm_why why)
 {
-	unsigned int n, pinned = 0, copied = 0;
+	unsigned int n, pinned = 0, copied = 0, zeroed = 0;
 	uint64_t e;
 
 	for (unsigned int page = r->page; page < r->page + r->n; page += n) {
@@ -358,6 +356,9 @@ static unsigned int commit_run(struct gm_block *block, struct gm_dev *dev, struc
 		n = gm_block_run(block, page, r->page + r->n, &e);
 		flags = e & GM_E_PINNED;
 		pinned += flags ? n : 0;
+		zeroed += gm_entry_state(e) == GM_NONE ? n : 0;
+		if (gm_entry_state(e) == GM_DEV)
+			continue;
 		if (gm_entry_state(e) == GM_HOST) {
 			copied += n;
 			if (gm_retain_take(block->obj, n)) {
@@ -373,21 +374,54 @@ static unsigned int commit_run(struct gm_block *block, struct gm_dev *dev, struc
 
 	gm_count(dev, as, pages_to_dev, copied);
 	gm_count(dev, as, bytes_to_dev, page_bytes(copied));
-	gm_count(dev, as, pages_zeroed, r->n - copied);
+	gm_count(dev, as, pages_zeroed, zeroed);
 	if (why == GM_WHY_PREFETCH)
 		gm_count(dev, as, pages_prefetched, r->n);
 	return copied;
 }
 
-/* One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds. */
+/* The node that pages of [page, end) which are to go to @dev are at: the first one's. */
+static int node_from(const struct gm_block *block, const struct gm_dev *dev, unsigned int page,
+		     unsigned int end)
+{
+	uint64_t e = gm_block_entry(block, page);
+
+	while (page + 1 < end && gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index)
+		e = gm_block_entry(block, ++page);
+	return gm_entry_state(e) == GM_DEV ? gm_entry_node(e) : GM_NODE_HOST;
+}
+
+/* Take the pages of the runs from where they are, and copy them. */
+static int fill_all(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
+		    const struct gm_run *runs, unsigned int nr, const struct gm_sources *from,
+		    struct gm_dev **no_link)
+{
+	int err = 0;
+
+	if (from->others)
+		err = gm_unmap_cpu(block, from->lo, from->hi - from->lo);
+	if (!err)
+		err = gm_peer_fill(block, dev, as, runs, nr, from, no_link);
+	if (!err)
+		err = fill_runs(block, dev, as, runs, nr, GM_DMA_IN);
+	if (!err)
+		err = fill_runs(block, dev, as, runs, nr, GM_DMA_ZERO);
+	return err;
+}
+
+/*
+ * One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds.
+ * -EOPNOTSUPP with *no_link: there is no way from that device to this one.
+ */
 static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *as, enum gm_why why,
-		     unsigned int *page, unsigned int end)
+		     unsigned int *page, unsigned int end, struct gm_dev **no_link)
 {
 	unsigned int nr, lo = *page, hi = end, next = *page, moved = 0, copied = 0;
 	bool traced = gm_tracing(GM_EVENT_MIGRATE);
 	uint64_t begin = traced ? gm_os_now_ns() : 0;
 	struct gm_run runs[RUNS_MAX];
-	int err;
+	struct gm_sources from;
+	int err, node = GM_NODE_HOST;
 
 	err = alloc_runs(block, dev, &next, end, runs, &nr);
 	if (err)
@@ -396,19 +430,18 @@ static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 		goto done;
 	lo = runs[0].page;
 	hi = runs[nr - 1].page + runs[nr - 1].n;
+	gm_peer_sources(block, runs, nr, &from);
 	err = prepare_change(block, nr == 1 ? runs[0].n : 0);
 	if (!err)
-		err = gm_unmap_cpu(block, lo, hi - lo);
-	if (!err)
-		err = fill_runs(block, dev, as, runs, nr, GM_DMA_IN);
-	if (!err)
-		err = fill_runs(block, dev, as, runs, nr, GM_DMA_ZERO);
+		err = fill_all(block, dev, as, runs, nr, &from, no_link);
 	if (err)
 		goto err_runs;
-	for (unsigned int i = 0; i < nr; i++) {
+	gm_peer_commit(block, dev, as, why, runs, nr, &from, begin);
+	for (unsigned int i = 0; i < nr; i++)
 		copied += commit_run(block, dev, as, &runs[i], why);
-		moved += runs[i].n;
-	}
+	moved = from.others;
+	lo = from.lo;
+	hi = from.hi;
 done:
 	*page = next;
 	goto out;
@@ -416,6 +449,7 @@ done:
 err_runs:
 	free_runs(block, dev, runs, nr);
 	moved = hi - lo;
+	node = node_from(block, dev, lo, hi);
 out:
 	if (traced && moved)
 		trace_move(block, lo, hi,
@@ -423,7 +457,7 @@ out:
 					       .why = why,
 					       .pages = moved,
 					       .bytes = page_bytes(copied),
-					       .from = GM_NODE_HOST,
+					       .from = node,
 					       .to = gm_dev_node(dev) },
 			   begin, err);
 	return err;
@@ -448,25 +482,42 @@ static int evict_rest(struct gm_block *block, unsigned int first, unsigned int n
 	return err;
 }
 
+/* What other devices have of [first, first+n), and cannot hand to @dev themselves, goes home. */
+static int unlinked_home(struct gm_block *block, unsigned int first, unsigned int n,
+			 const struct gm_dev *dev, struct gm_as *as)
+{
+	struct gm_home how = { .as = as, .why = GM_WHY_DEV_FAULT };
+	int err = 0;
+
+	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
+		if (res->dev != dev && !gm_peer_linked(dev, res->dev))
+			err = home_from(block, res->dev, &how, first, first + n);
+	return err;
+}
+
 /*
  * Bring [first, first+n) to @dev; mapping it there is the caller's. An error: some
- * pages may be there, the others are where they were, or home if another device
- * had them. -ENOSPC, -EBUSY: see gm_reclaim().
+ * pages may be there, the others are where they were, or home if a device had them that
+ * has no link to @dev. -ENOSPC, -EBUSY: see gm_reclaim().
  */
 int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n,
 		      struct gm_dev *dev, struct gm_as *as, enum gm_why why)
 {
-	struct gm_home others = { .except = dev, .as = as, .why = GM_WHY_DEV_FAULT };
+	struct gm_home home = { .as = as, .why = GM_WHY_DEV_FAULT };
 	unsigned int page = first;
+	struct gm_dev *no_link;
 	int err;
 
-	err = gm_migrate_home(block, first, n, &others);
+	err = unlinked_home(block, first, n, dev, as);
 	if (!err && !gm_resident_get(block, dev))
 		err = -ENOMEM;
 	while (!err && page < first + n) {
-		err = move_some(block, dev, as, why, &page, first + n);
+		no_link = NULL;
+		err = move_some(block, dev, as, why, &page, first + n, &no_link);
 		if (err == -ENOSPC)
 			err = evict_rest(block, first, n, dev, as);
+		else if (no_link) /* once a device, for then it has nothing left here */
+			err = home_from(block, no_link, &home, first, first + n);
 	}
 	gm_block_fold(block);
 	gm_resident_put_idle(block);

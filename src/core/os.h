@@ -201,6 +201,12 @@ int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool ex
 void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
+ * May a device map pages in place: do bus addresses of gm_os_backing_get() stay good, though
+ * they were put, until the pages are freed?
+ */
+bool gm_os_backing_in_place(void);
+
+/*
  * Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails:
  * -ENOMEM, -EHWPOISON.
  */

@@ -20,6 +20,11 @@
  * fails some mappings are gone and the pages are where they were: a device that
  * lost a mapping faults and gets it again.
  *
+ * In place. A context in mode GM_REPLICATE maps host memory where it is, as the CPU does and
+ * at the same time: its link is coherent, so the two are one party (I1). What takes pages
+ * away from the CPU takes them from these contexts too, and what maps pages for the CPU maps
+ * them there, so that the device need not fault for each. Leaves are of 4 KiB: nothing is cut.
+ *
  * Locking. Block locked; maps_lock and ctx_lock for reading are taken here. Drivers
  * are called under these three.
  */
@@ -233,7 +238,7 @@ static void round_out(const struct gm_region *r, const struct gm_block *block,
 }
 
 /*
- * Call @fn for each context of @dev that maps a part of [first, first+n), with maps_lock
+ * Call @fn for each context of @dev, or of any in mode GM_REPLICATE (NULL), that maps a part of [first, first+n), with maps_lock
  * and the contexts' locks held for reading. Regions of one address space that follow
  * one another in the object's list share one hold of its lock, and one flush of @g.
  */
@@ -250,8 +255,6 @@ static int for_views(struct gm_block *block, const struct gm_dev *dev, unsigned 
 
 	gm_rwlock_rdlock(&obj->maps_lock, GM_RANK_MAPS);
 	for (struct gm_region *r = obj->regions; r && !err; r = r->next) {
-		struct gm_context *ctx;
-
 		if (!view(r, block, first, n, &va, &end))
 			continue;
 		if (r->as != locked) {
@@ -261,9 +264,9 @@ static int for_views(struct gm_block *block, const struct gm_dev *dev, unsigned 
 			locked = r->as;
 			gm_rwlock_rdlock(&locked->ctx_lock, GM_RANK_CTX);
 		}
-		ctx = gm_context_find(r->as, dev);
-		if (ctx && !err)
-			err = fn(ctx, r, block, va, end, g);
+		for (struct gm_context *ctx = r->as->contexts; ctx && !err; ctx = ctx->next)
+			if (dev ? ctx->dev == dev : ctx->mode == GM_REPLICATE)
+				err = fn(ctx, r, block, va, end, g);
 	}
 	if (!err)
 		err = gather_flush(g);
@@ -332,10 +335,79 @@ void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first
 	for_views(block, dev, first, n, enter_view, &g);
 }
 
-/* Take [first, first+n) away from the CPU, at all addresses. */
+/* -------------------------------------------------------------------- in place */
+
+/* Enter what [va, end) of the region has in host backing. */
+static int enter_host(struct gm_context *ctx, const struct gm_region *r,
+		      const struct gm_block *block, uint64_t va, uint64_t end)
+{
+	uint64_t e, bus, got;
+	int err = 0;
+
+	gm_lock_check_may_sleep();
+	for (; va < end && !err; va += got) {
+		unsigned int page = page_at(r, block, va);
+		unsigned int n = (unsigned int)((end - va) >> GM_PAGE_SHIFT);
+		uint64_t off = va - r->va + r->offset;
+
+		got = (uint64_t)gm_block_run(block, page, page + n, &e) << GM_PAGE_SHIFT;
+		if (gm_entry_state(e) != GM_HOST)
+			continue;
+		err = gm_os_backing_get(r->obj, off, got, true, &bus, &got);
+		if (err)
+			break;
+		err = ctx->dev->mmu->pmap_enter_host(ctx->pmap, va, bus, got, r->prot);
+		gm_os_backing_put(r->obj, off, got);
+	}
+	return err;
+}
+
+/* Map what of [first, first+n) is in host backing for @ctx, which is in mode GM_REPLICATE. */
+int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		unsigned int first, unsigned int n)
+{
+	uint64_t va, end;
+
+	if (!view(region, block, first, n, &va, &end))
+		return 0;
+	return enter_host(ctx, region, block, va, end);
+}
+
+static int mirror_view(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
+		       uint64_t va, uint64_t end, struct gm_gather *g)
+{
+	(void)g;
+	(void)enter_host(ctx, r, block, va, end); /* should it fail, the device faults */
+	return 0;
+}
+
+/* The CPU has [first, first+n) mapped now: so has every context in mode GM_REPLICATE. */
+void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	struct gm_gather g = { .n = 0 };
+
+	if (gm_load(&gm_core.in_place))
+		for_views(block, NULL, first, n, mirror_view, &g);
+}
+
+/* What these have of it is host memory, or left by gm_unmap_dev(): no leaf crosses an end. */
+static int release_in_place(struct gm_context *ctx, struct gm_region *r, struct gm_block *block,
+			    uint64_t va, uint64_t end, struct gm_gather *g)
+{
+	int err;
+
+	(void)r;
+	(void)block;
+	gm_lock_check_may_sleep();
+	err = ctx->dev->mmu->pmap_release(ctx->pmap, va, end - va);
+	return err ? err : gather_add(g, ctx, va, end - va);
+}
+
+/* Take [first, first+n) away from the CPU, and who maps it in place, at all addresses. */
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	struct gm_object *obj = block->obj;
+	struct gm_gather g = { .n = 0 };
 	uint64_t va, end;
 	int err = 0;
 
@@ -343,6 +415,10 @@ int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
 		first = 0;
 		n = GM_BLOCK_PAGES;
 	}
+	if (gm_load(&gm_core.in_place))
+		err = for_views(block, NULL, first, n, release_in_place, &g);
+	if (err)
+		return err;
 	err = gm_os_object_revoke(
 		obj, (block->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT),
 		(uint64_t)n << GM_PAGE_SHIFT);

@@ -164,6 +164,97 @@ static void test_two_devices(struct cf *cf)
 	cf_unmap(cf, p, len);
 }
 
+/* Where two devices have a link what one wants of the other does not see the host. */
+static void test_device_to_device(struct cf *cf)
+{
+	uint64_t len = 2 * BLOCK;
+	char *p = cf_alloc(cf, len);
+	struct gm_stats before, after;
+
+	cf_fill(cf, CPU, p, len, 1);
+	assert_int_equal(hmadvise(cf_node(cf, 0), p, len, GM_PREFETCH), 0);
+	before = cf_as_stats(cf);
+	cf_check(cf, 1, p, BLOCK, 1);					    /* by faults, */
+	assert_int_equal(hmadvise(cf_node(cf, 1), p, len, GM_PREFETCH), 0); /* and ahead of them */
+	cf_on(p, len, cf_node(cf, 1));
+	after = cf_as_stats(cf);
+	assert_int_equal(after.pages_peer - before.pages_peer, len / PAGE);
+	assert_int_equal(after.pages_to_host, before.pages_to_host);
+	assert_int_equal(after.pages_to_dev, before.pages_to_dev);
+	assert_int_equal(cf_dev_stats(cf, 1).pages_peer, len / PAGE);
+	cf_fill(cf, 1, p, len, 2);
+	cf_fill(cf, 0, p + 3 * PAGE, PAGE, 3);
+	cf_check(cf, 1, p + 3 * PAGE, PAGE, 3);
+	cf_check_at(cf, CPU, p + 4 * PAGE, len - 4 * PAGE, 2, 4 * PAGE);
+	cf_check(cf, CPU, p + 3 * PAGE, PAGE, 3);
+
+	/* It fails, and is where it was. */
+	cf_fill(cf, 0, p, len, 4);
+	gm_sim_inject(cf->sim[1], GM_SIM_COPY_FENCE, 0, UINT32_MAX, -EIO);
+	assert_int_equal(hmadvise(cf_node(cf, 1), p, len, GM_PREFETCH), -EIO);
+	cf_on(p, len, cf_node(cf, 0));
+	cf_check(cf, 0, p, len, 4);
+	/* No link after all: by way of the host. */
+	gm_sim_inject(cf->sim[1], GM_SIM_COPY_FENCE, 0, 1, -EOPNOTSUPP);
+	before = cf_as_stats(cf);
+	assert_int_equal(hmadvise(cf_node(cf, 1), p, BLOCK, GM_PREFETCH), 0);
+	cf_on(p, BLOCK, cf_node(cf, 1));
+	after = cf_as_stats(cf);
+	assert_int_equal(after.pages_to_host - before.pages_to_host, BLOCK / PAGE);
+	assert_int_equal(after.pages_peer, before.pages_peer);
+	cf_check(cf, 1, p, len, 4);
+	cf_check(cf, CPU, p, len, 4);
+	cf_unmap(cf, p, len);
+}
+
+/* A device with a coherent link uses host memory where it is; the others go on as ever. */
+static void test_in_place(struct cf *cf)
+{
+	struct gm_sim_options opt = { .size = sizeof(opt),
+				      .memory = BLOCK,
+				      .lanes = 2,
+				      .flags = GM_SIM_CHECK | GM_SIM_IN_PLACE };
+	char *p = cf_alloc(cf, 2 * BLOCK);
+	struct gm_sim_ctx *ctx;
+	struct gm_sim *sim;
+	struct gm_stats s;
+	uint64_t v, w;
+	int err = gm_sim_create(&opt, &sim);
+
+	if (cf_kernel) { /* where host memory does not stay where it is */
+		assert_int_equal(err, -EOPNOTSUPP);
+		cf_unmap(cf, p, 2 * BLOCK);
+		return;
+	}
+	assert_int_equal(err, 0);
+	assert_int_equal(gm_sim_attach(sim, cf->as, &ctx), 0);
+	cf_fill(cf, CPU, p, 2 * BLOCK, 1);
+	for (unsigned int round = 0; round < 3; round++) {
+		for (uint64_t off = 0; off < 2 * BLOCK; off += PAGE) {
+			assert_int_equal(gm_sim_access(ctx, p + off, &v, 8, GM_READ), 0);
+			w = v + 1;
+			assert_int_equal(gm_sim_access(ctx, p + off, &w, 8, GM_WRITE), 0);
+			assert_int_equal(*(volatile uint64_t *)(void *)(p + off), w);
+			*(volatile uint64_t *)(void *)(p + off) = v;
+		}
+		cf_on(p, 2 * BLOCK, GM_NODE_HOST);
+		cf_check(cf, CPU, p, 2 * BLOCK, round + 1);
+		s = cf_as_stats(cf);
+		cf_fill(cf, 0, p, 2 * BLOCK, round + 2); /* away, and called back */
+		cf_on(p, 2 * BLOCK, cf_node(cf, 0));
+		assert_int_equal(cf_as_stats(cf).pages_to_host, s.pages_to_host);
+	}
+	assert_int_equal(gm_sim_access(ctx, p, &v, 8, GM_READ), 0);
+	cf_check(cf, CPU, p, 2 * BLOCK, 4);
+	s.size = sizeof(s);
+	assert_int_equal(gm_dev_stats(gm_sim_dev(sim), &s), 0);
+	assert_int_equal(s.pages_to_dev + s.pages_zeroed, 0);
+	cf_unmap(cf, p, 2 * BLOCK);
+	assert_int_equal(gm_sim_access(ctx, p, &v, 8, GM_READ), -EFAULT);
+	assert_int_equal(gm_sim_detach(ctx), 0);
+	assert_int_equal(gm_sim_destroy(sim), 0);
+}
+
 /* ---------------------------------------------------------------------------- contended */
 
 #define ROUNDS 60
@@ -256,8 +347,9 @@ static void test_hugetlb(struct cf *cf)
 }
 
 const struct CMUnitTest cf_data_tests[] = {
-	CF_TEST(test_both_ways),     CF_TEST(test_zero_fill),	 CF_TEST(test_oversubscribed),
-	CF_TEST(test_partial_unmap), CF_TEST(test_mapped_twice), CF_TEST(test_two_devices),
-	CF_TEST(test_contended),     CF_TEST(test_hugetlb),
+	CF_TEST(test_both_ways),	CF_TEST(test_zero_fill),    CF_TEST(test_oversubscribed),
+	CF_TEST(test_partial_unmap),	CF_TEST(test_mapped_twice), CF_TEST(test_two_devices),
+	CF_TEST(test_device_to_device), CF_TEST(test_in_place),	    CF_TEST(test_contended),
+	CF_TEST(test_hugetlb),
 };
 const size_t cf_nr_data_tests = sizeof(cf_data_tests) / sizeof(cf_data_tests[0]);

@@ -430,16 +430,48 @@ static void aperture_goes(void)
 	close(t.as);
 }
 
+/* Straight to a device without one, and back: the CPU's mapping goes, and nothing by the host. */
+static void aperture_peer(void)
+{
+	int sim, ctx, node;
+	struct iovec v;
+	struct kt t;
+	int fd[2];
+
+	begin(&t, 2 * BLOCK);
+	sim = kt_sim(4 * BLOCK, GMEM_SIM_ASYNC, &node);
+	ctx = kt_attach(sim, t.as);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
+	fill(&t, 1);
+	CHECK_EQ(kt_dev_load(sim, ctx, t.mem), kt_pattern(1, 0));
+	CHECK_EQ(kt_node(t.as, t.mem), node);
+	CHECK_EQ(mapped(t.mem), 0);
+	CHECK(mapped(t.mem + BLOCK));
+	CHECK_EQ(pipe(fd), 0);
+	v = (struct iovec){ t.mem + BLOCK, PAGE };
+	CHECK_EQ(vmsplice(fd[1], &v, 1, 0), PAGE);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, node, t.mem + BLOCK, BLOCK), -EBUSY);
+	CHECK_EQ(kt_node(t.as, t.mem + BLOCK), t.node);
+	close(fd[0]);
+	close(fd[1]);
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, node, t.mem, t.len), 0);
+	CHECK_EQ(mapped(t.mem + BLOCK), 0);
+	CHECK_EQ(went_home(&t), 0);
+	for (uint64_t i = 0; i < t.len; i += PAGE)
+		CHECK_EQ(kt_dev_load(sim, ctx, t.mem + i), kt_pattern(1, i));
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
+	check(&t, t.mem, 0, t.len, 1);
+	CHECK(mapped(t.mem));
+	CHECK_EQ(went_home(&t), 0);
+	close(sim);
+	kt_end(&t);
+}
+
 const struct kt_test kt_aperture[] = {
-	{ "aperture_in_place", aperture_in_place, 0 },
-	{ "aperture_mixed", aperture_mixed, 0 },
-	{ "aperture_splits", aperture_splits, 0 },
-	{ "aperture_evicted", aperture_evicted, 0 },
-	{ "aperture_fork", aperture_fork, 0 },
-	{ "aperture_pinned", aperture_pinned, 0 },
-	{ "aperture_syscalls", aperture_syscalls, 0 },
-	{ "aperture_race", aperture_race, 0 },
-	{ "aperture_claims", aperture_claims, 0 },
-	{ "aperture_goes", aperture_goes, 0 },
-	{ 0 },
+	{ "aperture_in_place", aperture_in_place, 0 }, { "aperture_mixed", aperture_mixed, 0 },
+	{ "aperture_splits", aperture_splits, 0 },     { "aperture_evicted", aperture_evicted, 0 },
+	{ "aperture_fork", aperture_fork, 0 },	       { "aperture_pinned", aperture_pinned, 0 },
+	{ "aperture_syscalls", aperture_syscalls, 0 }, { "aperture_race", aperture_race, 0 },
+	{ "aperture_claims", aperture_claims, 0 },     { "aperture_goes", aperture_goes, 0 },
+	{ "aperture_peer", aperture_peer, 0 },	       { 0 },
 };

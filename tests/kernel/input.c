@@ -53,11 +53,13 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(t->as, GMEM_QUERY, gmem_query, .addr = va, .len = PAGE,
 	    .info = (uint64_t)(uintptr_t)info);
 	ADD(t->as, GMEM_STATS, gmem_stats, .hnode = 0);
+	all[nr - 1].least = offsetof(struct gmem_stats, pages_peer);
 	ADD(kt_gmem(), GMEM_ADVISE, gmem_advise, .advice = GMEM_COLD, .addr = va, .len = PAGE);
 	ADD(kt_gmem(), GMEM_COPY, gmem_copy, .hnode = GMEM_NODE_NONE, .dst = va, .src = va + PAGE,
 	    .len = PAGE);
 	ADD(kt_gmem(), GMEM_QUERY, gmem_query, .addr = va, .len = PAGE);
 	ADD(kt_gmem(), GMEM_HNODE_STATS, gmem_stats, .hnode = t->node);
+	all[nr - 1].least = offsetof(struct gmem_stats, pages_peer);
 	ADD(kt_gmem(), GMEM_HNODE_TUNE, gmem_tune, .hnode = t->node);
 	ADD(kt_gmem(), GMEM_RETAIN, gmem_retain, .op = GMEM_RETAIN_TRIM);
 	ADD(kt_as(0), GMEM_UNMAP, gmem_unmap, .flags = GMEM_UNMAP_ALL);

@@ -142,7 +142,7 @@ void m_op_prefetch(struct model *m)
 	m_mapped(m, as, va, len, GM_READ, &expect);
 	if (!expect && d && !d->ctx[as])
 		expect = -ENODEV;
-	fit = !d || fits(m, d, as, va, len);
+	fit = !d || d->in_place || fits(m, d, as, va, len);
 	err = port_advise(m->as[as], node, va, len, GM_PREFETCH);
 	if (expect && err == -ENODEV && d && !d->ctx[as])
 		expect = err; /* both are wrong */
@@ -151,7 +151,7 @@ void m_op_prefetch(struct model *m)
 	if (err || m->inject_left || !fit) /* a part may have had to go for the rest */
 		return;
 	if (port.alone || !d) /* home is where a page stays until it is asked for */
-		check_nodes(m, as, va, len, d ? node : GM_NODE_HOST, 0, 0);
+		check_nodes(m, as, va, len, d && !d->in_place ? node : GM_NODE_HOST, 0, 0);
 	if (d)
 		check_no_fault(m, d, as, va, len);
 }
@@ -172,6 +172,8 @@ void m_op_pin(struct model *m)
 	m_mapped(m, as, va, len, GM_READ, &expect);
 	if (!expect && pin && !d->ctx[as])
 		expect = -ENODEV;
+	else if (!expect && pin && d->in_place)
+		expect = -EOPNOTSUPP;
 	full = pin && !fits(m, d, as, va, len);
 	err = port_advise(m->as[as], node_of(d), va, len, pin ? GM_PIN : GM_UNPIN);
 	if (expect && pin && err == -ENODEV && !d->ctx[as])

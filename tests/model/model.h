@@ -61,12 +61,13 @@ struct m_dev {
 	uint64_t pgsizes;
 	bool aperture;
 	unsigned int poisoned; /* frames */
+	bool in_place;	       /* mode GM_REPLICATE */
 };
 
 struct m_config {
 	uint64_t seed;
 	uint64_t ops;
-	char layout; /* 'a', 'b', 'c' */
+	char layout; /* 'a', 'b', 'c', 'd' */
 	bool inject;
 	bool inline_faults; /* GM_AS_INLINE */
 	bool verbose;

@@ -48,9 +48,24 @@ static void after_op(struct model *m, uint64_t check_every)
 		m_check_everything(m, true);
 }
 
+/* Pages that went straight from device to device. With a link, in a run of some length, there are some. */
+static uint64_t count_straight(struct model *m)
+{
+	struct gm_stats s = { .size = sizeof(s) };
+	bool linked = m->cfg->layout == 'a' || m->cfg->layout == 'c'; /* in d one has no pages */
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < m->nr_as; i++)
+		if (!gm_as_stats(m->as[i], &s))
+			n += s.pages_peer;
+	if (linked ? !n && m->op >= 2000 && !m->cfg->bytes : n != 0)
+		m_fail(m, "%llu pages went from device to device", (unsigned long long)n);
+	return n;
+}
+
 static void summary(struct model *m)
 {
-	uint64_t evictions = m->evictions;
+	uint64_t evictions = m->evictions, straight = count_straight(m);
 
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
 		struct gm_stats s = { .size = sizeof(s) };
@@ -59,10 +74,12 @@ static void summary(struct model *m)
 			evictions += s.evictions;
 	}
 	printf("model: layout %c seed %llu: %llu operations, %llu CPU faults, %llu evictions, "
-	       "%llu calls of the host failed, %llu operations failed\n",
+	       "%llu pages from device to device, %llu calls of the host failed, %llu operations "
+	       "failed\n",
 	       m->cfg->layout, (unsigned long long)m->cfg->seed, (unsigned long long)m->op,
 	       (unsigned long long)port_cpu_faults(m), (unsigned long long)evictions,
-	       (unsigned long long)port_injected(), (unsigned long long)m->failed);
+	       (unsigned long long)straight, (unsigned long long)port_injected(),
+	       (unsigned long long)m->failed);
 }
 
 void m_run(const struct m_config *cfg)

@@ -6,9 +6,11 @@
  *	b  many small regions at odd addresses and odd offsets, some of them neighbours
  *	c  two address spaces; one object mapped twice in the first, once at an odd
  *	   offset, and once in the second; private memory in both
+ *	d  as c, and the second device maps host memory in place; not on the kernel host
  *
- * The devices are small, of different sizes and with different page sizes. In b the second
- * and in c the first has memory that the CPU can address, if the host can do that.
+ * The devices are small, of different sizes and with different page sizes. They have a link,
+ * but in layout b. In b the second and in c the first has memory that the CPU can address,
+ * if the host can do that.
  */
 #include <string.h>
 
@@ -25,7 +27,8 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 		.lanes = 1,
 		.tlb_entries = 16,
 		.table_memory = 2 << 20,
-		.flags = GM_SIM_CHECK,
+		.flags = GM_SIM_CHECK | (m->cfg->layout == 'b' ? GM_SIM_NO_LINK : 0) |
+			 (d->in_place ? GM_SIM_IN_PLACE : 0),
 	};
 
 	d->poisoned = 0;
@@ -104,7 +107,7 @@ void m_setup(struct model *m)
 	m->buf = bufs[0];
 	m->buf2 = bufs[1];
 	opt.flags = m->cfg->inline_faults ? GM_AS_INLINE : 0;
-	m->nr_as = m->cfg->layout == 'c' ? 2 : 1;
+	m->nr_as = m->cfg->layout >= 'c' ? 2 : 1;
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_create", gm_as_create(&opt, &m->as[i]));
 
@@ -115,7 +118,8 @@ void m_setup(struct model *m)
 	m->dev[1] = (struct m_dev){ .blocks = small ? 1 : 3,
 				    .base = 0x4000000000ULL,
 				    .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0),
-				    .aperture = m->cfg->layout == 'b' };
+				    .aperture = m->cfg->layout == 'b',
+				    .in_place = m->cfg->layout == 'd' };
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
 		must(m, "gm_sim_create", m_dev_plug(m, &m->dev[d]));
 		for (unsigned int i = 0; i < m->nr_as; i++)

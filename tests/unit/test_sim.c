@@ -362,7 +362,7 @@ static void options(void **state)
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 48 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 1 << 20 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .copy_threads = 65 }, -EINVAL },
-		{ { .size = sizeof(struct gm_sim_options), .flags = 8 }, -EINVAL },
+		{ { .size = sizeof(struct gm_sim_options), .flags = 32 }, -EINVAL },
 	};
 	struct {
 		struct gm_sim_options opt;
@@ -932,6 +932,82 @@ static void mapped_too_early(void **state)
 	rig_close(&r);
 }
 
+static int peer_copy(struct rig *to, struct rig *from, uint64_t pa, uint64_t peer_pa, uint64_t len)
+{
+	struct gm_extent ext = { .pa = pa, .host = peer_pa, .len = len };
+	struct gm_dev *dev = gm_sim_dev(to->sim);
+	struct gm_fence fence;
+	int err;
+
+	fence_init(&fence);
+	err = dev->mmu->copy_peer(dev, gm_sim_dev(from->sim), &ext, 1, &fence);
+	if (err)
+		assert_int_equal(fence.done, 0);
+	else
+		err = fence_wait(&fence);
+	return err;
+}
+
+/* From one device to another, which is checked too: bounds, failures, stale translations, no link. */
+static void peers_with(unsigned int threads)
+{
+	struct gm_sim_options opt = small(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS);
+	char in[2 * PAGE], out[2 * PAGE];
+	struct rig a, b, c;
+
+	opt.copy_threads = threads;
+	rig_open(&a, &opt);
+	rig_open(&b, &opt);
+	opt.flags |= GM_SIM_NO_LINK;
+	rig_open(&c, &opt);
+	for (unsigned int i = 0; i < sizeof(in); i++)
+		in[i] = (char)(i * 7 + i / 256);
+	assert_int_equal(gm_sim_access(a.ctx, VA, in, 2 * PAGE, GM_WRITE), 0);
+	assert_int_equal(gm_sim_access(b.ctx, VA + 5 * PAGE, out, 2 * PAGE, GM_READ), 0);
+	assert_int_equal(page_home(b.gm, 5, true) + page_home(b.gm, 6, true), 0);
+
+	/* Mapped by the source; by the target; in a TLB of the source. */
+	assert_int_equal(peer_copy(&b, &a, BASE + 5 * PAGE, BASE, PAGE), 0);
+	assert_int_equal(stats_of(&a).stale, 1);
+	assert_int_equal(stats_of(&b).stale, 0);
+	assert_int_equal(peer_copy(&a, &b, BASE, BASE + 5 * PAGE, PAGE), 0);
+	assert_int_equal(stats_of(&a).stale, 2);
+	assert_int_equal(a.gm->dev->mmu->pmap_release(a.ctx, (uintptr_t)VA, 2 * PAGE), 0);
+	assert_int_equal(peer_copy(&b, &a, BASE + 5 * PAGE, BASE, PAGE), 0);
+	assert_int_equal(stats_of(&a).stale, 3);
+	assert_int_equal(a.gm->dev->mmu->tlb_invl(a.ctx, (uintptr_t)VA, 2 * PAGE), 0);
+	assert_int_equal(peer_copy(&b, &a, BASE + 5 * PAGE + 3, BASE + 3, 2 * PAGE - 3), 0);
+	assert_int_equal(stats_of(&a).stale + stats_of(&b).stale, 3);
+	assert_int_equal(b.gm->dev->mmu->pmap_enter(b.ctx, (uintptr_t)VA + 5 * PAGE,
+						    BASE + 5 * PAGE, 2 * PAGE, PAGE, GM_READ),
+			 0);
+	assert_int_equal(gm_sim_access(b.ctx, VA + 5 * PAGE, out, 2 * PAGE, GM_READ), 0);
+	assert_memory_equal(in, out, 2 * PAGE);
+
+	/* It is the target's engine that fails, and counts. */
+	gm_sim_inject(a.sim, GM_SIM_COPY_START, 0, UINT32_MAX, -EIO);
+	assert_int_equal(peer_copy(&b, &a, BASE + 9 * PAGE, BASE, PAGE), 0);
+	assert_int_equal(peer_copy(&a, &b, BASE, BASE + 9 * PAGE, PAGE), -EIO);
+	gm_sim_inject(b.sim, GM_SIM_COPY_FENCE, 0, 1, -ENOMEM);
+	assert_int_equal(peer_copy(&b, &a, BASE + 9 * PAGE, BASE, PAGE), -ENOMEM);
+	gm_sim_inject(a.sim, GM_SIM_COPY_START, 0, 0, 0);
+	assert_int_equal(peer_copy(&b, &a, BASE - PAGE, BASE, PAGE), -EINVAL);
+	assert_int_equal(peer_copy(&b, &a, BASE, BASE + PAGES * PAGE, PAGE), -EINVAL);
+	assert_int_equal(peer_copy(&b, &a, BASE, BASE + PAGES * PAGE - 1, 2), -EINVAL);
+	assert_int_equal(peer_copy(&b, &c, BASE, BASE, PAGE), -EOPNOTSUPP);
+	assert_int_equal(peer_copy(&c, &b, BASE, BASE, PAGE), -EOPNOTSUPP);
+	rig_close(&a);
+	rig_close(&b);
+	rig_close(&c);
+}
+
+static void peers(void **state)
+{
+	(void)state;
+	peers_with(0);
+	peers_with(2);
+}
+
 static void injection(void **state)
 {
 	struct gm_sim_options opt = small(GM_SIM_SYNC_FAULTS);
@@ -1091,6 +1167,7 @@ int main(void)
 		cmocka_unit_test(one_thing_at_a_time),
 		cmocka_unit_test(missing_invalidation),
 		cmocka_unit_test(mapped_too_early),
+		cmocka_unit_test(peers),
 		cmocka_unit_test(injection),
 		cmocka_unit_test(engine),
 		cmocka_unit_test(stats_sizes),

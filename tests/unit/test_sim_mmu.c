@@ -756,6 +756,46 @@ static void release_waits_for_walkers(void **state)
 	rig_free(r);
 }
 
+/* Host memory: leaves of 4 KiB with a bit of their own, which count for no frame. */
+static void host_memory(void **state)
+{
+	uint64_t host = 0x7abc00000000ULL + GM_SIM_4K, frame, va;
+	struct rig *r = rig_new(16);
+	unsigned int lane;
+
+	(void)state;
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA, host, 3 * GM_SIM_4K, RW), 0);
+	assert_int_equal(pte_at(r, &r->a, VA + GM_SIM_4K, 0),
+			 (host + GM_SIM_4K) | 1 | 2 | 4 | 8 | 32);
+	assert_int_equal(touch(r, &r->a, 0, VA + GM_SIM_4K + 5, GM_WRITE),
+			 (host + GM_SIM_4K + 5) | GM_SIM_HOST_PA);
+	assert_ptr_equal(gm_sim_at(&r->mmu, touch(r, &r->a, 0, VA + GM_SIM_4K + 5, GM_READ)),
+			 (void *)(uintptr_t)(host + GM_SIM_4K + 5));
+	assert_false(gm_sim_frame_find(&r->mmu, BASE, DATA, &frame, &va));
+	assert_false(gm_sim_tlb_find(&r->mmu, BASE, DATA, &lane, &va));
+	/* The same again, with less; but not other memory, of either kind. */
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA, host, GM_SIM_4K, GM_READ), 0);
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA, host - GM_SIM_4K, GM_SIM_4K, RW),
+			 -EEXIST);
+	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_4K, GM_SIM_4K, RW), -EEXIST);
+	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_2M, GM_SIM_2M, RW), -EEXIST);
+	assert_int_equal(gm_sim_pmap_enter(&r->b, VA, BASE, GM_SIM_4K, GM_SIM_4K, RW), 0);
+	assert_int_equal(gm_sim_pmap_enter_host(&r->b, VA, BASE, GM_SIM_4K, RW), -EEXIST);
+	release(&r->b, VA, GM_SIM_4K);
+
+	assert_int_equal(gm_sim_pmap_protect(&r->a, VA, 3 * GM_SIM_4K, GM_READ), 0);
+	invl(&r->a, VA, 3 * GM_SIM_4K);
+	assert_int_equal(touch(r, &r->a, 0, VA, GM_WRITE), GM_SIM_NO_PA);
+	assert_int_equal(touch(r, &r->a, 0, VA, GM_READ), host | GM_SIM_HOST_PA);
+	release(&r->a, VA, 3 * GM_SIM_4K);
+	assert_int_equal(touch(r, &r->a, 0, VA, GM_READ), GM_SIM_NO_PA);
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA, host + 8, GM_SIM_4K, RW), -EINVAL);
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA + 8, host, GM_SIM_4K, RW), -EINVAL);
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA, 1ULL << 48, GM_SIM_4K, RW), -EINVAL);
+	assert_int_equal(gm_sim_pmap_enter_host(&r->a, VA, host, GM_SIM_4K, 0), -EINVAL);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -773,6 +813,7 @@ int main(void)
 		cmocka_unit_test(protection),
 		cmocka_unit_test(several_pmaps),
 		cmocka_unit_test(finding_the_stale),
+		cmocka_unit_test(host_memory),
 		cmocka_unit_test(random_against_model),
 		cmocka_unit_test(release_waits_for_walkers),
 		cmocka_unit_test(nobody_is_left_behind),

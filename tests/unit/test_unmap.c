@@ -175,8 +175,8 @@ static void failing_driver(void **state)
 	scene_begin(*state, 1 << 12 | 1 << 21, 0);
 	real_release = s.toy.mmu.pmap_release;
 	real_invl = s.toy.mmu.tlb_invl;
-	s.toy.mmu.pmap_release = release;
-	s.toy.mmu.tlb_invl = invl;
+	s.toy.dev->ops.pmap_release = release;
+	s.toy.dev->ops.tlb_invl = invl;
 	block = gm_block_find(s.obj, 0, false);
 	release_fails = true;
 	assert_int_equal(gm_unmap_dev(block, s.toy.dev, 5, 5), -EIO);

@@ -90,6 +90,7 @@ static json_t *stats_json(const struct gm_stats *s)
 		{ "ns_copy", s->ns_copy },
 		{ "ns_invl", s->ns_invl },
 		{ "ns_evict", s->ns_evict },
+		{ "pages_peer", s->pages_peer },
 	};
 	json_t *object = json_object();
 	size_t i;

@@ -17,6 +17,8 @@ static const struct gm_mmu sim_ops = {
 	.tlb_invl_coalesced = gm_sim_op_tlb_invl_coalesced,
 	.copy = gm_sim_op_copy,
 	.zero = gm_sim_op_zero,
+	.copy_peer = gm_sim_op_copy_peer,
+	.pmap_enter_host = gm_sim_op_pmap_enter_host,
 };
 
 int gm_sim_probe(struct gm_sim *sim)
@@ -50,7 +52,7 @@ int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx)
 
 	if (!sim || !ctx)
 		return -EINVAL;
-	err = gm_as_attach(as, sim->dev, GM_EXCLUSIVE, &gm);
+	err = gm_as_attach(as, sim->dev, sim->mode, &gm);
 	if (err)
 		return err;
 	*ctx = gm_context_pmap(gm);

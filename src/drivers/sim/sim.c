@@ -73,7 +73,8 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE));
+	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
+				GM_SIM_NO_LINK | GM_SIM_IN_PLACE));
 }
 
 /* ----------------------------------------------------------- birth and death */
@@ -198,6 +199,7 @@ int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
 		return -ENOMEM;
 	memcpy(sim->name, opt.name, strnlen(opt.name, sizeof(sim->name) - 1));
 	sim->flags = opt.flags;
+	sim->mode = opt.flags & GM_SIM_IN_PLACE ? GM_REPLICATE : GM_EXCLUSIVE;
 	pthread_mutex_init(&sim->inject_lock, NULL);
 	err = mmu_init(sim, &opt);
 	if (err)
@@ -354,6 +356,14 @@ int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, ui
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
 }
 
+int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+
+	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
+}
+
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct gm_sim_ctx *ctx = pmap;
@@ -391,12 +401,22 @@ int gm_sim_op_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ext
 		   unsigned int n, struct gm_fence *fence)
 {
 	return gm_sim_engine_start(gm_dev_data(dev),
-				   dir == GM_TO_DEV ? GM_SIM_COPY_IN : GM_SIM_COPY_OUT, ext, n,
-				   fence);
+				   dir == GM_TO_DEV ? GM_SIM_COPY_IN : GM_SIM_COPY_OUT, NULL, ext,
+				   n, fence);
 }
 
 int gm_sim_op_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 		   struct gm_fence *fence)
 {
-	return gm_sim_engine_start(gm_dev_data(dev), GM_SIM_ZERO, ext, n, fence);
+	return gm_sim_engine_start(gm_dev_data(dev), GM_SIM_ZERO, NULL, ext, n, fence);
+}
+
+int gm_sim_op_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
+			unsigned int n, struct gm_fence *fence)
+{
+	struct gm_sim *sim = gm_dev_data(dev), *from = gm_dev_data(peer);
+
+	if ((sim->flags | from->flags) & GM_SIM_NO_LINK)
+		return -EOPNOTSUPP;
+	return gm_sim_engine_start(sim, GM_SIM_COPY_PEER, from, ext, n, fence);
 }

@@ -73,11 +73,12 @@ struct gm_sim_faults {
 /* Copies of more extents are done by whoever starts them. */
 #define GM_SIM_REQUEST_EXTENTS 512
 
-enum gm_sim_verb { GM_SIM_COPY_IN, GM_SIM_COPY_OUT, GM_SIM_ZERO };
+enum gm_sim_verb { GM_SIM_COPY_IN, GM_SIM_COPY_OUT, GM_SIM_ZERO, GM_SIM_COPY_PEER };
 
 struct gm_sim_request {
 	struct gm_sim_request *next;
 	enum gm_sim_verb verb;
+	struct gm_sim *peer; /* GM_SIM_COPY_PEER: whose memory it reads */
 	struct gm_fence *fence;
 	int fail; /* injected */
 	bool stale;
@@ -111,6 +112,7 @@ enum gm_sim_use { GM_SIM_IDLE, GM_SIM_CLAIMED, GM_SIM_KERNEL };
 struct gm_sim {
 	char name[32];
 	uint32_t flags;
+	enum gm_mode mode; /* that it is attached in */
 	struct gm_mmu ops;
 	struct gm_dev *dev;
 	struct gm_sim_mmu mmu;
@@ -173,6 +175,7 @@ int gm_sim_op_pmap_create(struct gm_dev *dev, void **pmap);
 void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap);
 int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 			 uint32_t prot);
+int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size);
@@ -181,6 +184,8 @@ int gm_sim_op_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ext
 		   unsigned int n, struct gm_fence *fence);
 int gm_sim_op_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 		   struct gm_fence *fence);
+int gm_sim_op_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
+			unsigned int n, struct gm_fence *fence);
 
 /* sim.c: the options with their defaults. Fails: -EINVAL, -E2BIG */
 int gm_sim_options_get(const struct gm_sim_options *from, struct gm_sim_options *opt);
@@ -194,8 +199,8 @@ int gm_sim_thread(pthread_t *thread, void *(*fn)(void *), void *arg);
 /* sim_engine.c */
 int gm_sim_engine_init(struct gm_sim *sim, unsigned int nr_threads);
 void gm_sim_engine_fini(struct gm_sim *sim);
-int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_extent *ext,
-			unsigned int n, struct gm_fence *fence);
+int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
+			const struct gm_extent *ext, unsigned int n, struct gm_fence *fence);
 
 /* sim_fault.c */
 int gm_sim_faults_init(struct gm_sim *sim, unsigned int size);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The copy engine: the only way between device memory and the host's.
+ * The copy engine: the only way between device memory and the host's, or another
+ * device's. Of two devices the one that the bytes go to makes the copy; any two of a
+ * process have a link, unless one was made without (GM_SIM_NO_LINK).
  *
  * Without threads of its own a request is done before the call that starts it
  * returns. With threads it is put into a queue. Requests come from a pool made at
@@ -33,32 +35,38 @@ static void complain(struct gm_sim *sim, uint64_t frame, uint64_t va, int lane)
 	gm_sim_count(&sim->stats.stale, 1);
 }
 
-/* A request is counted once, by the first thing that is wrong with it. */
-static bool is_stale(struct gm_sim *sim, const struct gm_extent *ext, unsigned int n)
+static bool range_is_stale(struct gm_sim *sim, uint64_t pa, uint64_t len)
 {
 	uint64_t frame, va;
-	unsigned int i, lane;
+	unsigned int lane;
 
-	if (!(sim->flags & GM_SIM_CHECK))
+	if (!(sim->flags & GM_SIM_CHECK) || !len)
 		return false;
-	for (i = 0; i < n; i++) {
-		if (!ext[i].len)
-			continue;
-		if (gm_sim_frame_find(&sim->mmu, ext[i].pa, ext[i].len, &frame, &va)) {
-			complain(sim, frame, va, -1);
-			return true;
-		}
-		if (gm_sim_tlb_find(&sim->mmu, ext[i].pa, ext[i].len, &lane, &va)) {
-			complain(sim, ext[i].pa & ~(GM_SIM_4K - 1), va & ~(GM_SIM_4K - 1),
-				 (int)lane);
-			return true;
-		}
+	if (gm_sim_frame_find(&sim->mmu, pa, len, &frame, &va)) {
+		complain(sim, frame, va, -1);
+		return true;
+	}
+	if (gm_sim_tlb_find(&sim->mmu, pa, len, &lane, &va)) {
+		complain(sim, pa & ~(GM_SIM_4K - 1), va & ~(GM_SIM_4K - 1), (int)lane);
+		return true;
 	}
 	return false;
 }
 
-static void move(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_extent *ext,
-		 uint64_t len)
+/* A request is counted once, by the first thing that is wrong with it, on either device. */
+static bool is_stale(struct gm_sim *sim, struct gm_sim *peer, const struct gm_extent *ext,
+		     unsigned int n)
+{
+	bool stale = false;
+
+	for (unsigned int i = 0; i < n && !stale; i++)
+		stale = range_is_stale(sim, ext[i].pa, ext[i].len) ||
+			(peer && range_is_stale(peer, ext[i].host, ext[i].len));
+	return stale;
+}
+
+static void move(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
+		 const struct gm_extent *ext, uint64_t len)
 {
 	void *mem = gm_sim_mem(&sim->mmu, ext->pa);
 	void *host = (void *)(uintptr_t)ext->host;
@@ -73,12 +81,16 @@ static void move(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_exte
 	case GM_SIM_ZERO:
 		memset(mem, 0, len);
 		break;
+	case GM_SIM_COPY_PEER:
+		memcpy(mem, gm_sim_mem(&peer->mmu, ext->host), len);
+		break;
 	}
 }
 
 /* With @fail: half of it, and then that. */
-static void perform(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_extent *ext,
-		    unsigned int n, struct gm_fence *fence, int fail, bool stale)
+static void perform(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
+		    const struct gm_extent *ext, unsigned int n, struct gm_fence *fence, int fail,
+		    bool stale)
 {
 	uint64_t total = 0;
 	unsigned int i;
@@ -91,11 +103,11 @@ static void perform(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_e
 		uint64_t len = ext[i].len < total ? ext[i].len : total;
 
 		if (len)
-			move(sim, verb, &ext[i], len);
+			move(sim, verb, peer, &ext[i], len);
 		total -= len;
 	}
 	if (!stale)
-		is_stale(sim, ext, n);
+		is_stale(sim, peer, ext, n);
 	gm_fence_signal(fence, fail);
 }
 
@@ -155,14 +167,15 @@ static void *engine_thread(void *arg)
 	struct gm_sim_request *req;
 
 	while ((req = request_wait(&sim->engine))) {
-		perform(sim, req->verb, req->ext, req->n, req->fence, req->fail, req->stale);
+		perform(sim, req->verb, req->peer, req->ext, req->n, req->fence, req->fail,
+			req->stale);
 		request_put(&sim->engine, req);
 	}
 	return NULL;
 }
 
-int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_extent *ext,
-			unsigned int n, struct gm_fence *fence)
+int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
+			const struct gm_extent *ext, unsigned int n, struct gm_fence *fence)
 {
 	struct gm_sim_request *req;
 	unsigned int i;
@@ -170,7 +183,8 @@ int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, const struct 
 	int err, fail;
 
 	for (i = 0; i < n; i++)
-		if (!gm_sim_is_data(&sim->mmu, ext[i].pa, ext[i].len))
+		if (!gm_sim_is_data(&sim->mmu, ext[i].pa, ext[i].len) ||
+		    (peer && !gm_sim_is_data(&peer->mmu, ext[i].host, ext[i].len)))
 			return -EINVAL;
 	err = gm_sim_fails(sim, GM_SIM_COPY_START);
 	if (err)
@@ -178,14 +192,15 @@ int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, const struct 
 	fail = gm_sim_fails(sim, GM_SIM_COPY_FENCE);
 	if (verb != GM_SIM_ZERO)
 		gm_sim_count(&sim->stats.copies, n);
-	stale = is_stale(sim, ext, n);
+	stale = is_stale(sim, peer, ext, n);
 
 	req = request_get(&sim->engine, n);
 	if (!req) {
-		perform(sim, verb, ext, n, fence, fail, stale);
+		perform(sim, verb, peer, ext, n, fence, fail, stale);
 		return 0;
 	}
 	req->verb = verb;
+	req->peer = peer;
 	req->fence = fence;
 	req->fail = fail;
 	req->stale = stale;

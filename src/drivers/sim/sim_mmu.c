@@ -205,6 +205,8 @@ static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uin
 	e->asid = asid;
 	e->va = va - offset;
 	e->pa = pte & GM_SIM_PTE_ADDR & ~(page_size[s] - 1);
+	if (pte & GM_SIM_PTE_HOST)
+		e->pa |= GM_SIM_HOST_PA;
 	e->prot = (pte & GM_SIM_PTE_R ? GM_READ : 0) | (pte & GM_SIM_PTE_W ? GM_WRITE : 0);
 	return e->pa + offset;
 }
@@ -236,12 +238,12 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 
 /* --------------------------------------------------------- the debugging aids */
 
-static void frames_count(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t size, uint64_t va,
+static void frames_count(struct gm_sim_mmu *mmu, uint64_t pte, uint64_t size, uint64_t va,
 			 uint32_t delta)
 {
-	uint64_t off;
+	uint64_t off, pa = pte & GM_SIM_PTE_ADDR;
 
-	if (!mmu->frame)
+	if (!mmu->frame || (pte & GM_SIM_PTE_HOST))
 		return;
 	for (off = 0; off < size; off += GM_SIM_4K) {
 		struct gm_sim_frame *f = &mmu->frame[(pa - mmu->base + off) / GM_SIM_4K];
@@ -343,7 +345,7 @@ static int edit_leaf(struct edit *ed, uint64_t table, uint64_t *slot, unsigned i
 	}
 	pte_set(slot, 0);
 	--*table_live(ed->pmap->mmu, table);
-	frames_count(ed->pmap->mmu, pte & GM_SIM_PTE_ADDR, span(level), va, UINT32_MAX);
+	frames_count(ed->pmap->mmu, pte, span(level), va, UINT32_MAX);
 	ed->cleared = true;
 	return 0;
 }
@@ -410,7 +412,7 @@ static int table_get(struct gm_sim_pmap *pmap, uint64_t va, unsigned int level, 
 	return 0;
 }
 
-/* May @leaf bytes at @pa take the place of @pte? Only of nothing, or of the same memory. */
+/* May @leaf bytes at @pa, HOST bit included, take the place of @pte? Only of nothing, or of the same memory. */
 static bool leaf_fits(struct gm_sim_mmu *mmu, uint64_t pte, uint64_t pa, uint64_t leaf)
 {
 	uint64_t below = pte & GM_SIM_PTE_ADDR;
@@ -419,10 +421,12 @@ static bool leaf_fits(struct gm_sim_mmu *mmu, uint64_t pte, uint64_t pa, uint64_
 	if (!(pte & GM_SIM_PTE_V))
 		return true;
 	if (pte & GM_SIM_PTE_LEAF)
-		return below == pa && (leaf != GM_SIM_4K || !(pte & GM_SIM_PTE_CONT));
+		return (pte & (GM_SIM_PTE_ADDR | GM_SIM_PTE_HOST)) == pa &&
+		       (leaf != GM_SIM_4K || !(pte & GM_SIM_PTE_CONT));
 	for (i = 0; i < ENTRIES; i++) {
 		pte = pte_get((uint64_t *)gm_sim_mem(mmu, below) + i);
-		if ((pte & GM_SIM_PTE_V) && (pte & GM_SIM_PTE_ADDR) != pa + i * GM_SIM_4K)
+		if ((pte & GM_SIM_PTE_V) &&
+		    (pte & (GM_SIM_PTE_ADDR | GM_SIM_PTE_HOST)) != pa + i * GM_SIM_4K)
 			return false;
 	}
 	return true;
@@ -438,8 +442,7 @@ static void table_replaced(struct edit *ed, uint64_t table, uint64_t va)
 		uint64_t pte = pte_get((uint64_t *)gm_sim_mem(mmu, table) + i);
 
 		if (pte & GM_SIM_PTE_V)
-			frames_count(mmu, pte & GM_SIM_PTE_ADDR, GM_SIM_4K, va + i * GM_SIM_4K,
-				     UINT32_MAX);
+			frames_count(mmu, pte, GM_SIM_4K, va + i * GM_SIM_4K, UINT32_MAX);
 	}
 	table_bury(ed, table);
 }
@@ -454,7 +457,7 @@ static void leaf_set(struct edit *ed, uint64_t table, unsigned int level, uint64
 	if (!(old & GM_SIM_PTE_V))
 		++*table_live(mmu, table);
 	if ((old & (GM_SIM_PTE_V | GM_SIM_PTE_LEAF)) != (GM_SIM_PTE_V | GM_SIM_PTE_LEAF))
-		frames_count(mmu, pte & GM_SIM_PTE_ADDR, span(level), va, 1);
+		frames_count(mmu, pte, span(level), va, 1);
 	if ((old & GM_SIM_PTE_V) && !(old & GM_SIM_PTE_LEAF))
 		table_replaced(ed, old & GM_SIM_PTE_ADDR, va);
 }
@@ -492,19 +495,11 @@ static bool prot_ok(uint32_t prot)
 	return prot && !(prot & ~(GM_READ | GM_WRITE));
 }
 
-int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
-		      uint64_t leaf, uint32_t prot)
+static int pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
+		      uint64_t leaf, uint64_t bits)
 {
-	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF | prot_bits(prot);
 	struct edit ed;
 	int err;
-
-	if (!leaf || (leaf & (leaf - 1)) || !(leaf & pmap->mmu->pgsizes) ||
-	    !range_ok(va, size, leaf) || (pa & (leaf - 1)) ||
-	    !gm_sim_is_data(pmap->mmu, pa, size) || !prot_ok(prot))
-		return -EINVAL;
-	if (leaf == GM_SIM_64K)
-		bits |= GM_SIM_PTE_CONT;
 
 	edit_begin(&ed, pmap, va, size);
 	err = enter_range(&ed, pa, leaf, bits, false);
@@ -516,6 +511,30 @@ int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64
 	}
 	edit_end(&ed);
 	return err;
+}
+
+int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
+		      uint64_t leaf, uint32_t prot)
+{
+	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF | prot_bits(prot);
+
+	if (!leaf || (leaf & (leaf - 1)) || !(leaf & pmap->mmu->pgsizes) ||
+	    !range_ok(va, size, leaf) || (pa & (leaf - 1)) ||
+	    !gm_sim_is_data(pmap->mmu, pa, size) || !prot_ok(prot))
+		return -EINVAL;
+	if (leaf == GM_SIM_64K)
+		bits |= GM_SIM_PTE_CONT;
+	return pmap_enter(pmap, va, pa, size, leaf, bits);
+}
+
+int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host, uint64_t size,
+			   uint32_t prot)
+{
+	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF | prot_bits(prot);
+
+	if (!range_ok(va, size, GM_SIM_4K) || !range_ok(host, size, GM_SIM_4K) || !prot_ok(prot))
+		return -EINVAL;
+	return pmap_enter(pmap, va, host | GM_SIM_PTE_HOST, size, GM_SIM_4K, bits);
 }
 
 int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size)

@@ -32,6 +32,7 @@
 #define GM_SIM_PTE_W (1ULL << 2)
 #define GM_SIM_PTE_LEAF (1ULL << 3)
 #define GM_SIM_PTE_CONT (1ULL << 4)
+#define GM_SIM_PTE_HOST (1ULL << 5) /* the address is the host's, not of device memory */
 #define GM_SIM_PTE_ADDR 0x0000fffffffff000ULL
 
 #define GM_SIM_VA_END (1ULL << 48)
@@ -41,6 +42,7 @@
 
 #define GM_SIM_NR_SIZES 3
 #define GM_SIM_NO_PA UINT64_MAX
+#define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: a pointer of the host's */
 
 struct gm_sim_tlb_entry {
 	uint64_t asid; /* of the pmap; 0: empty */
@@ -107,6 +109,9 @@ void gm_sim_pmap_fini(struct gm_sim_pmap *pmap);
 /* As in struct gm_mmu. Fails: -EINVAL, -ENOSPC, -EEXIST (other memory or a larger leaf is there). */
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
 		      uint64_t leaf, uint32_t prot);
+/* The same, with leaves of 4 KiB, to memory that the host has at pointer @host. */
+int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host, uint64_t size,
+			   uint32_t prot);
 /* Fail: -EINVAL, also where a leaf reaches across an end of the range. */
 int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size);
 int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint32_t prot);
@@ -135,6 +140,14 @@ static inline bool gm_sim_is_data(const struct gm_sim_mmu *mmu, uint64_t pa, uin
 static inline void *gm_sim_mem(const struct gm_sim_mmu *mmu, uint64_t pa)
 {
 	return mmu->mem + (pa - mmu->base);
+}
+
+/* What a translation gave: a byte of the device's, or of the host's. */
+static inline void *gm_sim_at(const struct gm_sim_mmu *mmu, uint64_t pa)
+{
+	if (pa & GM_SIM_HOST_PA)
+		return (void *)(uintptr_t)(pa & ~GM_SIM_HOST_PA);
+	return gm_sim_mem(mmu, pa);
 }
 
 static inline void gm_sim_spin_lock(uint32_t *word)

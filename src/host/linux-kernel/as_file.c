@@ -183,7 +183,8 @@ void gm_stats_out(struct gmem_stats *to, const struct gm_stats *stats)
 	u32 size = to->size;
 
 	static_assert(sizeof(*stats) == sizeof(*to));
-	static_assert(offsetof(struct gm_stats, ns_evict) == offsetof(struct gmem_stats, ns_evict));
+	static_assert(offsetof(struct gm_stats, pages_peer) ==
+		      offsetof(struct gmem_stats, pages_peer));
 	memcpy(to, stats, sizeof(*to));
 	to->size = size;
 	to->hnode = 0;
@@ -250,7 +251,7 @@ static const struct gm_request as_requests[] = {
 	REQUEST(GMEM_ADVISE, gmem_advise, false, as_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, as_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, as_query),
-	REQUEST(GMEM_STATS, gmem_stats, true, as_stats),
+	REQUEST_GROWN(GMEM_STATS, gmem_stats, pages_peer, true, as_stats),
 	REQUEST(GMEM_UNMAP, gmem_unmap, false, as_unmap),
 };
 

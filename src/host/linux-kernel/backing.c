@@ -281,3 +281,9 @@ void gm_backing_exit(void)
 	kern_unmount(huge_mount);
 	kern_unmount(mount);
 }
+
+/* The kernel may move a page, or swap it out, as soon as it is put. */
+bool gm_os_backing_in_place(void)
+{
+	return false;
+}

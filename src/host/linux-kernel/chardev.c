@@ -212,7 +212,7 @@ static long main_copy(struct file *file, void *arg)
 }
 
 static const struct gm_request main_requests[] = {
-	REQUEST(GMEM_HNODE_STATS, gmem_stats, true, main_hnode_stats),
+	REQUEST_GROWN(GMEM_HNODE_STATS, gmem_stats, pages_peer, true, main_hnode_stats),
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
 	REQUEST(GMEM_HNODE_TUNE, gmem_tune, false, main_hnode_tune),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),

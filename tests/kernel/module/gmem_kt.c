@@ -62,6 +62,11 @@ static int on_range(void *pmap, uint64_t va, uint64_t size)
 	return 0;
 }
 
+static int pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
+{
+	return 0;
+}
+
 static int copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
 		unsigned int n, struct gm_fence *fence)
 {
@@ -84,6 +89,7 @@ static const struct gm_mmu good = {
 	.tlb_invl = on_range,
 	.copy = copy,
 	.zero = zero,
+	.pmap_enter_host = pmap_enter_host,
 };
 
 /* ----------------------------------------------------------------------------- checks */
@@ -129,7 +135,7 @@ static int check_functions(void)
 static int check_tables(void)
 {
 	static const uint64_t bitmaps[] = { 0, SZ_2M, SZ_4K | 1, SZ_4K | 1ULL << 31, ~0ULL };
-	static const size_t sizes[] = { 0, sizeof(struct gm_mmu) - 8, sizeof(struct gm_mmu) + 8 };
+	static const size_t sizes[] = { 0, offsetof(struct gm_mmu, copy_peer) - 8, 2 * PAGE_SIZE };
 	struct gm_mmu bad;
 	struct gm_dev *dev;
 	int err = 0, i;
@@ -259,6 +265,7 @@ static int check_fd(void)
 		return as == ERR_PTR(-1) ? 0 : FAIL("an address space in spite of an error");
 	EXPECT(gm_dev_create(&good, "kt", NULL, &dev), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, NULL), -EINVAL);
+	EXPECT(gm_as_attach(as, dev, GM_REPLICATE, &ctx), -EOPNOTSUPP); /* of this host */
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, &ctx), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, &ctx), -EBUSY);
 	EXPECT(gm_dev_destroy(dev), -EBUSY);

@@ -24,11 +24,12 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC)) && c->memory <= 1ULL << 36 &&
-	       !(c->memory % GM_SIM_2M) && c->table_memory <= 1ULL << 32 &&
-	       !(c->table_memory % GM_SIM_4K) && (c->pgsize_bitmap & GM_SIM_4K) &&
-	       !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 && c->tlb_entries <= 4096 &&
-	       !(c->tlb_entries & (c->tlb_entries - 1)) && !(c->cpu % GM_SIM_2M);
+	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK)) &&
+	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
+	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
+	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 &&
+	       c->tlb_entries <= 4096 && !(c->tlb_entries & (c->tlb_entries - 1)) &&
+	       !(c->cpu % GM_SIM_2M);
 }
 
 static void unmap_memory(struct gm_ksim *sim)

@@ -17,6 +17,7 @@ static const struct gm_mmu ksim_ops = {
 	.tlb_invl_coalesced = gm_ksim_tlb_invl_coalesced,
 	.copy = gm_ksim_copy,
 	.zero = gm_ksim_zero,
+	.copy_peer = gm_ksim_copy_peer,
 };
 
 /* The id of its node, or -errno. */

@@ -124,11 +124,11 @@ int gm_ksim_tlb_invl(void *pmap, uint64_t va, uint64_t size)
 
 /* ------------------------------------------------------------------- the copy engine */
 
-enum verb { COPY_IN, COPY_OUT, ZERO };
+enum verb { COPY_IN, COPY_OUT, ZERO, COPY_PEER };
 
 struct copy_request {
 	struct work_struct work;
-	struct gm_ksim *sim;
+	struct gm_ksim *sim, *peer;
 	struct gm_fence *fence;
 	enum verb verb;
 	int err;
@@ -137,17 +137,28 @@ struct copy_request {
 };
 
 /* No frame of a copy may be in any TLB or page table while it is made. */
-static void look_for_stale(struct gm_ksim *sim, const struct gm_extent *ext, unsigned int n)
+static void look_for_stale(struct gm_ksim *sim, u64 pa, u64 len)
 {
-	unsigned int i, lane;
+	unsigned int lane;
 	u64 frame, va;
 
 	if (!(sim->flags & GMEM_SIM_CHECK))
 		return;
-	for (i = 0; i < n; i++)
-		if (gm_sim_frame_find(&sim->mmu, ext[i].pa, ext[i].len, &frame, &va) ||
-		    gm_sim_tlb_find(&sim->mmu, ext[i].pa, ext[i].len, &lane, &va))
-			atomic64_inc(&sim->stale);
+	if (gm_sim_frame_find(&sim->mmu, pa, len, &frame, &va) ||
+	    gm_sim_tlb_find(&sim->mmu, pa, len, &lane, &va))
+		atomic64_inc(&sim->stale);
+}
+
+static void look_at_all(struct gm_ksim *sim, struct gm_ksim *peer, const struct gm_extent *ext,
+			unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		look_for_stale(sim, ext[i].pa, ext[i].len);
+		if (peer)
+			look_for_stale(peer, ext[i].host, ext[i].len);
+	}
 }
 
 /* Whole pages as the kernel copies them. */
@@ -162,23 +173,25 @@ static void copy_bytes(void *to, const void *from, u64 len)
 }
 
 /* With an error to report: half of it. */
-static void perform(struct gm_ksim *sim, enum verb verb, const struct gm_extent *ext,
-		    unsigned int n, int err)
+static void perform(struct gm_ksim *sim, enum verb verb, struct gm_ksim *peer,
+		    const struct gm_extent *ext, unsigned int n, int err)
 {
 	unsigned int i;
 
-	look_for_stale(sim, ext, n);
+	look_at_all(sim, peer, ext, n);
 	for (i = 0; i < (err ? n / 2 : n); i++) {
 		void *mem = gm_sim_mem(&sim->mmu, ext[i].pa);
 
 		if (verb == ZERO)
 			memset(mem, 0, ext[i].len);
+		else if (verb == COPY_PEER)
+			copy_bytes(mem, gm_sim_mem(&peer->mmu, ext[i].host), ext[i].len);
 		else if (verb == COPY_IN)
 			copy_bytes(mem, gm_host_ptr(ext[i].host), ext[i].len);
 		else
 			copy_bytes(gm_host_ptr(ext[i].host), mem, ext[i].len);
 	}
-	look_for_stale(sim, ext, n);
+	look_at_all(sim, peer, ext, n);
 	atomic64_add(n, &sim->copies);
 }
 
@@ -188,13 +201,13 @@ static void request_work(struct work_struct *work)
 	struct gm_fence *fence = r->fence;
 	int err = r->err;
 
-	perform(r->sim, r->verb, r->ext, r->n, err);
+	perform(r->sim, r->verb, r->peer, r->ext, r->n, err);
 	kfree(r);
 	gm_fence_signal(fence, err);
 }
 
-static int start(struct gm_ksim *sim, enum verb verb, const struct gm_extent *ext, unsigned int n,
-		 struct gm_fence *fence)
+static int start(struct gm_ksim *sim, enum verb verb, struct gm_ksim *peer,
+		 const struct gm_extent *ext, unsigned int n, struct gm_fence *fence)
 {
 	struct copy_request *r = NULL;
 	int err = fails(sim, GMEM_SIM_COPY_START);
@@ -205,12 +218,13 @@ static int start(struct gm_ksim *sim, enum verb verb, const struct gm_extent *ex
 	if (sim->flags & GMEM_SIM_ASYNC)
 		r = kmalloc(struct_size(r, ext, n), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	if (!r) {
-		perform(sim, verb, ext, n, err);
+		perform(sim, verb, peer, ext, n, err);
 		gm_fence_signal(fence, err);
 		return 0;
 	}
 	INIT_WORK(&r->work, request_work);
 	r->sim = sim;
+	r->peer = peer;
 	r->fence = fence;
 	r->verb = verb;
 	r->err = err;
@@ -223,13 +237,23 @@ static int start(struct gm_ksim *sim, enum verb verb, const struct gm_extent *ex
 int gm_ksim_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
 		 unsigned int n, struct gm_fence *fence)
 {
-	return start(gm_dev_data(dev), dir == GM_TO_DEV ? COPY_IN : COPY_OUT, ext, n, fence);
+	return start(gm_dev_data(dev), dir == GM_TO_DEV ? COPY_IN : COPY_OUT, NULL, ext, n, fence);
 }
 
 int gm_ksim_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 		 struct gm_fence *fence)
 {
-	return start(gm_dev_data(dev), ZERO, ext, n, fence);
+	return start(gm_dev_data(dev), ZERO, NULL, ext, n, fence);
+}
+
+int gm_ksim_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
+		      unsigned int n, struct gm_fence *fence)
+{
+	struct gm_ksim *sim = gm_dev_data(dev), *from = gm_dev_data(peer);
+
+	if ((sim->flags | from->flags) & GMEM_SIM_NO_LINK)
+		return -EOPNOTSUPP;
+	return start(sim, COPY_PEER, from, ext, n, fence);
 }
 
 int gm_ksim_engine_init(void)

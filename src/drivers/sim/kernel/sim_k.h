@@ -76,6 +76,8 @@ int gm_ksim_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_exten
 		 unsigned int n, struct gm_fence *fence);
 int gm_ksim_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 		 struct gm_fence *fence);
+int gm_ksim_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
+		      unsigned int n, struct gm_fence *fence);
 void gm_ksim_inject(struct gm_ksim *sim, unsigned int op, u32 skip, u32 count, int err);
 int gm_ksim_engine_init(void);
 void gm_ksim_engine_exit(void);
