@@ -27,6 +27,9 @@
  * address space over a fault and over an unmap: if the count is the same, the page
  * that the core found managed is managed still.
  *
+ * Memory that is registered in place (place.c) is never poisoned, for there wiping would
+ * take the bytes along. A system call on it is as on a kernel without UFFDIO_POISON.
+ *
  * The table is small, for it holds only pages that fail now; the oldest is forgotten,
  * which costs a signal more.
  *
@@ -107,7 +110,7 @@ static void poison(struct gm_user_as *u, struct gm_user_fail *f)
 {
 	struct poison_args a = { .range = { .start = f->page, .len = GM_PAGE } };
 
-	if (!(u->features & UFFD_FEATURE_POISON))
+	if (!(u->features & UFFD_FEATURE_POISON) || gm_ranges_in_place(f->page))
 		return;
 	if (ioctl(u->uffd.fd, IOC_POISON, &a)) {
 		if (errno != EINVAL)
