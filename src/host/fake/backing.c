@@ -45,7 +45,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	fake_check_may_sleep("object_create");
 	if (err)
 		return err;
-	if (flags & ~GM_OBJECT_HUGETLB)
+	if (flags & ~(GM_OBJECT_HUGETLB | GM_OBJECT_IN_PLACE))
 		return -EINVAL;
 	o = calloc(1, sizeof(*o));
 	if (!o)

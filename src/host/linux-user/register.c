@@ -7,8 +7,8 @@
  * somebody else's userfaultfd has it is told by gm_place_is_armed(). What the application changes between
  * this look and the registration, or later, is met where it is found (place.c).
  *
- * Locking: register_lock over all, which keeps fork() out. It is read with a buffer on the
- * stack: the heap may be what is registered.
+ * Locking: register_lock over all, which keeps fork() out. The file is read with
+ * a buffer on the stack: the heap may be what is registered.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -131,6 +131,7 @@ int gm_register(struct gm_as *as, void *addr, uint64_t len)
 
 	if (err)
 		return err;
+	gm_set_detail(0, NULL);
 	if (!as || !va || !len || (va | len) % GM_PAGE || va + len < va)
 		return fail(-EINVAL, "memory is registered in whole pages");
 	gm_place_register_lock();
