@@ -128,6 +128,7 @@ int main(int argc, char **argv)
 	bench_move_block(false);
 	bench_dev_fault();
 	bench_first_touch();
+	bench_place();
 	bench_two_threads();
 	bench_metadata();
 	return 0;

@@ -386,8 +386,8 @@ GM_API uint64_t gm_retained_bytes(void);
 /**
  * gm_strerror - what a -errno means here, and what to do about it
  *
- * A static string; for the last failure of gm_as_create() in this thread it
- * names what the kernel refused.
+ * A static string; for the last failure of gm_as_create() or gm_register() in this
+ * thread it names what was refused.
  */
 GM_API const char *gm_strerror(int err);
 
