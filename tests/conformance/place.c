@@ -361,6 +361,7 @@ static void *store_all(void *arg)
 			s->words[i * PAGE / 8] = s->rounds + 1;
 		}
 		__atomic_store_n(&s->rounds, s->rounds + 1, __ATOMIC_RELEASE);
+		sched_yield(); /* to who services the faults */
 	}
 	return NULL;
 }
@@ -399,7 +400,7 @@ static void test_place_storers(struct cf *cf)
 		return;
 	p = map_private(len);
 	storers_start(s, p, len / PAGE, &stop);
-	for (unsigned int round = 0; round < 12; round++) {
+	for (unsigned int round = 0; round < 5; round++) {
 		assert_int_equal(gm_register(cf->as, p, len), 0);
 		for (unsigned int i = 0; i < 4; i++) {
 			int node = cf_node(cf, (int)i % 2);
@@ -542,7 +543,7 @@ static void test_place_fork_busy(struct cf *cf)
 	f.p = registered(cf, f.len);
 	storers_start(s, f.p, f.len / PAGE, &stop);
 	assert_int_equal(pthread_create(&mover, NULL, keep_moving, &f), 0);
-	for (unsigned int i = 0; i < 20; i++) {
+	for (unsigned int i = 0; i < 6; i++) {
 		uint64_t before[NR_STORERS];
 		pid_t pid;
 
