@@ -277,21 +277,27 @@ void tc_object_free(struct gm_object *obj)
 	free(obj);
 }
 
+void tc_add(struct gm_region *r)
+{
+	unsigned int i = 0;
+
+	while (r->as->regions[i])
+		assert_true(++i < TC_REGIONS);
+	pthread_mutex_lock(&dev_lock);
+	r->as->regions[i] = r;
+	pthread_mutex_unlock(&dev_lock);
+}
+
 struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len)
 {
 	struct gm_region *r = calloc(1, sizeof(*r));
-	unsigned int i = 0;
 
 	assert_non_null(r);
 	*r = (struct gm_region){
 		.as = as, .obj = obj, .offset = offset, .len = len, .prot = GM_READ | GM_WRITE
 	};
 	assert_int_equal(gm_os_region_map(r, false), 0);
-	while (as->regions[i])
-		assert_true(++i < TC_REGIONS);
-	pthread_mutex_lock(&dev_lock);
-	as->regions[i] = r;
-	pthread_mutex_unlock(&dev_lock);
+	tc_add(r);
 	return r;
 }
 

@@ -45,7 +45,6 @@ static char *private(uint64_t len)
 static struct bench set_up(uint32_t flags)
 {
 	struct bench b = { .as = tc_as(flags), .p = private(PAGES * PAGE) };
-	unsigned int i = 0;
 
 	memset(&tc, 0, sizeof(tc));
 	b.va = address(b.p);
@@ -59,9 +58,7 @@ static struct bench set_up(uint32_t flags)
 				   .len = PAGES * PAGE,
 				   .prot = GM_READ | GM_WRITE };
 	assert_int_equal(gm_os_region_map(b.r, true), 0);
-	while (b.as->regions[i])
-		i++;
-	b.as->regions[i] = b.r;
+	tc_add(b.r);
 	for (uint64_t page = 0; page < PAGES; page++)
 		*tc_word(b.va + page * PAGE) = page + 1;
 	return b;
@@ -101,10 +98,14 @@ static const uint64_t no_move = UFFD_FEATURE_MOVE;
 /* To a device and back, with and without UFFDIO_MOVE, by a service thread and inline. */
 static void test_to_and_fro(void **state)
 {
+	struct bench b = set_up(0);
+
 	(void)state;
+	tear_down(&b); /* what the C library and a sanitizer need once */
 	for (unsigned int way = 0; way < 4; way++) {
 		struct proc_resources before = proc_settled();
-		struct bench b = set_up(way & 1 ? GM_AS_INLINE : 0);
+
+		b = set_up(way & 1 ? GM_AS_INLINE : 0);
 
 		if (way & 2)
 			gm_user_as(b.as)->features &= ~no_move;

@@ -415,7 +415,7 @@ static int64_t some_in(const struct gm_user_as *u, uint64_t dst, uint64_t src, u
  * What stops the kernel may be true of one page only, or the range may lie in several
  * mappings: it is halved until it goes. A page that is there already (EEXIST) is as the
  * application has made it; one whose mapping is not the armed one any more (ENOENT) has
- * nowhere to go. *end says how far it went if it fails.
+ * nowhere to go. *done says how far it went if it fails.
  */
 static int put_in(const struct gm_user_as *u, uint64_t dst, uint64_t src, uint64_t len,
 		  uint64_t *done)
