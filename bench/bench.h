@@ -65,6 +65,7 @@ void bench_dev_fault(void);
 void bench_move_block(bool retained);
 void bench_peer(void);
 void bench_first_touch(void);
+void bench_place(void);
 void bench_metadata(void);
 
 #endif

@@ -129,6 +129,7 @@ int main(int argc, char **argv)
 	bench_peer();
 	bench_dev_fault();
 	bench_first_touch();
+	bench_place();
 	bench_two_threads();
 	bench_metadata();
 	return 0;

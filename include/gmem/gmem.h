@@ -200,6 +200,32 @@ GM_API int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t pr
  */
 GM_API int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
 
+/**
+ * gm_register - take memory of the application's into an address space, where it is
+ * @addr, @len: whole pages of private anonymous memory, readable and writable
+ *
+ * It can then be used like memory of gm_alloc(), by devices too; it stays where it is, and
+ * costs nothing more until a device uses it. Other threads may use it all the while. It is
+ * mapped this once only. fork() copies it, as it does private memory; see gmem(7), also for
+ * what must not be done to it. Errors: -EINVAL (not whole pages; shared, of a
+ * file, hugetlb, a stack, protected), -EFAULT (a part is not mapped), -EEXIST (a part is
+ * managed or registered already), -EBUSY (another userfaultfd has it), -ENOMEM,
+ * -EOPNOTSUPP (the kernel host; no /proc); gm_strerror() says which.
+ */
+GM_API int gm_register(struct gm_as *as, void *addr, uint64_t len);
+
+/**
+ * gm_unregister - bring it home and give it back
+ * @addr, @len: all or part of what was registered, in whole pages
+ *
+ * The memory is then the application's alone, as it was before, with the bytes of now.
+ * gm_as_unmap() does the same, and gm_as_destroy(), with all there is. An error is a
+ * device's, which would not give pages back: what comes before them may be given back, the
+ * rest stays registered, no byte is lost, and the call may be repeated.
+ * -EINVAL: managed, but not registered; -EFAULT: not managed.
+ */
+GM_API int gm_unregister(struct gm_as *as, void *addr, uint64_t len);
+
 /* ------------------------------------------------------------------- devices */
 
 enum gm_mode {
@@ -366,8 +392,8 @@ GM_API uint64_t gm_retained_bytes(void);
 /**
  * gm_strerror - what a -errno means here, and what to do about it
  *
- * A static string; for the last failure of gm_as_create() in this thread it
- * names what the kernel refused.
+ * A static string; for the last failure of gm_as_create() or gm_register() in this
+ * thread it names what was refused.
  */
 GM_API const char *gm_strerror(int err);
 

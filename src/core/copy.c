@@ -110,6 +110,18 @@ static int half_block(struct gm_block *block, const struct gm_half *h)
 	return err;
 }
 
+/*
+ * The block, or NULL and none comes to be. Memory that is registered in place has one always:
+ * without it the application's pages come and go as they like.
+ */
+static int half_lock(struct gm_object *obj, uint64_t index, struct gm_block **block)
+{
+	if (obj->flags & GM_OBJECT_REGISTERED)
+		return gm_block_get(obj, index, false, block);
+	*block = gm_block_find_or_hold(obj, index);
+	return 0;
+}
+
 /* Between the buffer and [va, va+len) of an address space. */
 static int half_as(struct gm_as *as, uint64_t va, uint64_t len, struct gm_half h)
 {
@@ -131,7 +143,9 @@ static int half_as(struct gm_as *as, uint64_t va, uint64_t len, struct gm_half h
 		h.off = va - r->va + r->offset;
 		h.len = GM_MIN(end, gm_region_end(r)) - va;
 		h.len = GM_MIN(h.len, GM_BLOCK_SIZE - (h.off & (GM_BLOCK_SIZE - 1)));
-		block = gm_block_find_or_hold(h.obj, h.off >> GM_BLOCK_SHIFT);
+		err = half_lock(h.obj, h.off >> GM_BLOCK_SHIFT, &block);
+		if (err)
+			break;
 		err = block ? half_block(block, &h) : half_no_block(&h);
 		gm_block_drop(h.obj, block);
 		va += h.len;

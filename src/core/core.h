@@ -357,6 +357,10 @@ uint64_t gm_charge_room(const struct gm_charge *charge, const struct gm_dev *dev
 int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
 		      struct gm_block **block);
 
+/* --------------------------------------------------------------- register.c */
+
+int gm_region_home(struct gm_region *region);
+
 /* --------------------------------------------------------------- migrate.c */
 
 struct gm_home {

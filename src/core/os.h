@@ -184,6 +184,12 @@ void gm_os_trace(const struct gm_event *event);
  * obj->host.
  */
 int gm_os_object_create(struct gm_object *obj, uint32_t flags); /* Fails: -ENOMEM, -EINVAL, ... */
+/*
+ * A flag that only gm_as_register() gives: the bytes that are in host backing are in the
+ * application's own memory, where the object's one region lies. To map that region is to
+ * take it into the address space, and to unmap it to give it back, as it is.
+ */
+#define GM_OBJECT_REGISTERED (1U << 31)
 void gm_os_object_destroy(struct gm_object *obj);
 
 /* The unit in which pages come, go and are mapped: 4 KiB, or 2 MiB. */
@@ -202,9 +208,9 @@ void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * May a device map pages in place: do bus addresses of gm_os_backing_get() stay good, though
- * they were put, until the pages are freed?
+ * they were put, until the pages are freed? NULL: of any object at all?
  */
-bool gm_os_backing_in_place(void);
+bool gm_os_backing_in_place(const struct gm_object *obj);
 
 /*
  * Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails:
@@ -410,6 +416,21 @@ uint64_t gm_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len);
 
 /* Cut the region that covers va in two there, so that either part can go. Fails: as gm_as_unmap(). */
 int gm_as_carve(struct gm_as *as, uint64_t va);
+
+/*
+ * Take [va, va+len), page-aligned memory of the application's, into @as, through an object
+ * of its own with GM_OBJECT_REGISTERED, and give it, or a part, back once all of it is home
+ * and mapped; if that fails, what is not home stays registered. Fails: as gm_as_map(), and as
+ * gm_as_unmap(); -EINVAL: not all of it was registered.
+ */
+int gm_as_register(struct gm_as *as, uint64_t va, uint64_t len);
+int gm_as_unregister(struct gm_as *as, uint64_t va, uint64_t len);
+
+/*
+ * Bring home what devices have of [va, va+len) and map what is in host backing. What is not
+ * mapped is passed over. Fails: as a CPU fault. Called with no lock held.
+ */
+int gm_as_home(struct gm_as *as, uint64_t va, uint64_t len);
 
 /* Host memory is short: give a part of the retained frames back. Called with no lock held. */
 void gm_memory_low(void);

@@ -400,6 +400,10 @@ int gm_region_unmap(struct gm_as *as, struct gm_region *region)
 	struct gm_object *obj = region->obj;
 	int err = 0;
 
+	if (obj->flags & GM_OBJECT_REGISTERED)
+		err = gm_region_home(region);
+	if (err)
+		return err;
 	gm_rwlock_wrlock(&obj->maps_lock, GM_RANK_MAPS);
 	for (struct gm_context *ctx = as->contexts; ctx && !err; ctx = ctx->next)
 		err = gm_release_region(region, ctx, false, 0);

@@ -345,6 +345,8 @@ static int enter_host(struct gm_context *ctx, const struct gm_region *r,
 	int err = 0;
 
 	gm_lock_check_may_sleep();
+	if (!gm_os_backing_in_place(r->obj))
+		return -EOPNOTSUPP;
 	for (; va < end && !err; va += got) {
 		unsigned int page = page_at(r, block, va);
 		unsigned int n = (unsigned int)((end - va) >> GM_PAGE_SHIFT);

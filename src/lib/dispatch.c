@@ -134,6 +134,16 @@ int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 	return gm_host()->alloc(as, len, flags, addr);
 }
 
+int gm_register(struct gm_as *as, void *addr, uint64_t len)
+{
+	return gm_host()->reg(as, addr, len);
+}
+
+int gm_unregister(struct gm_as *as, void *addr, uint64_t len)
+{
+	return gm_host()->unreg(as, addr, len);
+}
+
 int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx)
 {
 	return gm_host()->as_attach(as, dev, mode, ctx);

@@ -28,6 +28,8 @@ struct gm_host {
 	int (*as_unmap)(struct gm_as *as, void *addr, uint64_t len);
 	int (*as_protect)(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
 	int (*alloc)(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
+	int (*reg)(struct gm_as *as, void *addr, uint64_t len);
+	int (*unreg)(struct gm_as *as, void *addr, uint64_t len);
 	int (*as_attach)(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
 			 struct gm_context **ctx);
 	int (*as_detach)(struct gm_context *ctx);

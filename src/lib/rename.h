@@ -31,9 +31,11 @@
 #define gm_object_create(...) gm_core_object_create(__VA_ARGS__)
 #define gm_object_put(...) gm_core_object_put(__VA_ARGS__)
 #define gm_query(...) gm_core_query(__VA_ARGS__)
+#define gm_register(...) gm_core_register(__VA_ARGS__)
 #define gm_retain_limit(...) gm_core_retain_limit(__VA_ARGS__)
 #define gm_retain_trim(...) gm_core_retain_trim(__VA_ARGS__)
 #define gm_retained_bytes(...) gm_core_retained_bytes(__VA_ARGS__)
+#define gm_unregister(...) gm_core_unregister(__VA_ARGS__)
 #define hmadvise(...) gm_core_hmadvise(__VA_ARGS__)
 #define hmemcpy(...) gm_core_hmemcpy(__VA_ARGS__)
 

@@ -175,6 +175,57 @@ int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as,
 	return 0;
 }
 
+/* What is registered the tests map themselves. */
+int gm_as_register(struct gm_as *as, uint64_t va, uint64_t len)
+{
+	(void)as;
+	(void)va;
+	(void)len;
+	return tc.fail;
+}
+
+int gm_as_unregister(struct gm_as *as, uint64_t va, uint64_t len)
+{
+	(void)as;
+	(void)va;
+	(void)len;
+	return tc.fail;
+}
+
+static int home(struct gm_region *r, unsigned int i)
+{
+	uint64_t off = dev[i].off, bus, got;
+	int err = tc.fail;
+
+	if (!err)
+		err = gm_os_backing_get(r->obj, off, PAGE, false, &bus, &got);
+	if (err)
+		return err;
+	memcpy((void *)(uintptr_t)bus, dev[i].bytes, PAGE);
+	gm_os_backing_put(r->obj, off, PAGE);
+	dev[i].obj = NULL;
+	return gm_os_cpu_map(r, r->va + (off - r->offset), PAGE);
+}
+
+int gm_as_home(struct gm_as *as, uint64_t va, uint64_t len)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&dev_lock);
+	for (unsigned int i = 0; i < TC_PAGES && !err; i++) {
+		for (uint64_t at = va; dev[i].obj && at < va + len; at += PAGE) {
+			struct gm_region *r = find(as, at);
+
+			if (r && r->obj == dev[i].obj && dev[i].off == r->offset + (at - r->va)) {
+				err = home(r, i);
+				break;
+			}
+		}
+	}
+	pthread_mutex_unlock(&dev_lock);
+	return err;
+}
+
 int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info)
 {
 	(void)as;
@@ -226,21 +277,27 @@ void tc_object_free(struct gm_object *obj)
 	free(obj);
 }
 
+void tc_add(struct gm_region *r)
+{
+	unsigned int i = 0;
+
+	while (r->as->regions[i])
+		assert_true(++i < TC_REGIONS);
+	pthread_mutex_lock(&dev_lock);
+	r->as->regions[i] = r;
+	pthread_mutex_unlock(&dev_lock);
+}
+
 struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len)
 {
 	struct gm_region *r = calloc(1, sizeof(*r));
-	unsigned int i = 0;
 
 	assert_non_null(r);
 	*r = (struct gm_region){
 		.as = as, .obj = obj, .offset = offset, .len = len, .prot = GM_READ | GM_WRITE
 	};
 	assert_int_equal(gm_os_region_map(r, false), 0);
-	while (as->regions[i])
-		assert_true(++i < TC_REGIONS);
-	pthread_mutex_lock(&dev_lock);
-	as->regions[i] = r;
-	pthread_mutex_unlock(&dev_lock);
+	tc_add(r);
 	return r;
 }
 

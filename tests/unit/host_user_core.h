@@ -56,6 +56,8 @@ void tc_as_free(struct gm_as *as);
 struct gm_object *tc_object(uint64_t size, uint32_t flags);
 void tc_object_free(struct gm_object *obj);
 struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len);
+/* The core knows of a region that a test has mapped by itself; tc_unmap() ends it. */
+void tc_add(struct gm_region *r);
 void tc_unmap(struct gm_region *r);
 
 /* An address space with one object of four blocks mapped; nothing counted yet, nothing told. */

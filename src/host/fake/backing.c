@@ -45,7 +45,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	fake_check_may_sleep("object_create");
 	if (err)
 		return err;
-	if (flags & ~GM_OBJECT_HUGETLB)
+	if (flags & ~(GM_OBJECT_HUGETLB | GM_OBJECT_REGISTERED))
 		return -EINVAL;
 	o = calloc(1, sizeof(*o));
 	if (!o)
@@ -269,7 +269,7 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	fake_bug_on(in_use); /* freed between get and put */
 }
 
-bool gm_os_backing_in_place(void)
+bool gm_os_backing_in_place(const struct gm_object *obj)
 {
-	return true;
+	return !obj || !(gm_object_flags(obj) & GM_OBJECT_REGISTERED);
 }

@@ -283,7 +283,7 @@ void gm_backing_exit(void)
 }
 
 /* The kernel may move a page, or swap it out, as soon as it is put. */
-bool gm_os_backing_in_place(void)
+bool gm_os_backing_in_place(const struct gm_object *obj)
 {
 	return false;
 }

@@ -38,25 +38,33 @@ int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice)
 	uint64_t va = addr_of(addr);
 	struct gm_as *as;
 	int err = gm_os_usable();
+	bool begun;
 
 	if (err)
 		return err;
 	if (!len || va + len < va || (unsigned int)advice > GM_UNPIN)
 		return -EINVAL;
+	begun = gm_place_call_begin();
 	as = gm_ranges_find(va);
-	return as ? gm_advise(as, hnode, va, len, (uint32_t)advice) : -EFAULT;
+	err = as ? gm_advise(as, hnode, va, len, (uint32_t)advice) : -EFAULT;
+	gm_place_call_end(begun);
+	return err;
 }
 
 int hmemcpy(int hnode, void *dst, const void *src, size_t len)
 {
 	uint64_t to = addr_of(dst), from = addr_of(src);
 	int err = gm_os_usable();
+	bool begun;
 
 	if (err)
 		return err;
 	if (!len || to + len < to || from + len < from)
 		return -EINVAL;
-	return gm_copy(hnode, gm_ranges_find(to), to, gm_ranges_find(from), from, len);
+	begun = gm_place_call_begin();
+	err = gm_copy(hnode, gm_ranges_find(to), to, gm_ranges_find(from), from, len);
+	gm_place_call_end(begun);
+	return err;
 }
 
 int gm_query(const void *addr, size_t len, struct gm_page_info *info)

@@ -15,7 +15,7 @@
 
 #define STOPPING (1U << 31) /* in u->in_flight: somebody waits for the last reference */
 
-static void put(struct gm_user_as *u)
+void gm_user_as_put(struct gm_user_as *u)
 {
 	/* The address is the key of the wake-up; what is there may be gone by then. */
 	if (__atomic_sub_fetch(&u->in_flight, 1, __ATOMIC_RELEASE) == STOPPING)
@@ -28,13 +28,16 @@ int gm_user_as_fault(uint64_t va, uint32_t access)
 	struct gm_user_as *u = gm_ranges_get(va);
 	int err = -EFAULT;
 
-	if (!u)
-		return err;
-	if (u->inline_faults)
-		err = gm_cpu_fault(u->as, va, access);
-	else if (gm_fail_gone(u, va))
-		err = -EHWPOISON;
-	put(u);
+	if (u) {
+		if (u->inline_faults)
+			err = gm_cpu_fault(u->as, va, access);
+		else if (gm_fail_gone(u, va))
+			err = -EHWPOISON;
+		gm_user_as_put(u);
+	}
+	/* Memory that was given back since the access was made is there, and not ours. */
+	if (err == -EFAULT && gm_place_given_back())
+		err = 0;
 	return err;
 }
 
@@ -67,6 +70,7 @@ int gm_os_as_create(struct gm_as *as, const struct gm_as_options *opt)
 	if (!u)
 		return -ENOMEM;
 	u->as = as;
+	u->pagemap.fd = -1;
 	u->inline_faults = opt && opt->flags & GM_AS_INLINE;
 	pthread_mutex_init(&u->fail_lock, NULL);
 	err = gm_worker_get();
@@ -111,6 +115,8 @@ void gm_os_as_destroy(struct gm_as *as)
 	struct gm_user_as *u = gm_user_as(as);
 
 	gm_os_as_stop(as);
+	if (u->pagemap.fd >= 0)
+		gm_fd_close(&u->pagemap);
 	gm_fd_close(&u->uffd);
 	gm_worker_put();
 	pthread_mutex_destroy(&u->fail_lock);

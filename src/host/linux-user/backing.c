@@ -45,6 +45,11 @@
 
 static uint64_t metadata; /* bytes, of all objects */
 
+void gm_backing_count(int64_t bytes)
+{
+	__atomic_fetch_add(&metadata, (uint64_t)bytes, __ATOMIC_RELAXED);
+}
+
 uint64_t gm_os_metadata_bytes(void)
 {
 	return __atomic_load_n(&metadata, __ATOMIC_RELAXED);
@@ -122,6 +127,8 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	struct gm_user_object *o;
 	int fd, err = -ENOMEM;
 
+	if (flags & GM_OBJECT_REGISTERED)
+		return gm_place_create(obj);
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
@@ -159,6 +166,10 @@ void gm_os_object_destroy(struct gm_object *obj)
 {
 	struct gm_user_object *o = gm_user_object(obj);
 
+	if (o->place) {
+		gm_place_destroy(obj);
+		return;
+	}
 	munmap(o->alias, o->size);
 	/* Or close() would free all pages, which takes long, and under a lock that fork() takes. */
 	gm_os_backing_free(obj, 0, o->size);
@@ -208,6 +219,8 @@ int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool ex
 		err = o->known ? make_huge(o, off, len) : populate(o, off, len);
 	*bus = (uint64_t)(uintptr_t)(o->alias + off);
 	*got = len;
+	if (o->place && !err)
+		gm_bits_set(o->place->staged, off / GM_PAGE, len / GM_PAGE);
 	return err;
 }
 
@@ -221,13 +234,21 @@ void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len)
 
 int gm_os_backing_read(struct gm_object *obj, uint64_t off, void *buf, uint64_t len)
 {
-	memcpy(buf, gm_user_object(obj)->alias + off, len);
+	struct gm_user_object *o = gm_user_object(obj);
+
+	if (o->place)
+		return gm_place_access(o, off, buf, len, false);
+	memcpy(buf, o->alias + off, len);
 	return 0;
 }
 
 int gm_os_backing_write(struct gm_object *obj, uint64_t off, const void *buf, uint64_t len)
 {
-	memcpy(gm_user_object(obj)->alias + off, buf, len);
+	struct gm_user_object *o = gm_user_object(obj);
+
+	if (o->place)
+		return gm_place_access(o, off, (void *)(uintptr_t)buf, len, true);
+	memcpy(o->alias + off, buf, len);
 	return 0;
 }
 
@@ -278,6 +299,8 @@ uint64_t gm_os_backing_run(struct gm_object *obj, uint64_t off, uint64_t len, bo
 	struct gm_user_object *o = gm_user_object(obj);
 	uint64_t data;
 
+	if (o->place)
+		return gm_place_run(o, off, len, present);
 	if (o->known)
 		return huge_run(o, off, len, present);
 	data = next_data(o, off, off + len);
@@ -290,6 +313,10 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	struct gm_user_object *o = gm_user_object(obj);
 	int err;
 
+	if (o->place) {
+		gm_place_free(o, off, len);
+		return;
+	}
 	if (o->known)
 		gm_bits_clear(o->known, off >> o->shift, len >> o->shift);
 	do {
@@ -300,8 +327,8 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 		gm_os_bug(__FILE__, __LINE__, "cannot punch a hole into a memfd");
 }
 
-/* They are pointers into the alias, which the kernel fills anew if it has to. */
-bool gm_os_backing_in_place(void)
+/* They are pointers into the alias, which the kernel fills anew if it has to; but for place.c's. */
+bool gm_os_backing_in_place(const struct gm_object *obj)
 {
-	return true;
+	return !obj || !(gm_object_flags(obj) & GM_OBJECT_REGISTERED);
 }

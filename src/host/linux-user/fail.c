@@ -33,6 +33,9 @@
  * signal is ours, made to say the same; and a kernel that was built without the handling of
  * such memory says BUS_ADRERR, so our handler looks here what it is about.
  *
+ * Memory that is registered in place (place.c) is never poisoned, for there wiping would
+ * take the bytes along. A system call on it is as on a kernel without UFFDIO_POISON.
+ *
  * The table is small, for it holds only pages that fail now; the oldest is forgotten,
  * which costs a signal more.
  *
@@ -113,7 +116,7 @@ static void poison(struct gm_user_as *u, struct gm_user_fail *f)
 {
 	struct poison_args a = { .range = { .start = f->page, .len = GM_PAGE } };
 
-	if (!(u->features & UFFD_FEATURE_POISON))
+	if (!(u->features & UFFD_FEATURE_POISON) || gm_ranges_in_place(f->page))
 		return;
 	if (ioctl(u->uffd.fd, IOC_POISON, &a)) {
 		if (errno != EINVAL)

@@ -10,6 +10,9 @@
  * descriptors, and with them the memory of objects, for as long as it lives: they
  * are closed at once.
  *
+ * Memory that is registered in place stays the child's, as private memory does: see
+ * place_fork.c.
+ *
  * Locking. fds_lock guards the list of descriptors and is held over fork(), so that
  * the child finds it whole. It is a leaf and nothing faults under it: another
  * library's fork handler that touches managed memory meanwhile does not hang.
@@ -47,12 +50,16 @@ void gm_fd_close(struct gm_user_fd *f)
 
 static void before_fork(void)
 {
+	if (!forked)
+		gm_place_before_fork();
 	pthread_mutex_lock(&fds_lock);
 }
 
 static void in_parent(void)
 {
 	pthread_mutex_unlock(&fds_lock);
+	if (!forked)
+		gm_place_after_fork();
 }
 
 static void in_child(void)

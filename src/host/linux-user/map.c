@@ -24,6 +24,9 @@
  * to a part, and a split copies the bits, so that a piece is armed where its bit says
  * so. hugetlb regions are armed whole when they are mapped (see backing.c).
  *
+ * A region of memory that is registered in place is armed in the same way; all else about
+ * it is in place.c.
+ *
  * Locking. A region's lock guards its runs and the setting of bits; bits and `whole`
  * are read without it, for a bit that is seen set was set after the registration.
  * That the region stays where it is while it is armed, mapped or revoked is the
@@ -142,6 +145,13 @@ int gm_os_region_map(struct gm_region *r, bool fixed)
 
 	if (!h)
 		return -ENOMEM;
+	if (gm_user_object(r->obj)->place) {
+		err = gm_place_map(r);
+		if (err)
+			goto err_host;
+		r->host = h;
+		return 0;
+	}
 	err = fixed ? map_at(r, r->va, MAP_FIXED_NOREPLACE) : map_anywhere(r);
 	if (err)
 		goto err_host;
@@ -170,6 +180,8 @@ err_host:
 int gm_os_region_unmap(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	gm_fail_unmap(gm_user_as(r->as), va, len);
+	if (gm_user_object(r->obj)->place)
+		return gm_ranges_give_back(gm_user_as(r->as), va, len);
 	return gm_ranges_unmap(va, len);
 }
 
@@ -229,6 +241,8 @@ static int do_register(const struct gm_region *r, uint64_t va, uint64_t len)
 		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
 	};
 
+	if (gm_user_object(r->obj)->place)
+		return gm_place_arm(r, va, len);
 	return ioctl(gm_user_as(r->as)->uffd.fd, UFFDIO_REGISTER, &reg) ? -errno : 0;
 }
 
@@ -238,7 +252,7 @@ static int arm_whole(struct gm_region *r)
 	int err = do_register(r, r->va, r->len);
 
 	if (err)
-		return err == -EINVAL ? -EOPNOTSUPP : -ENOMEM;
+		return err == -EINVAL ? -EOPNOTSUPP : err == -EBUSY ? -EBUSY : -ENOMEM;
 	__atomic_store_n(&h->whole, true, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -303,6 +317,8 @@ static int map_pages(struct gm_region *r, uint64_t va, uint64_t len)
 	bool passed = false, made = false;
 	int err = 0;
 
+	if (gm_user_object(r->obj)->place)
+		return gm_place_cpu_map(r, va, len);
 	while (at < end && !err) {
 		struct uffdio_continue c = { .range = { .start = at, .len = end - at } };
 
@@ -363,6 +379,8 @@ int gm_zap(uint64_t va, uint64_t len)
 int gm_os_cpu_revoke(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	gm_fail_heal(gm_user_as(r->as), va, len);
+	if (gm_user_object(r->obj)->place)
+		return gm_place_revoke(r, va, len);
 	return gm_zap(va, len);
 }
 

@@ -28,6 +28,7 @@
 struct range {
 	uint64_t begin, end;
 	struct gm_user_as *u;
+	bool in_place; /* memory of the application's, which stays when the range goes */
 };
 
 static pthread_mutex_t change_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -130,7 +131,8 @@ static void erase(size_t at)
 /* Take [begin, end) out of range @at, which has all of it. */
 static void cut(size_t at, uint64_t begin, uint64_t end)
 {
-	struct range *r = &ranges[at], high = { .begin = end, .end = r->end, .u = r->u };
+	struct range *r = &ranges[at],
+		     high = { .begin = end, .end = r->end, .u = r->u, .in_place = r->in_place };
 
 	if (r->begin < begin) {
 		r->end = begin;
@@ -143,24 +145,47 @@ static void cut(size_t at, uint64_t begin, uint64_t end)
 	}
 }
 
-/* [va, va+len) was mapped. Fails: -ENOMEM. */
-int gm_ranges_add(struct gm_user_as *u, uint64_t va, uint64_t len)
+static bool overlaps(const struct range *r)
+{
+	size_t i = lower(r->begin);
+
+	return i < nr_ranges && ranges[i].begin < r->end;
+}
+
+static int add(struct range r)
 {
 	int err;
 
 	pthread_mutex_lock(&change_lock);
 	err = reserve();
+	/* What the kernel has just mapped cannot be there; what the application names can. */
+	if (!err && r.in_place && overlaps(&r))
+		err = -EEXIST;
 	if (!err) {
 		pthread_rwlock_wrlock(&ranges_lock);
-		insert(lower(va), (struct range){ .begin = va, .end = va + len, .u = u });
+		insert(lower(r.begin), r);
 		pthread_rwlock_unlock(&ranges_lock);
 	}
+	if (!nr_ranges)
+		move_table(NULL, 0);
 	pthread_mutex_unlock(&change_lock);
 	return err;
 }
 
-/* Unmap [va, va+len), which is one range or part of one. Fails: -ENOMEM, but for a whole one. */
-int gm_ranges_unmap(uint64_t va, uint64_t len)
+/* [va, va+len) was mapped. Fails: -ENOMEM. */
+int gm_ranges_add(struct gm_user_as *u, uint64_t va, uint64_t len)
+{
+	return add((struct range){ .begin = va, .end = va + len, .u = u });
+}
+
+/* [va, va+len) is the application's and was registered. Fails: -ENOMEM, -EEXIST. */
+int gm_ranges_add_in_place(struct gm_user_as *u, uint64_t va, uint64_t len)
+{
+	return add((struct range){ .begin = va, .end = va + len, .u = u, .in_place = true });
+}
+
+/* Take [va, va+len), which is one range or part of one, out of the table and unmap or disarm it. */
+static int remove_range(struct gm_user_as *u, uint64_t va, uint64_t len)
 {
 	uint64_t end = va + len;
 	int err = 0;
@@ -170,7 +195,9 @@ int gm_ranges_unmap(uint64_t va, uint64_t len)
 	at = lower(va);
 	if (ranges[at].begin < va && end < ranges[at].end)
 		err = reserve();
-	if (!err && munmap((void *)(uintptr_t)va, len))
+	if (!err && u)
+		gm_place_disarm(u, va, len);
+	else if (!err && munmap((void *)(uintptr_t)va, len))
 		err = -ENOMEM;
 	if (!err) {
 		pthread_rwlock_wrlock(&ranges_lock);
@@ -181,4 +208,61 @@ int gm_ranges_unmap(uint64_t va, uint64_t len)
 		move_table(NULL, 0);
 	pthread_mutex_unlock(&change_lock);
 	return err;
+}
+
+/* Unmap [va, va+len), which is one range or part of one. Fails: -ENOMEM, but for a whole one. */
+int gm_ranges_unmap(uint64_t va, uint64_t len)
+{
+	return remove_range(NULL, va, len);
+}
+
+/* The same for what was registered in place with @u: it stays mapped. */
+int gm_ranges_give_back(struct gm_user_as *u, uint64_t va, uint64_t len)
+{
+	return remove_range(u, va, len);
+}
+
+/* Is any of [va, va+len) managed? */
+bool gm_ranges_any(uint64_t va, uint64_t len)
+{
+	struct range r = { .begin = va, .end = va + len };
+	bool any;
+
+	pthread_rwlock_rdlock(&ranges_lock);
+	any = overlaps(&r);
+	pthread_rwlock_unlock(&ranges_lock);
+	return any;
+}
+
+bool gm_ranges_in_place(uint64_t va)
+{
+	bool in_place;
+	size_t i;
+
+	pthread_rwlock_rdlock(&ranges_lock);
+	i = lower(va);
+	in_place = i < nr_ranges && ranges[i].begin <= va && ranges[i].in_place;
+	pthread_rwlock_unlock(&ranges_lock);
+	return in_place;
+}
+
+/*
+ * The first memory registered in place that ends behind *va: *va, *end, and its address
+ * space, with a reference as by gm_ranges_get(). NULL: there is none.
+ */
+struct gm_user_as *gm_ranges_next_in_place(uint64_t *va, uint64_t *end)
+{
+	struct gm_user_as *u = NULL;
+
+	pthread_rwlock_rdlock(&ranges_lock);
+	for (size_t i = lower(*va); i < nr_ranges && !u; i++) {
+		if (!ranges[i].in_place)
+			continue;
+		u = ranges[i].u;
+		*va = *va > ranges[i].begin ? *va : ranges[i].begin;
+		*end = ranges[i].end;
+		__atomic_fetch_add(&u->in_flight, 1, __ATOMIC_RELAXED);
+	}
+	pthread_rwlock_unlock(&ranges_lock);
+	return u;
 }

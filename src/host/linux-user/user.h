@@ -6,8 +6,12 @@
  *	worker life (os_work.c)		the worker thread's start and end
  *	change of the ranges (ranges.c)		held over munmap()
  *	region, failures (map.c, fail.c)
+ *	places (place_fork.c)			the list of them
+ *	place (place.c)				what of it is armed
  *	handler (sigbus.c)		its coming and going
  *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c)
+ *
+ * Before the core's: registering, and fork against calls (place_fork.c).
  */
 #ifndef GM_HOST_LINUX_USER_H
 #define GM_HOST_LINUX_USER_H
@@ -59,9 +63,12 @@ struct gm_user_object {
 	struct gm_user_fd mem;
 	char *alias; /* gmem's own mapping of all bytes */
 	uint64_t size;
-	unsigned int shift; /* of a host page: 12, or 21 for hugetlb */
-	uint64_t *known;    /* hugetlb: a bit for each host page that exists */
+	unsigned int shift;	     /* of a host page: 12, or 21 for hugetlb */
+	uint64_t *known;	     /* hugetlb: a bit for each host page that exists */
+	struct gm_user_place *place; /* the bytes are in memory of the application's: place.c */
 };
+
+void gm_backing_count(int64_t bytes);
 
 static inline struct gm_user_object *gm_user_object(struct gm_object *obj)
 {
@@ -88,7 +95,8 @@ struct gm_user_as {
 	bool sigbus; /* our handler is needed; in thread mode from the first failure on [fail_lock] */
 
 	struct gm_user_fd uffd;
-	uint64_t features; /* UFFD_FEATURE_* that were granted */
+	uint64_t features;	   /* UFFD_FEATURE_* that were granted */
+	struct gm_user_fd pagemap; /* /proc/self/pagemap, once memory was registered; or fd is -1 */
 
 	struct gm_user_fd stop; /* eventfd */
 	uint32_t stopping;
@@ -130,15 +138,66 @@ int gm_fail_expire(struct gm_user_as *u);
 
 /* as.c */
 int gm_user_as_fault(uint64_t va, uint32_t access);
+void gm_user_as_put(struct gm_user_as *u);
 
 /* ranges.c */
 int gm_ranges_add(struct gm_user_as *u, uint64_t va, uint64_t len);
 int gm_ranges_unmap(uint64_t va, uint64_t len);
 struct gm_as *gm_ranges_find(uint64_t va);
 struct gm_user_as *gm_ranges_get(uint64_t va);
+int gm_ranges_add_in_place(struct gm_user_as *u, uint64_t va, uint64_t len);
+int gm_ranges_give_back(struct gm_user_as *u, uint64_t va, uint64_t len);
+bool gm_ranges_any(uint64_t va, uint64_t len);
+bool gm_ranges_in_place(uint64_t va);
+struct gm_user_as *gm_ranges_next_in_place(uint64_t *va, uint64_t *end);
 
 /* map.c */
 int gm_zap(uint64_t va, uint64_t len);
+
+/* ------------------------------------------------------ memory registered in place */
+
+/* Linux 6.8; Debian 12's headers are older. */
+#ifndef UFFD_FEATURE_MOVE
+#define UFFD_FEATURE_MOVE (1 << 16)
+#endif
+
+/* What an object has whose bytes are in memory of the application's. */
+struct gm_user_place {
+	struct gm_user_as *u;
+	uint64_t base;	  /* where offset 0 would lie */
+	uint64_t begin;	  /* the offset at which the memory begins */
+	uint64_t *staged; /* a bit a page: its host bytes are in the staging area */
+	uint64_t *armed;  /* a bit a page: the CPU faults where it is missing [lock] */
+	pthread_mutex_t lock;
+	struct gm_user_place *prev, *next; /* [places] */
+	uint64_t size;
+};
+
+/* place.c */
+bool gm_place_is_armed(const struct gm_user_as *u, uint64_t va, uint64_t len);
+int gm_place_create(struct gm_object *obj);
+void gm_place_destroy(struct gm_object *obj);
+int gm_place_map(struct gm_region *r);
+void gm_place_disarm(struct gm_user_as *u, uint64_t va, uint64_t len);
+int gm_place_arm(const struct gm_region *r, uint64_t va, uint64_t len);
+int gm_place_cpu_map(struct gm_region *r, uint64_t va, uint64_t len);
+int gm_place_revoke(struct gm_region *r, uint64_t va, uint64_t len);
+int gm_place_access(struct gm_user_object *o, uint64_t off, void *buf, uint64_t len, bool write);
+uint64_t gm_place_run(struct gm_user_object *o, uint64_t off, uint64_t len, bool *present);
+void gm_place_free(struct gm_user_object *o, uint64_t off, uint64_t len);
+
+/* place_fork.c */
+bool gm_place_gate_shut(void);
+void gm_place_list(struct gm_user_place *p);
+void gm_place_unlist(struct gm_user_place *p);
+void gm_place_forget(uint64_t va, uint64_t len);
+bool gm_place_call_begin(void);
+void gm_place_call_end(bool begun);
+void gm_place_register_lock(void);
+void gm_place_register_unlock(void);
+void gm_place_before_fork(void);
+void gm_place_after_fork(void);
+bool gm_place_given_back(void);
 
 /* sigbus.c */
 /* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */

@@ -66,6 +66,7 @@ int gm_k_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64
 int gm_k_as_unmap(struct gm_as *as, void *addr, uint64_t len);
 int gm_k_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
 int gm_k_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
+int gm_k_register(struct gm_as *as, void *addr, uint64_t len);
 
 /* dev.c */
 int gm_k_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **dev);

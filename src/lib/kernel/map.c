@@ -141,3 +141,13 @@ int gm_k_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot)
 		err = -errno;
 	return err;
 }
+
+/* gm_register() and gm_unregister(): the module maps its own files, and no memory of others. */
+int gm_k_register(struct gm_as *as, void *addr, uint64_t len)
+{
+	if (!as || !addr || !len)
+		return -EINVAL;
+	gm_set_detail(-EOPNOTSUPP, "private memory can be registered on the user host only: use "
+				   "GMEM_HOST=user, or gm_alloc()");
+	return -EOPNOTSUPP;
+}
