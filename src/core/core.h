@@ -352,7 +352,7 @@ bool gm_block_unmappable(const struct gm_block *block);
 struct gm_charge *gm_charge_of(const struct gm_object *obj, const struct gm_dev *dev);
 uint64_t gm_charge_room(const struct gm_charge *charge, const struct gm_dev *dev);
 
-/* ----------------------------------------------------------------- fault.c */
+/* ------------------------------------------------------------- dev_fault.c */
 
 int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
 		      struct gm_block **block);
@@ -361,7 +361,7 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
 
 int gm_region_home(struct gm_region *region);
 
-/* --------------------------------------------------------------- migrate.c */
+/* ------------------------------------------------------- migrate.c, home.c */
 
 struct gm_home {
 	struct gm_dev *dev; /* only pages of this device, or NULL */

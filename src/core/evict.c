@@ -14,7 +14,7 @@
  * No endless retry. gm_reclaim() says -ENOSPC when nothing may be evicted: then
  * waiting cannot help. It says -EBUSY when candidates were all locked by others;
  * those may be waiting for the very block the caller has locked, so the caller lets
- * go of it before it tries again, and tries a bounded number of times (fault.c).
+ * go of it before it tries again, and tries a bounded number of times (dev_fault.c).
  *
  * Limits. A block whose account is at its limit (account.c) makes room at that account's
  * cost alone, be the device full or not: its victim is the coldest of the account's own. Whether

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Faults of the CPU: it touched a page that it has no translation for.
+ *
+ * Lock block -> bring home what devices have of the piece -> give the pages that are
+ * nowhere a zero page -> map -> unlock. What is in an aperture is mapped where it is.
+ *
+ * How much the piece is, is policy.c's to say; if the piece fails, the page alone is
+ * tried, for the rest was only a guess. Servicing a fault twice is harmless (I8): the
+ * second finds the page where the first put it, and maps it again.
+ *
+ * Locking. The address space is read-locked from lookup to the end, so that the region
+ * stays; a host that names the object holds that.
+ */
+#include "core/fault.h"
+
+#define CPU_GRANULE 16U /* pages, where no address space says otherwise */
+
+static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_place *place,
+		     unsigned int first, unsigned int n)
+{
+	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
+	const struct gm_region *r = place->region;
+	uint64_t off;
+	int err;
+
+	gm_clip(r, place->index, &first, &n);
+	err = gm_migrate_home(block, first, n, &how);
+	if (!err)
+		err = gm_make_host(block, first, n);
+	if (err)
+		return err;
+	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
+	err = gm_os_cpu_map(place->region, r->va + (off - r->offset), (uint64_t)n << GM_PAGE_SHIFT);
+	if (!err)
+		gm_mirror(block, first, n);
+	return err;
+}
+
+/* A bad page itself, or what the host would have to map along with one. */
+static bool is_bad(const struct gm_block *block, unsigned int page)
+{
+	return gm_entry_state(gm_block_entry(block, page)) == GM_BAD || gm_block_unmappable(block);
+}
+
+/* Huge pages of the host's are mapped as a whole, so none of them may be elsewhere. */
+static bool in_aperture(const struct gm_block *block, unsigned int page, unsigned int *lo,
+			unsigned int *hi, uint64_t *cpu)
+{
+	return block->obj->granule == GM_PAGE_SIZE && gm_aperture_run(block, page, lo, hi, cpu);
+}
+
+/* What is in an aperture is mapped where it is: of pages [lo, hi) there, those in the granule. */
+static int aperture_piece(struct gm_as *as, const struct gm_place *place, unsigned int lo,
+			  unsigned int hi, uint64_t cpu)
+{
+	unsigned int granule = as->cpu_granule, around = place->page & ~(granule - 1);
+	unsigned int first = GM_MAX(lo, around), n = GM_MIN(hi, around + granule) - first;
+	const struct gm_region *r = place->region;
+	uint64_t off;
+
+	gm_clip(r, place->index, &first, &n);
+	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
+	return gm_os_cpu_map_aperture(place->region, r->va + (off - r->offset),
+				      (uint64_t)n << GM_PAGE_SHIFT,
+				      cpu + ((uint64_t)(first - lo) << GM_PAGE_SHIFT));
+}
+
+static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, struct gm_event *ev)
+{
+	unsigned int first, n, lo, hi;
+	struct gm_block *block;
+	struct gm_place place;
+	uint64_t cpu;
+	int err;
+
+	err = gm_locate(as, va, access, &place);
+	if (!err && ev)
+		gm_event_place(ev, place.region->obj, place.index, place.page);
+	if (!err)
+		err = gm_block_get(place.region->obj, place.index, false, &block);
+	if (err)
+		return err;
+	if (ev)
+		ev->from = gm_entry_node(gm_block_entry(block, place.page));
+	if (is_bad(block, place.page)) {
+		gm_block_unlock(block);
+		return -EHWPOISON;
+	}
+	if (in_aperture(block, place.page, &lo, &hi, &cpu)) {
+		if (ev)
+			ev->to = ev->from; /* it stays */
+		err = aperture_piece(as, &place, lo, hi, cpu);
+		gm_block_unlock(block);
+		return err;
+	}
+	if (gm_entry_state(gm_block_entry(block, place.page)) == GM_DEV)
+		gm_tally(&as->counters, cpu_faults_moved, 1);
+	gm_policy_cpu(as, block, place.page, &first, &n);
+	err = cpu_piece(as, block, &place, first, n);
+	if (err && n > 1)
+		err = cpu_piece(as, block, &place, place.page, 1);
+	gm_block_unlock(block);
+	return err;
+}
+
+int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	uint64_t begin = gm_os_now_ns();
+	bool traced = gm_tracing(GM_EVENT_FAULT);
+	struct gm_event ev;
+	int err;
+
+	if (traced)
+		ev = gm_fault_event(as, va, access, GM_WHY_CPU_FAULT, GM_NODE_HOST);
+	gm_lock_check_none();
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access, traced ? &ev : NULL);
+	if (traced)
+		gm_trace_end(&ev, begin, err);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	gm_tally(&as->counters, cpu_faults, 1);
+	if (err)
+		gm_tally(&as->counters, fault_errors, 1);
+	gm_tally(&as->counters, ns_cpu_fault, gm_os_now_ns() - begin);
+	return err;
+}
+
+/*
+ * Make one page of a locked block the CPU's. What is home already is left alone, for a
+ * host that maps page by page comes here for each; what is not brings its granule. Huge
+ * pages of the host's come as a whole.
+ */
+static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page,
+		     unsigned int granule)
+{
+	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
+	bool huge = block->obj->granule > GM_PAGE_SIZE;
+	int err = 0;
+
+	if (is_bad(block, page))
+		return -EHWPOISON;
+	if (gm_entry_state(gm_block_entry(block, page)) == GM_DEV || (huge && block->nr_dev)) {
+		if (as)
+			gm_tally(&as->counters, cpu_faults_moved, 1);
+		err = gm_migrate_home(block, page & ~(granule - 1), granule, &how);
+		/* The rest of the granule was only a guess. */
+		if (err && granule > 1 && !huge)
+			err = gm_migrate_home(block, page, 1, &how);
+	}
+	if (err || (!huge && gm_entry_state(gm_block_entry(block, page)) == GM_HOST))
+		return err;
+	return huge ? gm_make_host(block, 0, GM_BLOCK_PAGES) : gm_make_host(block, page, 1);
+}
+
+/* The pages around @page, within its granule, that are in host backing as it is. */
+static void home_run(const struct gm_block *block, unsigned int page, unsigned int granule,
+		     unsigned int *lo, unsigned int *hi)
+{
+	unsigned int first = page & ~(granule - 1), end = first + granule;
+
+	*lo = page;
+	*hi = page + 1;
+	while (*lo > first && gm_entry_state(gm_block_entry(block, *lo - 1)) == GM_HOST)
+		--*lo;
+	while (*hi < end && gm_entry_state(gm_block_entry(block, *hi)) == GM_HOST)
+		++*hi;
+}
+
+static void trace_object_fault(const struct gm_found *found, struct gm_as *as, unsigned int page,
+			       int from, uint64_t begin, int err)
+{
+	struct gm_event ev = gm_fault_event(as, 0, 0, GM_WHY_CPU_FAULT, GM_NODE_HOST);
+
+	gm_event_place(&ev, found->block->obj, found->block->index, page);
+	ev.from = from;
+	if (found->cpu)
+		ev.to = from; /* it stays */
+	gm_trace_end(&ev, begin, err);
+}
+
+int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
+		    struct gm_found *found)
+{
+	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)), lo, hi;
+	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
+	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1);
+	bool traced = gm_tracing(GM_EVENT_FAULT);
+	int err = 0, was;
+
+	gm_lock_check_none();
+	found->block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
+	if (!found->block)
+		return 0;
+	was = traced ? gm_entry_node(gm_block_entry(found->block, page)) : GM_NODE_NONE;
+	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
+	found->cpu = 0;
+	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
+		err = home_page(found->block, as, page, granule);
+		home_run(found->block, page, granule, &lo, &hi);
+	}
+	if (traced)
+		trace_object_fault(found, as, page, was, begin, err);
+	found->from = base + ((uint64_t)lo << GM_PAGE_SHIFT);
+	found->to = base + ((uint64_t)hi << GM_PAGE_SHIFT);
+	if (err)
+		gm_block_unlock(found->block);
+	if (as) {
+		unsigned int at = gm_os_cpu() % GM_SHARDS;
+
+		gm_tally_at(&as->counters, at, cpu_faults, 1);
+		if (err)
+			gm_tally_at(&as->counters, at, fault_errors, 1);
+		gm_tally_at(&as->counters, at, ns_cpu_fault, gm_os_now_ns() - begin);
+	}
+	return err;
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Faults of a device: it touched a page that it has no translation for.
+ *
+ * Lock block -> move the piece to the device (evicting if it is full) -> map -> unlock; for
+ * a device that maps host memory in place: bring the piece home, map it there.
+ *
+ * How much the piece is, is policy.c's to say; if the piece fails, the page alone is
+ * tried, for the rest was only a guess. Servicing a fault twice is harmless (I8).
+ *
+ * Retries. -EBUSY from gm_reclaim() means that all victims are locked, perhaps by
+ * faults that wait for our block; the block is unlocked before the next try, and
+ * tries are counted. Every other error ends the fault at once.
+ *
+ * Locking. The address space is read-locked from lookup to the end, so that the region
+ * stays; faults of a batch in one block share one lock of it.
+ */
+#include "core/fault.h"
+
+#define TRIES 256U
+
+/*
+ * Enter mappings; if the device lacks memory for its table, evict and try again. The
+ * table's memory comes back as its entries go, so this ends with the last victim.
+ */
+static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		   unsigned int first, unsigned int n)
+{
+	unsigned int tries = 0;
+	int err;
+
+	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
+		err = gm_reclaim(ctx->dev, block, 0, 0);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		     unsigned int first, unsigned int n, enum gm_why why)
+{
+	int err;
+
+	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
+		gm_clip(place->region, place->index, &first, &n);
+	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
+	return err ? err : map_dev(ctx, place->region, block, first, n);
+}
+
+/*
+ * For a context that maps host memory in place: bring the piece home, as for the CPU, and map
+ * what the whole block has there.
+ */
+static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
+			  const struct gm_place *place, unsigned int first, unsigned int n,
+			  enum gm_why why)
+{
+	struct gm_home how = { .as = ctx->as, .why = why };
+	int err;
+
+	gm_clip(place->region, place->index, &first, &n);
+	err = gm_migrate_home(block, first, n, &how);
+	if (!err)
+		err = gm_make_host(block, first, n);
+	return err ? err : gm_map_host(ctx, place->region, block, 0, GM_BLOCK_PAGES);
+}
+
+/* Alike, for one fault. */
+static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
+			  const struct gm_place *place)
+{
+	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
+	unsigned int first, n;
+	int err;
+
+	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
+	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+	if (err && n > 1)
+		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+	if (away && !err)
+		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
+	else if (!err)
+		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
+	return err;
+}
+
+static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsigned int page)
+{
+	uint64_t e = gm_block_entry(block, page);
+
+	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
+}
+
+/* One fault, the block locked. */
+static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+{
+	struct gm_dev *dev = ctx->dev;
+	unsigned int first, n;
+	int err;
+
+	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
+		return -EHWPOISON;
+	if (is_on(dev, block, place->page)) {
+		gm_count(dev, ctx->as, dev_faults_map, 1);
+		err = map_dev(ctx, place->region, block, place->page, 1);
+	} else if (ctx->mode == GM_REPLICATE) {
+		return in_place_fault(ctx, block, place);
+	} else {
+		gm_policy_dev(dev, block, place->page, &first, &n);
+		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+		if (err && n > 1)
+			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+		if (!err)
+			gm_count(dev, ctx->as, dev_faults_moved, 1);
+		gm_evict_kick(dev);
+	}
+	if (!err)
+		gm_resident_touch(block, dev, true);
+	return err;
+}
+
+/* Sort by address: insertion, for a fault buffer is small and often nearly sorted. */
+static void sort(struct gm_fault *f, unsigned int n)
+{
+	for (unsigned int i = 1; i < n; i++) {
+		struct gm_fault one = f[i];
+		unsigned int j = i;
+
+		for (; j && f[j - 1].va > one.va; j--)
+			f[j] = f[j - 1];
+		f[j] = one;
+	}
+}
+
+/* How many faults from f[0] on, which is at @place, lie in the same block and may be serviced. */
+static unsigned int same_block(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
+			       const struct gm_place *place)
+{
+	struct gm_place next;
+	unsigned int i;
+
+	for (i = 1; i < n; i++)
+		if (gm_locate(ctx->as, f[i].va, f[i].access, &next) ||
+		    next.region != place->region || next.index != place->index)
+			break;
+	return i;
+}
+
+/* @place is NULL where nothing is mapped; @from is where the page was. */
+static void trace_dev_fault(struct gm_context *ctx, const struct gm_fault *f,
+			    const struct gm_place *place, int from, uint64_t begin)
+{
+	struct gm_event ev = gm_fault_event(ctx->as, f->va, f->access, GM_WHY_DEV_FAULT,
+					    gm_dev_node(ctx->dev));
+
+	if (place)
+		gm_event_place(&ev, place->region->obj, place->index, place->page);
+	ev.from = from;
+	gm_trace_end(&ev, begin, f->err);
+}
+
+/* Service the faults of one block; how many of @n these are. They came at time @begin. */
+static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
+				 uint64_t begin)
+{
+	unsigned int done = 0, tries = 0;
+	bool traced = gm_tracing(GM_EVENT_FAULT);
+	struct gm_place place;
+	struct gm_block *block;
+	int from = GM_NODE_NONE;
+
+	f[0].err = gm_locate(ctx->as, f[0].va, f[0].access, &place);
+	if (f[0].err) {
+		if (traced)
+			trace_dev_fault(ctx, &f[0], NULL, from, begin);
+		return 1;
+	}
+	n = same_block(ctx, f, n, &place);
+	while (done < n) {
+		int err = gm_block_get(place.region->obj, place.index, true, &block);
+
+		for (; err && done < n; done++) {
+			gm_locate(ctx->as, f[done].va, f[done].access, &place);
+			f[done].err = err;
+			if (traced)
+				trace_dev_fault(ctx, &f[done], &place, from, begin);
+		}
+		if (err)
+			break;
+		for (; done < n; done++) {
+			gm_locate(ctx->as, f[done].va, f[done].access, &place);
+			if (traced)
+				from = gm_entry_node(gm_block_entry(block, place.page));
+			f[done].err = dev_fault(ctx, block, &place);
+			if (f[done].err == -EBUSY && ++tries < TRIES)
+				break;
+			if (traced)
+				trace_dev_fault(ctx, &f[done], &place, from, begin);
+		}
+		gm_block_unlock(block);
+		if (done < n)
+			gm_os_yield(tries);
+	}
+	return n;
+}
+
+/*
+ * Faults that found no memory for the table of a context that maps host memory in place. What
+ * is in there can all be entered anew, so it is emptied, and they are tried once more.
+ */
+static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
+			   uint64_t begin)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		if (f[i].err != -ENOSPC || gm_context_empty(ctx))
+			continue;
+		gm_rwlock_rdlock(&ctx->as->lock, GM_RANK_AS);
+		block_faults(ctx, &f[i], 1, begin);
+		gm_rwlock_unlock(&ctx->as->lock, GM_RANK_AS);
+	}
+}
+
+unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
+{
+	uint64_t begin = gm_os_now_ns();
+	struct gm_as *as = ctx->as;
+	unsigned int failed = 0, busy = 0;
+
+	gm_lock_check_none();
+	sort(faults, n);
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	for (unsigned int i = 0; i < n;)
+		i += block_faults(ctx, &faults[i], n - i, begin);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	if (ctx->mode == GM_REPLICATE)
+		in_place_again(ctx, faults, n, begin);
+	for (unsigned int i = 0; i < n; i++) {
+		failed += faults[i].err != 0;
+		busy += faults[i].err == -EBUSY;
+	}
+	gm_count(ctx->dev, as, dev_faults, n);
+	gm_count(ctx->dev, as, fault_errors, failed - busy);
+	gm_count(ctx->dev, as, ns_dev_fault, gm_os_now_ns() - begin);
+	return failed;
+}
+
+int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access)
+{
+	struct gm_fault fault = { .va = va, .access = access };
+
+	gm_dev_fault_batch(ctx, &fault, 1);
+	return fault.err;
+}
+
+/* ------------------------------------------------------------------------ prefetch */
+
+/*
+ * Move pages of a block to a context's device and map them there: PREFETCH and PIN. On
+ * success the block is returned locked. The address space is read-locked.
+ */
+int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, struct gm_block **block)
+{
+	struct gm_place place = { .region = piece->region, .index = piece->index };
+	unsigned int tries = 0;
+	int err;
+
+	do {
+		if (tries)
+			gm_os_yield(tries);
+		err = gm_block_get(piece->region->obj, piece->index, true, block);
+		if (err)
+			return err;
+		if (ctx->mode == GM_REPLICATE)
+			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
+					     GM_WHY_PREFETCH);
+		else
+			err = dev_piece(ctx, *block, &place, piece->first, piece->n,
+					GM_WHY_PREFETCH);
+		if (!err) {
+			gm_resident_touch(*block, ctx->dev, true);
+			return 0;
+		}
+		gm_block_unlock(*block);
+	} while (err == -EBUSY && ++tries < TRIES);
+	return err;
+}

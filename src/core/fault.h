@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* What faults of the CPU (cpu_fault.c) and of devices (dev_fault.c) share. */
+#ifndef GM_CORE_FAULT_H
+#define GM_CORE_FAULT_H
+
+#include "core/core.h"
+#include "core/trace.h"
+
+/* Where an address lies: its region, block and page. */
+struct gm_place {
+	struct gm_region *region;
+	uint64_t index;
+	unsigned int page;
+};
+
+static inline int gm_locate(struct gm_as *as, uint64_t va, uint32_t access, struct gm_place *place)
+{
+	uint64_t off;
+
+	place->region = gm_region_find(as, va);
+	if (!place->region)
+		return -EFAULT;
+	if (access & ~place->region->prot)
+		return -EACCES;
+	off = va - place->region->va + place->region->offset;
+	place->index = off >> GM_BLOCK_SHIFT;
+	place->page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1));
+	return 0;
+}
+
+/* The event of a fault whose place is not known yet. */
+static inline struct gm_event gm_fault_event(struct gm_as *as, uint64_t va, uint32_t access,
+					     enum gm_why why, int to)
+{
+	return (struct gm_event){
+		.kind = GM_EVENT_FAULT,
+		.why = why,
+		.as = as,
+		.va = va,
+		.len = GM_PAGE_SIZE,
+		.n = access,
+		.from = GM_NODE_NONE,
+		.to = to,
+	};
+}
+
+static inline void gm_event_place(struct gm_event *ev, struct gm_object *obj, uint64_t index,
+				  unsigned int page)
+{
+	ev->obj = obj;
+	ev->offset = (index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
+}
+
+#endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Pages that leave a device, or everything: home to the host, and into nothing.
+ *
+ * The transactions are those of migrate.c, which says what holds in each.
+ *
+ * Locking: block locked by the caller.
+ */
+#include "core/dma.h"
+#include "core/move.h"
+
+/* -------------------------------------------------------------------- going home */
+
+/* A run of @n pages that begins with @e. Of a range of frames a run may have more; it goes as a whole. */
+static bool goes_home(uint64_t e, unsigned int n, const struct gm_dev *dev,
+		      const struct gm_home *how)
+{
+	if (gm_entry_state(e) != GM_DEV || gm_entry_dev(e) != dev->index)
+		return false;
+	if (how->skip_pinned && (e & GM_E_PINNED))
+		return false;
+	return !how->end || (gm_entry_pfn(e) < how->end && gm_entry_pfn(e) + n > how->begin);
+}
+
+/* Narrow [*first, *end) to the pages that go home from @dev; how many they are. */
+static unsigned int home_bounds(struct gm_block *block, struct gm_dev *dev,
+				const struct gm_home *how, unsigned int *first, unsigned int *end)
+{
+	unsigned int lo = *end, hi = *first, count = 0, n;
+	uint64_t e;
+
+	for (unsigned int page = *first; page < *end; page += n) {
+		n = gm_block_run(block, page, *end, &e);
+		if (!goes_home(e, n, dev, how))
+			continue;
+		lo = GM_MIN(lo, page);
+		hi = page + n;
+		count += n;
+	}
+	*first = lo;
+	*end = hi;
+	return count;
+}
+
+static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+		     unsigned int first, unsigned int end)
+{
+	struct gm_dma dma;
+	unsigned int n;
+	uint64_t e;
+	int err;
+
+	gm_dma_begin(&dma, dev, GM_DMA_OUT, block->obj);
+	for (unsigned int page = first; page < end; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (goes_home(e, n, dev, how))
+			gm_dma_add(&dma, gm_entry_pfn(e) << GM_PAGE_SHIFT, gm_page_off(block, page),
+				   gm_page_bytes(n), e & GM_E_RETAINED);
+	}
+	err = gm_dma_end(&dma, how->as);
+	if (!err && how->yields && gm_load(&block->willneed))
+		err = -EAGAIN;
+	if (!err)
+		return 0;
+	/* The pages stay on the device; host frames made for them go again. */
+	for (unsigned int page = first; page < end; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (goes_home(e, n, dev, how) && !(e & GM_E_RETAINED))
+			gm_free_backing(block, page, n);
+	}
+	return err;
+}
+
+static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			unsigned int first, unsigned int end)
+{
+	unsigned int n, moved = 0, pinned = 0, retained = 0;
+	uint64_t e;
+
+	for (unsigned int page = first; page < end; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (!goes_home(e, n, dev, how))
+			continue;
+		moved += n;
+		pinned += e & GM_E_PINNED ? n : 0;
+		retained += e & GM_E_RETAINED ? n : 0;
+		gm_block_set(block, page, n, GM_HOST | (e & GM_E_PINNED));
+		gm_hnode_free(dev, gm_charge_of(block->obj, dev), gm_entry_pfn(e), n);
+	}
+	block->nr_retained = (uint16_t)(block->nr_retained - retained);
+	gm_retain_drop(block->obj, retained);
+
+	gm_count(dev, how->as, pages_to_host, moved);
+	gm_count(dev, how->as, bytes_to_host, gm_page_bytes(moved));
+	if (how->why == GM_WHY_EVICT)
+		gm_count(dev, how->as, pages_evicted, moved);
+	else if (how->why == GM_WHY_PREFETCH)
+		gm_count(dev, how->as, pages_prefetched, moved);
+	/* Last: a device that holds nothing any more may be destroyed. */
+	gm_resident_count(block, dev, -(int)moved, -(int)pinned);
+}
+
+/* The CPU may have mapped what goes home where it is, though not of a huge object (cpu_fault.c). */
+static int unmap_apertures(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			   unsigned int first, unsigned int end)
+{
+	unsigned int n;
+	uint64_t e;
+	int err = 0;
+
+	for (unsigned int page = first; page < end && !err; page += n) {
+		n = gm_block_run(block, page, end, &e);
+		if (goes_home(e, n, dev, how))
+			err = gm_aperture_unmap(block, dev, page, n);
+	}
+	return err;
+}
+
+/* A kept host frame that has failed is no loss: without the kept ones the copy is made again. */
+static int copy_home_anyhow(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			    unsigned int first, unsigned int end)
+{
+	int err = copy_home(block, dev, how, first, end);
+
+	if (err != -EHWPOISON || !block->nr_retained)
+		return err;
+	gm_retain_trim_block(block);
+	err = gm_prepare_change(block, end - first);
+	return err ? err : copy_home(block, dev, how, first, end);
+}
+
+int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+		 unsigned int first, unsigned int end)
+{
+	unsigned int count = home_bounds(block, dev, how, &first, &end);
+	bool traced = gm_tracing(GM_EVENT_MIGRATE);
+	int node = gm_dev_node(dev); /* the device may be gone when the pages are */
+	uint64_t begin = traced ? gm_os_now_ns() : 0;
+	int err;
+
+	if (!count)
+		return 0;
+	err = gm_prepare_change(block, end - first);
+	if (!err)
+		err = gm_unmap_dev(block, dev, first, end - first);
+	if (!err && gm_load(&dev->apertures) && block->obj->granule == GM_PAGE_SIZE)
+		err = unmap_apertures(block, dev, how, first, end);
+	if (!err)
+		err = copy_home_anyhow(block, dev, how, first, end);
+	if (!err)
+		commit_home(block, dev, how, first, end);
+	if (traced)
+		gm_trace_move(block, first, end,
+			      &(struct gm_event){ .as = how->as,
+						  .why = how->why,
+						  .pages = count,
+						  .bytes = gm_page_bytes(count),
+						  .from = node,
+						  .to = GM_NODE_HOST },
+			      begin, err);
+	return err;
+}
+
+/*
+ * Bring home what devices have of [first, first+n). An error: some pages may be home,
+ * the others are where they were.
+ */
+int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
+		    const struct gm_home *how)
+{
+	int err = 0;
+
+	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
+		if (!how->dev || res->dev == how->dev)
+			err = gm_home_from(block, res->dev, how, first, first + n);
+	gm_block_fold(block);
+	gm_resident_put_idle(block);
+	return err;
+}
+
+/* ------------------------------------------------------------ the host, and nowhere */
+
+/* Give the NONE pages of [first, first+n) a zeroed host frame. */
+int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	unsigned int len;
+	uint64_t e, bus, got;
+	int err;
+
+	for (unsigned int page = first; page < first + n; page += len) {
+		len = gm_block_run(block, page, first + n, &e);
+		if (gm_entry_state(e) != GM_NONE)
+			continue;
+		err = gm_prepare_change(block, len);
+		if (!err)
+			err = gm_os_backing_get(block->obj, gm_page_off(block, page),
+						gm_page_bytes(len), false, &bus, &got);
+		if (err)
+			return err;
+		gm_os_backing_put(block->obj, gm_page_off(block, page), got);
+		len = (unsigned int)(got >> GM_PAGE_SHIFT);
+		if (len != GM_BLOCK_PAGES) { /* the host had fewer to give in one piece */
+			err = gm_block_split(block);
+			if (err) {
+				gm_free_backing(block, page, len);
+				return err;
+			}
+		}
+		gm_block_set(block, page, len, GM_HOST | (e & GM_E_PINNED));
+	}
+	gm_block_fold(block);
+	return 0;
+}
+
+/* The pages of [first, first+n) are mapped nowhere: free their device frames and forget them. */
+void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	unsigned int len;
+	uint64_t e;
+
+	for (unsigned int page = first; page < first + n; page += len) {
+		len = gm_block_run(block, page, first + n, &e);
+		if (gm_entry_state(e) == GM_DEV) {
+			struct gm_dev *dev = gm_core.dev[gm_entry_dev(e)];
+
+			gm_hnode_free(dev, gm_charge_of(block->obj, dev), gm_entry_pfn(e), len);
+			gm_resident_count(block, dev, -(int)len, e & GM_E_PINNED ? -(int)len : 0);
+		}
+		if (e & GM_E_RETAINED) {
+			block->nr_retained = (uint16_t)(block->nr_retained - len);
+			gm_retain_drop(block->obj, len);
+		}
+		gm_block_set(block, page, len, GM_NONE);
+	}
+	gm_block_fold(block);
+	gm_resident_put_idle(block);
+}
+
+/* Drop the bytes of [first, first+n), wherever they are. An error: nothing is dropped. */
+int gm_discard(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	uint64_t off = gm_page_off(block, first);
+	int err;
+
+	err = gm_prepare_change(block, n);
+	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
+		err = gm_unmap_dev(block, res->dev, first, n);
+	if (!err)
+		err = gm_unmap_cpu(block, first, n);
+	if (err)
+		return err;
+	gm_forget(block, first, n);
+	gm_os_backing_free(block->obj, off, GM_MIN(gm_page_bytes(n), block->obj->size - off));
+	return 0;
+}
