@@ -118,7 +118,7 @@ int gm_dma_end(struct gm_dma *dma, struct gm_as *as)
 /* One copy with memory that is no object's: @bus comes from the host. */
 int gm_dma_bytes(struct gm_dev *dev, enum gm_dma_op op, uint64_t pa, uint64_t bus, uint64_t len)
 {
-	struct gm_dma dma;
+	struct gm_dma dma gm_uninitialized;
 
 	gm_dma_begin(&dma, dev, op, NULL);
 	add(&dma, pa, bus, 0, len);

@@ -45,7 +45,7 @@ static unsigned int home_bounds(struct gm_block *block, struct gm_dev *dev,
 static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		     unsigned int first, unsigned int end)
 {
-	struct gm_dma dma;
+	struct gm_dma dma gm_uninitialized;
 	unsigned int n;
 	uint64_t e;
 	int err;

@@ -118,7 +118,7 @@ static int fill_runs(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 		     const struct gm_run *runs, unsigned int nr, enum gm_dma_op op)
 {
 	enum gm_state want = op == GM_DMA_ZERO ? GM_NONE : GM_HOST;
-	struct gm_dma dma;
+	struct gm_dma dma gm_uninitialized;
 	unsigned int n;
 	uint64_t e;
 

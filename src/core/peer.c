@@ -115,7 +115,7 @@ static int copy(struct gm_block *block, struct gm_dev *dev, struct gm_dev *peer,
 		const struct gm_run *runs, unsigned int nr)
 {
 	struct gm_walk w = walk_begin(runs, nr);
-	struct gm_dma dma;
+	struct gm_dma dma gm_uninitialized;
 
 	gm_dma_begin_peer(&dma, dev, peer);
 	while (walk_peer(&w, block, peer))

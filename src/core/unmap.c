@@ -56,6 +56,13 @@ static void trace_flush(const struct gm_gather *g, unsigned int n, uint64_t begi
 	gm_trace_end(&ev, begin, err);
 }
 
+static void gather_init(struct gm_gather *g)
+{
+	g->ctx = NULL;
+	g->n = 0;
+	g->cut = false;
+}
+
 static int gather_flush(struct gm_gather *g)
 {
 	struct gm_context *ctx = g->ctx;
@@ -310,9 +317,11 @@ static int enter_rest(struct gm_context *ctx, struct gm_region *r, struct gm_blo
  */
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
 {
-	struct gm_gather g = { .n = 0 };
-	int err = for_views(block, dev, first, n, release_view, &g);
+	struct gm_gather g gm_uninitialized;
+	int err;
 
+	gather_init(&g);
+	err = for_views(block, dev, first, n, release_view, &g);
 	/* No leaf is entered over one whose translations may be alive. */
 	if (!err && g.cut)
 		err = for_views(block, dev, first, n, enter_rest, &g);
@@ -409,10 +418,11 @@ static int release_in_place(struct gm_context *ctx, struct gm_region *r, struct 
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	struct gm_object *obj = block->obj;
-	struct gm_gather g = { .n = 0 };
+	struct gm_gather g gm_uninitialized;
 	uint64_t va, end;
 	int err = 0;
 
+	gather_init(&g);
 	if (obj->granule > GM_PAGE_SIZE) {
 		first = 0;
 		n = GM_BLOCK_PAGES;

@@ -22,6 +22,9 @@
 #define gm_assert(cond) ((void)sizeof(cond))
 #endif
 
+/* For what is large, on the stack and set by its owner: a kernel may fill all else with zeros. */
+#define gm_uninitialized __attribute__((uninitialized))
+
 /*
  * Atomics. Counters and hints need no order; a pointer is published with release
  * and read with acquire. The builtins are the same in kernel and user space.
