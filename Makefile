@@ -33,7 +33,7 @@ check-user:
 check-kernel:
 	@scripts/check.sh kernel
 
-# The same on a kernel with KASAN, lockdep, kmemleak and UBSAN, which is built first: an hour.
+# The same on a kernel with KASAN, lockdep, kmemleak and UBSAN, which is built first.
 check-kernel-debug:
 	@scripts/install-deps.sh kernel-debug
 	@scripts/kernel-own.sh debug build/kernel-debug

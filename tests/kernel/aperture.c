@@ -66,21 +66,6 @@ void kt_begin_aperture(struct kt *t, uint64_t len)
 	t->mem = kt_map(t->as, t->obj, 0, len, RW);
 }
 
-static void begin(struct kt *t, uint64_t len)
-{
-	kt_begin_aperture(t, len);
-}
-
-static struct gmem_sim_lookup look(struct kt *t, void *va)
-{
-	struct gmem_sim_lookup l = { .size = sizeof(l),
-				     .ctx = (uint32_t)t->ctx,
-				     .va = (uint64_t)(uintptr_t)va };
-
-	CHECK_EQ(kt_ioctl(t->sim, GMEM_SIM_IOC_LOOKUP, &l), 0);
-	return l;
-}
-
 /* The frame that the CPU has mapped at @va, 0: none. */
 static uint64_t mapped(void *va)
 {
@@ -99,14 +84,6 @@ static uint64_t faults(struct kt *t)
 
 	kt_stats(t->as, &s);
 	return s.cpu_faults;
-}
-
-static uint64_t went_home(struct kt *t)
-{
-	struct gmem_stats s;
-
-	kt_stats(t->as, &s);
-	return s.pages_to_host;
 }
 
 static void fill(struct kt *t, uint64_t seed)
@@ -130,16 +107,16 @@ static void aperture_in_place(void)
 	uint64_t before;
 	struct kt t;
 
-	begin(&t, 2 * BLOCK);
+	kt_begin_aperture(&t, 2 * BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	before = faults(&t);
 	fill(&t, 1);
 	CHECK_EQ(faults(&t) - before, 2);
 	check(&t, t.mem, 0, t.len, 1);
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	CHECK_EQ(kt_node(t.as, t.mem), t.node);
 	for (uint64_t i = 0; i < t.len; i += 37 * PAGE) {
-		l = look(&t, t.mem + i + 8);
+		l = kt_look(&t, t.mem + i + 8);
 		CHECK_EQ(l.node, t.node);
 		CHECK_EQ(l.cpu / PAGE, mapped(t.mem + i));
 		CHECK_EQ(l.cpu % PAGE, 8);
@@ -161,7 +138,7 @@ static void aperture_mixed(void)
 {
 	struct kt t;
 
-	begin(&t, BLOCK);
+	kt_begin_aperture(&t, BLOCK);
 	kt_tune(t.sim, PAGE, false);
 	fill(&t, 1); /* on the host, in pages of 4 KiB */
 	for (uint64_t i = 0; i < 512; i += 2)
@@ -172,7 +149,7 @@ static void aperture_mixed(void)
 		CHECK_EQ(kt_node(t.as, t.mem + i * PAGE), i % 2 ? GMEM_NODE_HOST : t.node);
 		CHECK(mapped(t.mem + i * PAGE));
 	}
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	check(&t, t.mem, 0, BLOCK, 1);
 	kt_end(&t);
 }
@@ -184,7 +161,7 @@ static void aperture_splits(void)
 	unsigned char *p;
 	struct kt t;
 
-	begin(&t, 2 * BLOCK);
+	kt_begin_aperture(&t, 2 * BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	fill(&t, 1);
 	CHECK_EQ(munmap(t.mem + 100 * PAGE, PAGE), 0);
@@ -197,7 +174,7 @@ static void aperture_splits(void)
 	CHECK_EQ(kt_dev(t.sim, t.ctx, GMEM_SIM_WRITE, t.mem + BLOCK, "12345678", 8), -EACCES);
 	CHECK_EQ(mprotect(t.mem + BLOCK, PAGE, PROT_READ | PROT_WRITE), 0);
 	*at(t.mem + BLOCK) = kt_pattern(1, BLOCK);
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	/* One page goes home: it alone. */
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, GMEM_NODE_HOST, t.mem + 5 * PAGE, PAGE), 0);
 	kt_stats(t.as, &s);
@@ -221,7 +198,7 @@ static void aperture_evicted(void)
 	struct gmem_sim_stats s;
 	struct kt t;
 
-	begin(&t, 4 * BLOCKS * BLOCK);
+	kt_begin_aperture(&t, 4 * BLOCKS * BLOCK);
 	for (uint64_t i = 0; i < t.len; i += PAGE)
 		kt_dev_store(t.sim, t.ctx, t.mem + i, kt_pattern(2, i));
 	for (uint64_t i = 0; i < t.len; i += PAGE)
@@ -240,7 +217,7 @@ static void aperture_fork(void)
 	struct kt t;
 	pid_t pid;
 
-	begin(&t, BLOCK);
+	kt_begin_aperture(&t, BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	fill(&t, 1);
 	CHECK_EQ(munmap(t.mem + 9 * PAGE, PAGE), 0); /* so that there are leaves of 4 KiB, too */
@@ -276,7 +253,7 @@ static void aperture_pinned(void)
 	struct kt t;
 	int fd[2];
 
-	begin(&t, BLOCKS * BLOCK);
+	kt_begin_aperture(&t, BLOCKS * BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, BLOCK), 0);
 	fill(&t, 1);
 	CHECK_EQ(pipe(fd), 0);
@@ -304,7 +281,7 @@ static void aperture_syscalls(void)
 	struct kt t;
 	int fd;
 
-	begin(&t, BLOCK);
+	kt_begin_aperture(&t, BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	fill(&t, 1);
 	fd = open("/tmp/aperture", O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -325,7 +302,7 @@ static void aperture_syscalls(void)
 	for (uint64_t i = 0; i < 8; i++)
 		CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem + (200 + i) * PAGE),
 			 kt_pattern(1, i * PAGE));
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	kt_end(&t);
 }
 
@@ -372,7 +349,7 @@ static void aperture_race(void)
 	pthread_t thread[2];
 	struct kt t;
 
-	begin(&t, BLOCK);
+	kt_begin_aperture(&t, BLOCK);
 	for (int i = 0; i < 2; i++)
 		r[i] = (struct race){ .t = &t };
 	pthread_create(&thread[0], NULL, race_cpu, &r[0]);
@@ -402,14 +379,14 @@ static void aperture_claims(void)
 	CHECK_EQ(sim_at(reserved() + PAGE, BLOCK, &node), -EINVAL);
 	CHECK_EQ(sim_at(32UL << 20, BLOCK, &node), -EINVAL); /* the kernel's */
 	CHECK_EQ(sim_at(1ULL << 60, BLOCK, &node), -EBUSY);  /* there is no such address */
-	begin(&t, BLOCK);
+	kt_begin_aperture(&t, BLOCK);
 	CHECK_EQ(sim_at(reserved(), BLOCK, &node), -EBUSY);
 	CHECK_EQ(sim_at(reserved() + BLOCK, BLOCK, &node), -EBUSY);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	fill(&t, 1);
 	check(&t, t.mem, 0, t.len, 1);
 	kt_end(&t);
-	begin(&t, BLOCK); /* and again, for it was given back */
+	kt_begin_aperture(&t, BLOCK); /* and again, for it was given back */
 	kt_end(&t);
 }
 
@@ -418,7 +395,7 @@ static void aperture_goes(void)
 {
 	struct kt t;
 
-	begin(&t, 2 * BLOCK);
+	kt_begin_aperture(&t, 2 * BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	fill(&t, 1);
 	close(t.sim);
@@ -438,7 +415,7 @@ static void aperture_peer(void)
 	struct kt t;
 	int fd[2];
 
-	begin(&t, 2 * BLOCK);
+	kt_begin_aperture(&t, 2 * BLOCK);
 	sim = kt_sim(4 * BLOCK, GMEM_SIM_ASYNC, &node);
 	ctx = kt_attach(sim, t.as);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
@@ -456,13 +433,13 @@ static void aperture_peer(void)
 	close(fd[1]);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, node, t.mem, t.len), 0);
 	CHECK_EQ(mapped(t.mem + BLOCK), 0);
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	for (uint64_t i = 0; i < t.len; i += PAGE)
 		CHECK_EQ(kt_dev_load(sim, ctx, t.mem + i), kt_pattern(1, i));
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	check(&t, t.mem, 0, t.len, 1);
 	CHECK(mapped(t.mem));
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	close(sim);
 	kt_end(&t);
 }

@@ -82,6 +82,9 @@ void kt_begin(struct kt *t, uint64_t len, uint64_t dev_memory);
 void kt_begin_aperture(struct kt *t, uint64_t len);
 /* No translation was missed by an invalidation, and nothing of the device is lost. */
 void kt_end(struct kt *t);
+/* Where the byte at @va is; and pages that have come home, of all of the address space. */
+struct gmem_sim_lookup kt_look(struct kt *t, void *va);
+uint64_t kt_went_home(struct kt *t);
 
 static inline uint64_t kt_pattern(uint64_t seed, uint64_t i)
 {

@@ -212,6 +212,24 @@ void kt_stats(int as, struct gmem_stats *stats)
 	CHECK_EQ(kt_ioctl(as, GMEM_STATS, stats), 0);
 }
 
+uint64_t kt_went_home(struct kt *t)
+{
+	struct gmem_stats s;
+
+	kt_stats(t->as, &s);
+	return s.pages_to_host;
+}
+
+struct gmem_sim_lookup kt_look(struct kt *t, void *va)
+{
+	struct gmem_sim_lookup l = { .size = sizeof(l),
+				     .ctx = (uint32_t)t->ctx,
+				     .va = (uint64_t)(uintptr_t)va };
+
+	CHECK_EQ(kt_ioctl(t->sim, GMEM_SIM_IOC_LOOKUP, &l), 0);
+	return l;
+}
+
 void kt_hnode(int node, struct gmem_hnode_info *info)
 {
 	info->size = sizeof(*info);

@@ -123,16 +123,6 @@ static void is_lost_of_dev(struct kt *t, unsigned char *page)
 	is_lost(t, page);
 }
 
-static struct gmem_sim_lookup look(struct kt *t, void *va)
-{
-	struct gmem_sim_lookup l = { .size = sizeof(l),
-				     .ctx = (uint32_t)t->ctx,
-				     .va = (uint64_t)(uintptr_t)va };
-
-	CHECK_EQ(kt_ioctl(t->sim, GMEM_SIM_IOC_LOOKUP, &l), 0);
-	return l;
-}
-
 static int poison_pa(struct kt *t, uint64_t pa)
 {
 	struct gmem_sim_poison p = { .size = sizeof(p), .pa = pa };
@@ -157,14 +147,6 @@ static void rest_on_dev(struct kt *t, uint64_t bad)
 	}
 }
 
-static uint64_t went_home(struct kt *t)
-{
-	struct gmem_stats s;
-
-	kt_stats(t->as, &s);
-	return s.pages_to_host;
-}
-
 static uint64_t dev_faults(struct kt *t)
 {
 	struct gmem_stats s;
@@ -185,7 +167,7 @@ static void poison_device(void)
 	kt_begin(&t, 2 * BLOCK, BLOCKS * BLOCK);
 	fill(&t);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
-	pa = look(&t, t.mem + bad).pa;
+	pa = kt_look(&t, t.mem + bad).pa;
 	before = dev_faults(&t);
 	CHECK_EQ(poison_pa(&t, pa + 99), 0);
 	CHECK_EQ(poison_pa(&t, pa), 0);
@@ -193,7 +175,7 @@ static void poison_device(void)
 	rest_on_dev(&t, bad);
 	CHECK_EQ(dev_faults(&t), before); /* it was mapped all the time */
 	is_lost_of_dev(&t, t.mem + bad);
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	/* The CPU's granules leave it out. */
 	for (uint64_t i = 0; i < t.len; i += PAGE)
 		CHECK(i == bad || *at(t.mem + i) == kt_pattern(9, i));
@@ -222,12 +204,12 @@ static void poison_in_place(void)
 	kt_begin_aperture(&t, BLOCK);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, t.len), 0);
 	fill(&t);
-	CHECK_EQ(poison_pa(&t, look(&t, t.mem + bad).pa), 0);
+	CHECK_EQ(poison_pa(&t, kt_look(&t, t.mem + bad).pa), 0);
 	is_lost_of_dev(&t, t.mem + bad);
 	for (uint64_t i = 0; i < t.len; i += PAGE)
 		CHECK(i == bad || *at(t.mem + i) == kt_pattern(9, i));
 	rest_on_dev(&t, bad);
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	pid = fork(); /* a child finds the same */
 	if (!pid) {
 		CHECK(raises(t.mem + bad, false));
@@ -255,7 +237,7 @@ static void poison_madvise(void)
 	CHECK_EQ(hnode_poisoned(&t), PAGE);
 	is_lost_of_dev(&t, t.mem + bad);
 	rest_on_dev(&t, bad);
-	CHECK_EQ(went_home(&t), 0);
+	CHECK_EQ(kt_went_home(&t), 0);
 	CHECK_EQ(kt_advise(t.as, GMEM_DONTNEED, 0, t.mem + bad, PAGE), 0);
 	CHECK_EQ(*at(t.mem + bad), 0);
 	CHECK_EQ(madvise(t.mem + other, PAGE, MADV_HWPOISON), 0);
@@ -356,7 +338,7 @@ static void poison_race(void)
 				    BLOCK);
 
 		CHECK(!err || err == -EBUSY);
-		l = look(&t, t.mem + page * PAGE);
+		l = kt_look(&t, t.mem + page * PAGE);
 		if (l.node == t.node) {
 			CHECK_EQ(poison_pa(&t, l.pa), 0);
 			CHECK_EQ(kt_flags(t.as, t.mem + page * PAGE), GMEM_PAGE_POISONED);
