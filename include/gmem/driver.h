@@ -149,6 +149,12 @@ struct gm_mmu {
 	 */
 	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
 			       uint32_t prot);
+
+	/*
+	 * Bits of an address that the device can name; 0: 64. A context sees no more of the
+	 * address space than that, or than its windows show, see gm_window_add().
+	 */
+	uint64_t va_bits;
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
@@ -244,17 +250,72 @@ struct gm_dev_tunables {
 
 GM_API int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t);
 
+/**
+ * gm_as_attach_sparse - gm_as_attach(), but the device sees nothing yet
+ *
+ * What it is to see is opted in by gm_window_add(): a device that is trusted with a buffer
+ * need not be trusted with a program's whole memory.
+ */
+GM_API int gm_as_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			       struct gm_context **ctx);
+
+/* A part of an address space, and where a device sees it. */
+struct gm_window {
+	uint64_t va;	 /* in the address space */
+	uint64_t len;	 /* bytes */
+	uint64_t dev_va; /* at the device: what pmap_enter and gm_dev_fault() are told */
+};
+
+/**
+ * gm_window_add - let a context see parts of its address space, at addresses of their own
+ *
+ * All three numbers of a window are multiples of the device's smallest page. A window may
+ * show several mappings, or addresses where nothing is mapped yet; one that is not offset by a
+ * multiple of a larger page than that is mapped with small leaves only. What the device can
+ * map at once is mapped before the call returns, so that it need not fault for it.
+ *
+ * All or none: -EEXIST if one overlaps another of this context, in the address space or at the
+ * device (an ordinary context sees everything its device can name, see gm_mmu.va_bits); -ERANGE:
+ * beyond what the device can name; -EINVAL; -ENOMEM. Not from an operation of struct gm_mmu.
+ */
+GM_API int gm_window_add(struct gm_context *ctx, const struct gm_window *windows, unsigned int n);
+
+/**
+ * gm_window_remove - the context sees [va, va+len) of each range no more; dev_va is ignored
+ *
+ * Ranges need not be those that were added: part of a window leaves the rest, and an ordinary
+ * context may be denied a part, too. Nothing moves: pages that are on the device stay there
+ * until somebody else wants them. All ranges together cost one invalidation, if the driver has
+ * tlb_invl_coalesced.
+ *
+ * -ENOENT: a part of a range is not seen, and nothing has changed; -ENOMEM, or an error of the
+ * driver's: all windows are still there, though it may have to fault for what they show.
+ * Stop the device's accesses to the ranges first: they are errors from then on.
+ */
+GM_API int gm_window_remove(struct gm_context *ctx, const struct gm_window *ranges, unsigned int n);
+
+/**
+ * gm_context_set_mode - another mode than the context's, for a part of what it sees
+ * @mode: GM_EXCLUSIVE or GM_REPLICATE
+ *
+ * With GM_REPLICATE what the device has of [va, va+len) comes home first. -ENOENT: not all of
+ * it is seen; -EOPNOTSUPP: the driver has no pmap_enter_host; -EINVAL, -ENOMEM; or why a page
+ * could not be brought home: the mode is as it was.
+ */
+GM_API int gm_context_set_mode(struct gm_context *ctx, uint64_t va, uint64_t len,
+			       enum gm_mode mode);
+
 /** gm_context_pmap - what pmap_create returned for this context */
 GM_API void *gm_context_pmap(const struct gm_context *ctx);
 
 /**
  * gm_dev_fault - a device touched a page it has no (sufficient) translation for
- * @va: the address
+ * @va: the device's address, see gm_window_add()
  * @access: GM_READ or GM_WRITE
  *
  * When it returns 0 the page is mapped and the access can be replayed (and will
  * fault again in the rare case that the page was taken away meanwhile).
- * -EFAULT: nothing is mapped there; -EACCES: not writable; -ENOSPC: device memory
+ * -EFAULT: nothing is mapped there, or the context does not see it; -EACCES: not writable; -ENOSPC: device memory
  * is full of pinned pages; -EHWPOISON: its bytes are gone, see gm_dev_poison();
  * -EBUSY: all else is in use by other faults, replay later. Must not be called from an operation of struct gm_mmu, nor once the context
  * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().

@@ -2,7 +2,7 @@
 /*
  * Contexts: a device attached to an address space.
  *
- * A context owns a pmap. Its address space lists it; those who come from a block's
+ * A context owns a pmap, and windows through which it sees the address space (window.c). Its address space lists it; those who come from a block's
  * side find it there under ctx_lock. Detaching brings home what the device has of the
  * address space's regions; then the context leaves the list, and what others' faults
  * have mapped in it meanwhile is released, so the pmap is empty when it is destroyed.
@@ -37,10 +37,6 @@ static void list_change(struct gm_as *as, struct gm_context *add, struct gm_cont
 		add->next = as->contexts;
 		as->contexts = add;
 	}
-	if (add && add->mode == GM_REPLICATE)
-		gm_add(&gm_core.in_place, 1);
-	if (del && del->mode == GM_REPLICATE)
-		gm_sub(&gm_core.in_place, 1);
 	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
 }
 
@@ -61,17 +57,28 @@ static int attach_locked(struct gm_as *as, struct gm_dev *dev, struct gm_context
 	return err;
 }
 
-int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **out)
+/* Can a device be attached, or a window be, in this mode? */
+int gm_mode_check(const struct gm_dev *dev, enum gm_mode mode)
 {
-	struct gm_context *ctx;
-	int err;
-
-	if (!as || !dev || !out || (unsigned int)mode > GM_SHARE)
+	if ((unsigned int)mode > GM_SHARE)
 		return -EINVAL;
 	if (mode == GM_SHARE ||
 	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
 		return -EOPNOTSUPP;
-	err = gm_enter();
+	return 0;
+}
+
+static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, bool sparse,
+		  struct gm_context **out)
+{
+	struct gm_context *ctx;
+	int err;
+
+	if (!as || !dev || !out)
+		return -EINVAL;
+	err = gm_mode_check(dev, mode);
+	if (!err)
+		err = gm_enter();
 	if (err)
 		return err;
 	ctx = gm_os_alloc(sizeof(*ctx));
@@ -80,33 +87,70 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 	ctx->as = as;
 	ctx->dev = dev;
 	ctx->mode = mode;
+	err = gm_windows_init(ctx, sparse);
+	if (err)
+		goto err_ctx;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = attach_locked(as, dev, ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
-		gm_os_free(ctx, sizeof(*ctx));
-	else
-		*out = ctx;
+		goto err_windows;
+	*out = ctx;
+	return 0;
+
+err_windows:
+	gm_windows_end(ctx);
+err_ctx:
+	gm_os_free(ctx, sizeof(*ctx));
 	return err;
 }
 
-/* Bring home what @dev has of the region. */
-static int empty_region(struct gm_region *r, struct gm_dev *dev)
+int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx)
+{
+	return attach(as, dev, mode, false, ctx);
+}
+
+int gm_as_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			struct gm_context **ctx)
+{
+	return attach(as, dev, mode, true, ctx);
+}
+
+/* Bring home what @dev has of [va, end) of the region. */
+static int empty_region(struct gm_region *r, struct gm_dev *dev, uint64_t va, uint64_t end)
 {
 	struct gm_home how = { .dev = dev, .as = r->as, .why = GM_WHY_DRAIN };
-	uint64_t index = r->offset >> GM_BLOCK_SHIFT;
-	uint64_t end = (r->offset + r->len + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT;
+	uint64_t lo = va - r->va + r->offset, hi = end - r->va + r->offset;
+	uint64_t index = lo >> GM_BLOCK_SHIFT, last = (hi + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT;
 	int err = 0;
 
-	for (; !err && (index = gm_lpt_next(r->obj, index, end)) < end; index++) {
+	for (; !err && (index = gm_lpt_next(r->obj, index, last)) < last; index++) {
 		struct gm_block *block = gm_block_find(r->obj, index, false);
-		unsigned int first = 0, n = GM_BLOCK_PAGES;
+		uint64_t base = index << GM_BLOCK_SHIFT;
+		unsigned int first, n;
 
 		if (!block)
 			continue;
-		gm_clip(r, index, &first, &n);
+		first = lo > base ? (unsigned int)((lo - base) >> GM_PAGE_SHIFT) : 0;
+		n = (unsigned int)((GM_MIN(hi, base + GM_BLOCK_SIZE) - base) >> GM_PAGE_SHIFT) -
+		    first;
 		err = gm_migrate_home(block, first, n, &how);
 		gm_block_unlock(block);
+	}
+	return err;
+}
+
+/* Bring home what the context's device has of [va, end). as->lock held for writing. */
+int gm_range_home(struct gm_context *ctx, uint64_t va, uint64_t end)
+{
+	int err = 0;
+
+	while (!err && (va = gm_region_after(ctx->as, va, end)) < end) {
+		struct gm_region *r = gm_region_find(ctx->as, va);
+		uint64_t stop = GM_MIN(end, gm_region_end(r));
+
+		err = empty_region(r, ctx->dev, va, stop);
+		va = stop;
 	}
 	return err;
 }
@@ -139,8 +183,7 @@ int gm_as_detach(struct gm_context *ctx)
 		return err;
 	as = ctx->as;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
-		err = empty_region(as->regions[i], ctx->dev);
+	err = gm_range_home(ctx, 0, UINT64_MAX);
 	if (!err)
 		err = unlist(as, ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
@@ -148,11 +191,12 @@ int gm_as_detach(struct gm_context *ctx)
 		return err;
 	ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
 	gm_hnode_detached(ctx->dev);
+	gm_windows_end(ctx);
 	gm_os_free(ctx, sizeof(*ctx));
 	return 0;
 }
 
-/* The pmap of a context in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
+/* The pmap of a context that has windows in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
 int gm_context_empty(struct gm_context *ctx)
 {
 	struct gm_as *as = ctx->as;

@@ -28,6 +28,7 @@ int gm_sim_probe(struct gm_sim *sim)
 
 	sim->ops = sim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
+	sim->ops.va_bits = sim->va_bits;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &sim->dev);
 	if (err)
 		return err;
@@ -52,7 +53,8 @@ int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx)
 
 	if (!sim || !ctx)
 		return -EINVAL;
-	err = gm_as_attach(as, sim->dev, sim->mode, &gm);
+	err = (sim->flags & GM_SIM_SPARSE ? gm_as_attach_sparse : gm_as_attach)(as, sim->dev,
+										sim->mode, &gm);
 	if (err)
 		return err;
 	*ctx = gm_context_pmap(gm);

@@ -56,6 +56,8 @@ static void options_default(struct gm_sim_options *opt)
 		opt->tlb_entries = 64;
 	if (!opt->fault_batch)
 		opt->fault_batch = 256;
+	if (!opt->va_bits)
+		opt->va_bits = 48;
 }
 
 static bool options_ok(const struct gm_sim_options *opt)
@@ -74,7 +76,8 @@ static bool options_ok(const struct gm_sim_options *opt)
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
 	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
-				GM_SIM_NO_LINK | GM_SIM_IN_PLACE));
+				GM_SIM_NO_LINK | GM_SIM_IN_PLACE | GM_SIM_SPARSE)) &&
+	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 
 /* ----------------------------------------------------------- birth and death */
@@ -199,6 +202,7 @@ int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
 		return -ENOMEM;
 	memcpy(sim->name, opt.name, strnlen(opt.name, sizeof(sim->name) - 1));
 	sim->flags = opt.flags;
+	sim->va_bits = opt.va_bits;
 	sim->mode = opt.flags & GM_SIM_IN_PLACE ? GM_REPLICATE : GM_EXCLUSIVE;
 	pthread_mutex_init(&sim->inject_lock, NULL);
 	err = mmu_init(sim, &opt);

@@ -112,6 +112,7 @@ enum gm_sim_use { GM_SIM_IDLE, GM_SIM_CLAIMED, GM_SIM_KERNEL };
 struct gm_sim {
 	char name[32];
 	uint32_t flags;
+	uint32_t va_bits;
 	enum gm_mode mode; /* that it is attached in */
 	struct gm_mmu ops;
 	struct gm_dev *dev;

@@ -29,6 +29,7 @@ int gm_ksim_probe(struct gm_ksim *sim)
 
 	sim->ops = ksim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
+	sim->ops.va_bits = sim->va_bits;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &dev);
 	if (err)
 		return err;
@@ -56,7 +57,8 @@ int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)
 
 	if (err)
 		return err;
-	err = gm_as_attach(as, sim->dev, GM_EXCLUSIVE, &gm);
+	err = (sim->flags & GMEM_SIM_SPARSE ? gm_as_attach_sparse
+					    : gm_as_attach)(as, sim->dev, GM_EXCLUSIVE, &gm);
 	if (err) {
 		gm_as_release(as);
 		return err;

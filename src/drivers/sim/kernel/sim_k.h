@@ -44,6 +44,7 @@ struct gm_ksim_injection {
 struct gm_ksim {
 	char name[32];
 	u32 flags;
+	u32 va_bits;
 	struct gm_mmu ops;
 	struct gm_dev *dev; /* NULL: not plugged in; life */
 	struct gm_sim_mmu mmu;
