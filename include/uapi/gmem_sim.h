@@ -18,6 +18,7 @@
 #define GMEM_SIM_ASYNC 2   /* copies are done by another thread */
 #define GMEM_SIM_NO_LINK 4 /* no link to other devices: what moves between them goes by the host */
 #define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
+#define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
 
 /* Returns the hnode. */
 struct gmem_sim_create {

@@ -168,11 +168,14 @@ struct gm_seen {
 };
 
 struct gm_context {
-	struct gm_as *as;	 /* (c) */
-	struct gm_dev *dev;	 /* (c) */
-	void *pmap;		 /* (c) */
-	enum gm_mode mode;	 /* of new windows (c) */
-	struct gm_context *next; /* of the address space [ctx] */
+	struct gm_as *as;	    /* (c) */
+	struct gm_dev *dev;	    /* (c) */
+	void *pmap;		    /* (c) */
+	enum gm_mode mode;	    /* of new windows (c) */
+	struct gm_context *next;    /* of the address space [ctx] */
+	struct gm_context *owner;   /* of the pmap: itself, or whose it shares (c) */
+	struct gm_context *sharers; /* who shares this one's, by next_sharer; as windows are */
+	struct gm_context *next_sharer;
 
 	/* Written under [as] and [ctx], read under either. */
 	struct gm_seen **windows; /* sorted by address */

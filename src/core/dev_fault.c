@@ -248,6 +248,7 @@ static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned 
 
 unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
 {
+	struct gm_context *owner = ctx->owner; /* whose pmap it is, and whose memory */
 	uint64_t begin = gm_os_now_ns();
 	struct gm_as *as = ctx->as;
 	unsigned int failed = 0, busy = 0;
@@ -257,11 +258,11 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 	sort(faults, n);
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	for (unsigned int i = 0; i < n;)
-		i += block_faults(ctx, &faults[i], n - i, begin);
-	in_place = ctx->nr_in_place;
+		i += block_faults(owner, &faults[i], n - i, begin);
+	in_place = owner->nr_in_place;
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (in_place)
-		in_place_again(ctx, faults, n, begin);
+		in_place_again(owner, faults, n, begin);
 	for (unsigned int i = 0; i < n; i++) {
 		failed += faults[i].err != 0;
 		busy += faults[i].err == -EBUSY;
