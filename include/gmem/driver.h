@@ -152,6 +152,18 @@ struct gm_mmu {
 			       uint32_t prot);
 
 	/*
+	 * pmap_enter_peer (optional): map [va, va+size) to @peer's memory at [pa, pa+size), for
+	 * reading, with leaves of 4 KiB; otherwise as pmap_enter, and undone by the same
+	 * operations. It is called only for two devices whose tables have the same
+	 * pmap_enter_peer, as copy_peer is, where a device reads what another has: the page
+	 * stays, and moves when somebody else wants it, or this one writes. -EOPNOTSUPP: these
+	 * two have no such link, and the page moves, as it does without the operation. The link
+	 * must be coherent: what @peer writes is seen. Locks held: the block's.
+	 */
+	int (*pmap_enter_peer)(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			       uint64_t size);
+
+	/*
 	 * Bits of an address that the device can name; 0: 64. A context sees no more of the
 	 * address space than that, or than its windows show, see gm_window_add().
 	 */

@@ -109,8 +109,9 @@ struct gm_block {
 	uint64_t *pages;  /* else one entry a page [block] */
 	struct gm_resident *residents; /* [block] */
 	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
-	uint16_t nr_dev;	       /* pages on devices [block] */
-	uint16_t nr_retained;	       /* of these: with a host frame kept [block] */
+	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint16_t nr_dev;      /* pages on devices [block] */
+	uint16_t nr_retained; /* of these: with a host frame kept [block] */
 };
 
 /* ------------------------------------------------------------------- objects */
@@ -332,6 +333,8 @@ int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first,
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
+int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		struct gm_dev *peer, unsigned int first, unsigned int n);
 int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		unsigned int first, unsigned int n);
 void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);

@@ -183,9 +183,35 @@ static void test_context_share(struct cf *cf)
 	cf_unmap(cf, p, 6 * BLOCK);
 }
 
+/* What one device has another reads where it is, and has it when it writes. */
+static void test_context_read_peer(struct cf *cf)
+{
+	uint64_t v;
+	char *p;
+
+	change(cf, GM_SIM_READ_PEER, GM_SIM_READ_PEER);
+	p = cf_alloc(cf, BLOCK);
+	cf_fill(cf, CPU, p, BLOCK, 1);
+	assert_int_equal(hmadvise(cf_node(cf, 0), p, BLOCK, GM_PREFETCH), 0);
+	cf_check(cf, 1, p, BLOCK, 1);
+	cf_on(p, BLOCK, cf_node(cf, 0));
+	cf_fill(cf, 0, p, BLOCK, 2);
+	cf_check(cf, 1, p, BLOCK, 2);
+	cf_on(p, BLOCK, cf_node(cf, 0));
+	assert_int_equal(cf_dev_stats(cf, 0).bytes_to_host, 0);
+	assert_int_equal(cf_dev_store(cf, 1, p, 5), 0);
+	assert_int_equal(cf_count_on(p, PAGE, cf_node(cf, 1)), 1);
+	assert_int_equal(cf_dev_load(cf, 0, p, &v), 0);
+	assert_int_equal(v, 5);
+	cf_fill(cf, CPU, p, BLOCK, 3);
+	for (int i = 0; i < NR_DEVS; i++)
+		cf_check(cf, i, p, BLOCK, 3);
+	cf_unmap(cf, p, BLOCK);
+}
+
 const struct CMUnitTest cf_context_tests[] = {
 	CF_TEST(test_context_sparse), CF_TEST(test_context_few_bits),
 	CF_TEST(test_context_denied), CF_TEST(test_context_mode_of_range),
-	CF_TEST(test_context_share),
+	CF_TEST(test_context_share),  CF_TEST(test_context_read_peer),
 };
 const size_t cf_nr_context_tests = sizeof(cf_context_tests) / sizeof(cf_context_tests[0]);

@@ -19,6 +19,7 @@ static const struct gm_mmu sim_ops = {
 	.zero = gm_sim_op_zero,
 	.copy_peer = gm_sim_op_copy_peer,
 	.pmap_enter_host = gm_sim_op_pmap_enter_host,
+	.pmap_enter_peer = gm_sim_op_pmap_enter_peer,
 	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_sim_op_pmap_share,
 };

@@ -75,8 +75,9 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
-				GM_SIM_NO_LINK | GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE)) &&
+	       !(opt->flags &
+		 ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE | GM_SIM_NO_LINK |
+		   GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE | GM_SIM_READ_PEER)) &&
 	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 
@@ -402,6 +403,21 @@ int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t s
 	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
+}
+
+/* The peer's memory is an array of this process: a link that needs no hardware. */
+int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			      uint64_t size)
+{
+	struct gm_sim *from = gm_dev_data(peer);
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+
+	if (!err && !(from->flags & ctx->sim->flags & GM_SIM_READ_PEER))
+		err = -EOPNOTSUPP;
+	return err ? err
+		   : gm_sim_pmap_enter_host(&ctx->pmap, va, (uintptr_t)gm_sim_mem(&from->mmu, pa),
+					    size, GM_READ);
 }
 
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)

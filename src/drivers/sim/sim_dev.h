@@ -180,6 +180,8 @@ void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap);
 int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 			 uint32_t prot);
 int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
+int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			      uint64_t size);
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size);

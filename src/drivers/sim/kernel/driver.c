@@ -18,6 +18,7 @@ static const struct gm_mmu ksim_ops = {
 	.copy = gm_ksim_copy,
 	.zero = gm_ksim_zero,
 	.copy_peer = gm_ksim_copy_peer,
+	.pmap_enter_peer = gm_ksim_pmap_enter_peer,
 	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_ksim_pmap_share,
 };

@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "sim_k.h"
 
@@ -131,6 +132,25 @@ int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint
 	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
+}
+
+/* The peer's memory, page by page: it is contiguous for the peer only. */
+int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			    uint64_t size)
+{
+	struct gm_ksim *from = gm_dev_data(peer);
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+	u64 off;
+
+	if (!err && (!(from->flags & ctx->sim->flags & GMEM_SIM_READ_PEER) || from->cpu))
+		err = -EOPNOTSUPP;
+	for (off = 0; off < size && !err; off += PAGE_SIZE)
+		err = gm_sim_pmap_enter_host(&ctx->pmap, va + off,
+					     (u64)vmalloc_to_pfn(gm_sim_mem(&from->mmu, pa + off))
+						     << PAGE_SHIFT,
+					     PAGE_SIZE, GM_READ);
+	return err;
 }
 
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)

@@ -72,6 +72,8 @@ int gm_ksim_pmap_share(struct gm_dev *dev, void *pmap, void **shared);
 void gm_ksim_pmap_destroy(struct gm_dev *dev, void *pmap);
 int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 		       uint32_t prot);
+int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			    uint64_t size);
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 int gm_ksim_tlb_invl(void *pmap, uint64_t va, uint64_t size);
