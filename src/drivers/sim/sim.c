@@ -411,10 +411,11 @@ int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint
 {
 	struct gm_sim *from = gm_dev_data(peer);
 	struct gm_sim_ctx *ctx = pmap;
-	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+	int err;
 
-	if (!err && !(from->flags & ctx->sim->flags & GM_SIM_READ_PEER))
-		err = -EOPNOTSUPP;
+	if (!(from->flags & ctx->sim->flags & GM_SIM_READ_PEER))
+		return -EOPNOTSUPP;
+	err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
 	return err ? err
 		   : gm_sim_pmap_enter_host(&ctx->pmap, va, (uintptr_t)gm_sim_mem(&from->mmu, pa),
 					    size, GM_READ);

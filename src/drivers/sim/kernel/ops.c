@@ -140,11 +140,12 @@ int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64
 {
 	struct gm_ksim *from = gm_dev_data(peer);
 	struct gm_ksim_ctx *ctx = pmap;
-	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
 	u64 off;
+	int err;
 
-	if (!err && (!(from->flags & ctx->sim->flags & GMEM_SIM_READ_PEER) || from->cpu))
-		err = -EOPNOTSUPP;
+	if (!(from->flags & ctx->sim->flags & GMEM_SIM_READ_PEER) || from->cpu)
+		return -EOPNOTSUPP;
+	err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
 	for (off = 0; off < size && !err; off += PAGE_SIZE)
 		err = gm_sim_pmap_enter_host(&ctx->pmap, va + off,
 					     (u64)vmalloc_to_pfn(gm_sim_mem(&from->mmu, pa + off))
