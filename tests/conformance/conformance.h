@@ -84,6 +84,8 @@ int cf_cpu_dies(const void *p, bool write, int sig);
 extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[],
 	cf_place_tests[];
 extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests;
+extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
+extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 int cf_run_child(const char *name);
 
 #endif
