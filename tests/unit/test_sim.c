@@ -288,11 +288,11 @@ void *__wrap_aligned_alloc(size_t align, size_t size)
 	return call_fails() ? NULL : __real_aligned_alloc(align, size);
 }
 
-void *__real_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
-void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
-void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+void *__real_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
-	return call_fails() ? MAP_FAILED : __real_mmap(addr, len, prot, flags, fd, off);
+	return call_fails() ? MAP_FAILED : __real_mmap64(addr, len, prot, flags, fd, off);
 }
 
 int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg);
