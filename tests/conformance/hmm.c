@@ -4,8 +4,10 @@
  * their names; docs/checklist.md lists all. What HMM refuses and gmem does not, or the other
  * way round, is said there too.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include "conformance.h"
 
@@ -326,11 +328,32 @@ static void test_hmm_huge_err(struct cf *cf)
 	cf_unmap(cf, pinned, DEV_MEMORY);
 }
 
+/* Of hugetlb there are objects; private mappings of it cannot be registered. */
+static void test_hmm_hugetlb_private(struct cf *cf)
+{
+	long before;
+	void *p;
+
+	if (cf_not_here(cf_kernel, "the module maps its own files only"))
+		return;
+	before = proc_huge_pages(4);
+	p = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1,
+		 0);
+	if (!cf_not_here(p == MAP_FAILED, "no huge pages to be had")) {
+		*word(p) = 5;
+		assert_int_equal(gm_register(cf->as, p, BLOCK), -EINVAL);
+		assert_non_null(strstr(gm_strerror(-EINVAL), "hugetlb"));
+		assert_int_equal(*word(p), 5);
+		assert_int_equal(munmap(p, BLOCK), 0);
+	}
+	proc_huge_pages(before);
+}
+
 const struct CMUnitTest cf_hmm_tests[] = {
 	CF_TEST(test_hmm_anon_read),	 CF_TEST(test_hmm_multiple),
 	CF_TEST(test_hmm_migrate_fault), CF_TEST(test_hmm_migrate_mixed),
 	CF_TEST(test_hmm_anon_teardown), CF_TEST(test_hmm_snapshot),
 	CF_TEST(test_hmm_double_map),	 CF_TEST(test_hmm_huge),
-	CF_TEST(test_hmm_huge_err),
+	CF_TEST(test_hmm_huge_err),	 CF_TEST(test_hmm_hugetlb_private),
 };
 const size_t cf_nr_hmm_tests = sizeof(cf_hmm_tests) / sizeof(cf_hmm_tests[0]);
