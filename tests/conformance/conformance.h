@@ -65,7 +65,9 @@ void cf_unmap(struct cf *cf, void *p, uint64_t len);
 /* Every word of [p, p+len) to a value of its place and @seed; or check that it is so. */
 void cf_fill(struct cf *cf, int who, void *p, uint64_t len, uint64_t seed);
 void cf_check(struct cf *cf, int who, const void *p, uint64_t len, uint64_t seed);
-/* The same of a part, which begins @at bytes into what was filled. */
+/* Word number @i of what was filled so. */
+uint64_t cf_word(uint64_t seed, uint64_t i);
+/* As cf_check(), of a part, which begins @at bytes into what was filled. */
 void cf_check_at(struct cf *cf, int who, const void *p, uint64_t len, uint64_t seed, uint64_t at);
 void cf_check_zero(struct cf *cf, int who, const void *p, uint64_t len);
 /* One access of a word by a device: 0 or -errno. */

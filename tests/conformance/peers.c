@@ -3,8 +3,10 @@
  * What the tests of other memory managers ask for (UMap, Xe, KFD, ArgoDSM) and nothing else
  * in this suite has in it; docs/checklist.md lists all.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "conformance.h"
 
@@ -172,6 +174,44 @@ static void test_mlock(struct cf *cf)
 	cf_unmap(cf, p, 16 * PAGE);
 }
 
+/* KFD, eviction of memory that is copied on write: before a fork and after it, by either side. */
+static void test_fork_evicted(struct cf *cf)
+{
+	uint64_t len = 2 * DEV_MEMORY;
+	pid_t pid;
+	char *p;
+
+	if (cf_not_here(cf_kernel, "private memory cannot be registered"))
+		return;
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(gm_register(cf->as, p, len), 0);
+	cf_fill(cf, CPU, p, len, 1);
+	cf_check(cf, 0, p, len, 1); /* half of it is evicted by the other half */
+	assert_true(cf_dev_stats(cf, 0).evictions > 0);
+	for (uint64_t round = 1; round < 3; round++) {
+		pid = fork();
+		if (!pid) {
+			volatile uint64_t *w = word(p);
+			int wrong = 0;
+
+			for (uint64_t i = 0; i < len / 8; i += PAGE / 8) {
+				wrong |= w[i] != cf_word(round, i);
+				w[i] = 0;
+			}
+			_exit(wrong);
+		}
+		/* While the child writes zeros: out, and home by eviction. */
+		cf_fill(cf, 0, p, len, round + 1);
+		cf_check(cf, 1, p, len, round + 1);
+		assert_int_equal(proc_wait(pid), 0);
+		cf_check(cf, CPU, p, len, round + 1);
+	}
+	assert_int_equal(gm_unregister(cf->as, p, len), 0);
+	cf_check(cf, CPU, p, len, 3);
+	assert_int_equal(munmap(p, len), 0);
+}
+
 struct prefetcher {
 	pthread_t id;
 	struct cf *cf;
@@ -226,6 +266,7 @@ const struct CMUnitTest cf_peers_tests[] = {
 	CF_TEST(test_overlapping_hints),
 	CF_TEST(test_prefetch_at_border),
 	CF_TEST(test_mlock),
+	CF_TEST(test_fork_evicted),
 	CF_TEST(test_prefetch_storm),
 };
 const size_t cf_nr_peers_tests = sizeof(cf_peers_tests) / sizeof(cf_peers_tests[0]);
