@@ -80,14 +80,15 @@ uint64_t cf_count_on(const void *p, uint64_t len, int node);
 struct gm_stats cf_dev_stats(struct cf *cf, int i);
 struct gm_stats cf_as_stats(struct cf *cf);
 
+extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
+extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
+
 /* Does the CPU's access to @p end in @sig? -1: no; else the signal's si_code. */
 int cf_cpu_dies(const void *p, bool write, int sig);
 
 extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[],
 	cf_place_tests[];
 extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests;
-extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
-extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 int cf_run_child(const char *name);
 
 #endif

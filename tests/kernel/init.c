@@ -199,6 +199,7 @@ int main(void)
 	} else {
 		if (!strcmp(only, "figures")) /* they mean something with -icount only */
 			run_all(kt_figures, only);
+		run_all(kt_alloc, only);
 		run_all(kt_basic, only);
 		run_all(kt_vma, only);
 		run_all(kt_aperture, only);
@@ -206,7 +207,6 @@ int main(void)
 		run_all(kt_poison, only);
 		run_all(kt_huge, only);
 		run_all(kt_peer, only);
-		run_all(kt_alloc, only);
 		run_all(kt_proc, only);
 		run_all(kt_input, only);
 		run_all(kt_hmm, only);
