@@ -99,6 +99,8 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	unsigned int first, n;
 	int err;
 
+	if (gm_dev_gone(dev))
+		return -ENODEV;
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
 		return -EHWPOISON;
 	if (is_on(dev, block, place->page)) {
@@ -268,6 +270,8 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 	do {
 		if (tries)
 			gm_os_yield(tries);
+		if (gm_dev_gone(ctx->dev))
+			return -ENODEV;
 		err = gm_block_get(piece->region->obj, piece->index, true, block);
 		if (err)
 			return err;

@@ -13,5 +13,6 @@
 #define gm_sim_dev(...) gm_user_sim_dev(__VA_ARGS__)
 #define gm_sim_inject(...) gm_user_sim_inject(__VA_ARGS__)
 #define gm_sim_stats(...) gm_user_sim_stats(__VA_ARGS__)
+#define gm_sim_unplug(...) gm_user_sim_unplug(__VA_ARGS__)
 
 #endif

@@ -24,6 +24,7 @@ int gm_user_sim_detach(struct gm_sim_ctx *ctx);
 void gm_user_sim_inject(struct gm_sim *sim, enum gm_sim_op op, uint32_t skip, uint32_t count,
 			int err);
 void gm_user_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
+int gm_user_sim_unplug(struct gm_sim *sim);
 
 static int request(int fd, unsigned long cmd, void *arg)
 {
@@ -148,6 +149,15 @@ int gm_sim_destroy(struct gm_sim *sim)
 	free(sim->mmu.tlb);
 	free(sim);
 	return 0;
+}
+
+int gm_sim_unplug(struct gm_sim *sim)
+{
+	struct gmem_sim_remove r = { .size = sizeof(r) };
+
+	if (!sim || !sim->remote)
+		return gm_user_sim_unplug(sim);
+	return request(sim->fd, GMEM_SIM_IOC_REMOVE, &r);
 }
 
 struct gm_dev *gm_sim_dev(struct gm_sim *sim)
