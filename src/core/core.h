@@ -349,6 +349,10 @@ unsigned int gm_good_run(const struct gm_block *block, unsigned int page, unsign
 bool gm_block_unmappable(const struct gm_block *block);
 void gm_page_lose(struct gm_block *block, struct gm_dev *dev, unsigned int page);
 
+/* ---------------------------------------------------------- copy_direct.c */
+
+int gm_copy_direct(struct gm_as *as, uint64_t dst, uint64_t src, uint64_t len, uint64_t *done);
+
 /* --------------------------------------------------------- remove.c, dev.c */
 
 void gm_gone_init(struct gm_dev *dev);
