@@ -93,8 +93,8 @@ static void test_remove_dead(struct cf *cf)
  * over more memory than a device has, so that faults, direct copies and evictions are under
  * way all the time. What each has counted it knows too.
  */
-#define PLACES 192
-#define STRIDE (16 * PAGE)
+#define PLACES 48
+#define STRIDE (64 * PAGE)
 enum { WORD_CPU, WORD_DEV, WORD_LANE, WORDS = WORD_LANE + 2 };
 
 struct load {

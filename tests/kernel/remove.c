@@ -15,7 +15,7 @@
 #include "kt.h"
 
 #define LEN (6 * BLOCK)
-#define PLACES 96UL
+#define PLACES 48UL
 #define STRIDE (LEN / PLACES)
 
 static int pull_out(int sim)
