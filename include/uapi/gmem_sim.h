@@ -131,6 +131,15 @@ struct gmem_sim_window {
 	__u64 dev_va; /* for ADD */
 };
 
+/*
+ * The device is pulled out while it is at work: gm_dev_remove() of <gmem/driver.h>. Accesses
+ * that are under way end with ENODEV. Its contexts are detached as ever.
+ */
+struct gmem_sim_remove {
+	__u32 size;
+	__u32 pad;
+};
+
 struct gmem_sim_stats {
 	__u32 size;
 	__u32 tables; /* pages of page table in use now */
@@ -152,5 +161,6 @@ struct gmem_sim_stats {
 #define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
 #define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
 #define GMEM_SIM_IOC_WINDOW _IOW(GMEM_SIM_MAGIC, 12, struct gmem_sim_window)
+#define GMEM_SIM_IOC_REMOVE _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_remove)
 
 #endif

@@ -226,15 +226,16 @@ struct gm_hnode {
 };
 
 struct gm_dev {
-	struct gm_mmu ops;	  /* the driver's, what it lacks is NULL (c) */
-	const struct gm_mmu *mmu; /* ops (c) */
-	void *data;		  /* the driver's (c) */
-	char name[GM_DEV_NAME];	  /* (c) */
-	unsigned int index;	  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
-	uint32_t granule;	  /* pages moved for a fault (a) */
-	uint32_t no_grow;	  /* (a) */
-	uint32_t contexts;	  /* attached [hnode] */
-	uint32_t apertures;	  /* ranges that the CPU can address; written under [core] (a) */
+	struct gm_mmu ops;		  /* the driver's, what it lacks is NULL (c) */
+	struct gm_mmu gone;		  /* the same once the device was removed (c) */
+	const struct gm_mmu *_Atomic mmu; /* ops; gone, for good (remove.c) (a) */
+	void *data;			  /* the driver's (c) */
+	char name[GM_DEV_NAME];		  /* (c) */
+	unsigned int index;		  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
+	uint32_t granule;		  /* pages moved for a fault (a) */
+	uint32_t no_grow;		  /* (a) */
+	uint32_t contexts;		  /* attached [hnode] */
+	uint32_t apertures; /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
 	struct gm_counters counters; /* (a) */
@@ -379,6 +380,23 @@ size_t gm_bad_bytes(const struct gm_physmem *range);
 void gm_bad_free(struct gm_physmem *range);
 unsigned int gm_good_run(const struct gm_block *block, unsigned int page, unsigned int end);
 bool gm_block_unmappable(const struct gm_block *block);
+void gm_page_lose(struct gm_block *block, struct gm_dev *dev, unsigned int page);
+
+/* ---------------------------------------------------------- copy_direct.c */
+
+int gm_copy_direct(struct gm_as *as, uint64_t dst, uint64_t src, uint64_t len, uint64_t *done);
+
+/* --------------------------------------------------------- remove.c, dev.c */
+
+void gm_gone_init(struct gm_dev *dev);
+int gm_salvage(struct gm_block *block, struct gm_dev *dev);
+int gm_dev_empty(struct gm_dev *dev, struct gm_physmem *range);
+
+/* Was it removed? Then it takes nothing in any more. */
+static inline bool gm_dev_gone(const struct gm_dev *dev)
+{
+	return dev->mmu == &dev->gone;
+}
 
 /* --------------------------------------------------------------- account.c */
 
@@ -402,6 +420,7 @@ struct gm_home {
 	enum gm_why why;
 	bool skip_pinned;
 	bool yields;	     /* gives up if somebody wants the block */
+	bool *engine;	     /* out: it was the copy engine that failed; NULL: nobody asks */
 	uint64_t begin, end; /* only frames in this range; end 0: any */
 };
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,

@@ -149,6 +149,8 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	unsigned int first, n;
 	int err;
 
+	if (gm_dev_gone(dev))
+		return -ENODEV;
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
 		return -EHWPOISON;
 	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
@@ -333,6 +335,8 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 	do {
 		if (tries)
 			gm_os_yield(tries);
+		if (gm_dev_gone(ctx->dev))
+			return -ENODEV;
 		err = gm_block_get(piece->region->obj, piece->index, true, block);
 		if (err)
 			return err;

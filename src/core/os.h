@@ -127,31 +127,39 @@ void gm_os_warn(const char *what, const char *arg);
 /* ------------------------------------------------------------------- tracing */
 
 /* On whose behalf pages move. */
-enum gm_why { GM_WHY_CPU_FAULT, GM_WHY_DEV_FAULT, GM_WHY_PREFETCH, GM_WHY_EVICT, GM_WHY_DRAIN };
+enum gm_why {
+	GM_WHY_CPU_FAULT,
+	GM_WHY_DEV_FAULT,
+	GM_WHY_PREFETCH,
+	GM_WHY_EVICT,
+	GM_WHY_DRAIN,
+	GM_WHY_POISON,
+};
 
 enum gm_event_kind {
 	GM_EVENT_FAULT,	  /* a fault of the CPU or a device was serviced, or failed */
 	GM_EVENT_MIGRATE, /* pages of one block went from one place to another, or could not */
 	GM_EVENT_EVICT,	  /* a block was a victim; its migration is an event of its own, before */
 	GM_EVENT_INVALIDATE, /* a device's TLB was told to drop translations */
+	GM_EVENT_POISON, /* a frame has failed, or went with its device; what was in it is lost */
 	GM_EVENT_KINDS,
 };
 
 /*
  * What happened, once it has. A field that says nothing of a kind is 0, or GM_NODE_NONE.
  *
- *	field	FAULT		MIGRATE		EVICT		INVALIDATE
- *	as	faulting	charged		charged		whose translations
- *	obj	of the page	of the pages	of the block	-
- *	offset	of the page	first page	of the block	-
- *	va	touched, or 0	-		-		first
- *	len	a page		first to last	a block		of all ranges
- *	pages	-		moved		moved		-
- *	bytes	-		copied		-		-
- *	from	page was at	node		the device	the device
- *	to	wanted at	node		host		-
- *	why	which fault	why		EVICT		-
- *	n	access		-		a fault waits	ranges
+ *	field	FAULT		MIGRATE		EVICT		INVALIDATE	POISON
+ *	as	faulting	charged		charged		whose translations  -
+ *	obj	of the page	of the pages	of the block	-		of the page, if any
+ *	offset	of the page	first page	of the block	-		of the page
+ *	va	touched, or 0	-		-		first		physical, of the frame
+ *	len	a page		first to last	a block		of all ranges	a page
+ *	pages	-		moved		moved		-		lost: 1, or 0
+ *	bytes	-		copied		-		-		-
+ *	from	page was at	node		the device	the device	the device
+ *	to	wanted at	node		host		-		-
+ *	why	which fault	why		EVICT		-		POISON; DRAIN: removed
+ *	n	access		-		a fault waits	ranges		-
  *
  * @err is 0 or -errno; then @pages is what was to move, and @bytes is 0.
  *

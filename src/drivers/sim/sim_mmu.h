@@ -92,6 +92,7 @@ struct gm_sim_mmu {
 	uint32_t lock;		    /* guards free, next */
 	uint32_t free;		    /* index of a free table, or past the last */
 	uint32_t used;		    /* tables in use; atomic */
+	uint32_t stopped;	    /* nothing is translated any more; atomic */
 };
 
 struct gm_sim_pmap {
@@ -125,6 +126,12 @@ int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host,
 int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size);
 int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint32_t prot);
 
+/*
+ * For good: nothing is translated any more, and no access by way of a translation is under way.
+ * What the page tables say is not true any more, nor are frames said to be mapped.
+ */
+void gm_sim_mmu_stop(struct gm_sim_mmu *mmu);
+
 void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges, unsigned int n);
 
 /*
@@ -140,6 +147,11 @@ bool gm_sim_tlb_find(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len, unsigned
 /* Does a pmap map a frame of [pa, pa+len)? Always no without mmu->frame. */
 bool gm_sim_frame_find(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len, uint64_t *frame,
 		       uint64_t *va);
+
+static inline bool gm_sim_is_stopped(const struct gm_sim_mmu *mmu)
+{
+	return __atomic_load_n(&mmu->stopped, __ATOMIC_RELAXED);
+}
 
 static inline bool gm_sim_is_data(const struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len)
 {

@@ -27,6 +27,7 @@ void gm_user_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
 int gm_user_sim_window_add(struct gm_sim_ctx *ctx, const void *va, size_t len, uint64_t dev_va);
 int gm_user_sim_window_remove(struct gm_sim_ctx *ctx, const void *va, size_t len);
 int gm_user_sim_set_mode(struct gm_sim_ctx *ctx, const void *va, size_t len, enum gm_mode mode);
+int gm_user_sim_unplug(struct gm_sim *sim);
 
 static int request(int fd, unsigned long cmd, void *arg)
 {
@@ -158,6 +159,15 @@ int gm_sim_destroy(struct gm_sim *sim)
 	free(sim->mmu.tlb);
 	free(sim);
 	return 0;
+}
+
+int gm_sim_unplug(struct gm_sim *sim)
+{
+	struct gmem_sim_remove r = { .size = sizeof(r) };
+
+	if (!sim || !sim->remote)
+		return gm_user_sim_unplug(sim);
+	return request(sim->fd, GMEM_SIM_IOC_REMOVE, &r);
 }
 
 struct gm_dev *gm_sim_dev(struct gm_sim *sim)

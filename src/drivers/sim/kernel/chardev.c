@@ -168,7 +168,7 @@ static int unplug(struct gm_ksim *sim)
 		if (!err)
 			sim->ctx[i] = NULL;
 	}
-	return err || !sim->dev ? err : gm_ksim_remove(sim);
+	return err || !sim->dev ? err : gm_ksim_remove(sim, false);
 }
 
 static int sim_release(struct inode *inode, struct file *file)
@@ -289,6 +289,16 @@ static long sim_poison(struct gm_ksim *sim, void *arg)
 	return p->pad ? -EINVAL : gm_dev_poison(sim->dev, p->pa);
 }
 
+static long sim_remove(struct gm_ksim *sim, void *arg)
+{
+	const struct gmem_sim_remove *r = arg;
+
+	if (r->pad)
+		return -EINVAL;
+	gm_sim_mmu_stop(&sim->mmu); /* no lane gets at memory any more */
+	return gm_ksim_remove(sim, true);
+}
+
 static long sim_stats(struct gm_ksim *sim, void *arg)
 {
 	struct gmem_sim_stats *to = arg;
@@ -355,6 +365,7 @@ static const struct {
 	{ GMEM_SIM_IOC_LOOKUP, sizeof(struct gmem_sim_lookup), sim_lookup },
 	{ GMEM_SIM_IOC_POISON, sizeof(struct gmem_sim_poison), sim_poison },
 	{ GMEM_SIM_IOC_WINDOW, sizeof(struct gmem_sim_window), sim_window },
+	{ GMEM_SIM_IOC_REMOVE, sizeof(struct gmem_sim_remove), sim_remove },
 };
 
 static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
@@ -380,9 +391,16 @@ static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 		return ret;
 	if (cmd == GMEM_SIM_IOC_ACCESS)
 		return sim_access(sim, (struct gmem_sim_access *)arg);
-	down_write(&sim->life);
+	/* To be pulled out is the one thing that waits for nobody. */
+	if (cmd == GMEM_SIM_IOC_REMOVE)
+		down_read(&sim->life);
+	else
+		down_write(&sim->life);
 	ret = sim->dev || cmd == GMEM_SIM_IOC_CREATE ? requests[i].fn(sim, arg) : -ENODEV;
-	up_write(&sim->life);
+	if (cmd == GMEM_SIM_IOC_REMOVE)
+		up_read(&sim->life);
+	else
+		up_write(&sim->life);
 	if (!ret && (_IOC_DIR(cmd) & _IOC_READ) &&
 	    copy_to_user((void __user *)user + 4, arg + 4, requests[i].size - 4))
 		ret = -EFAULT;

@@ -47,9 +47,10 @@ int gm_ksim_probe(struct gm_ksim *sim)
 	return err ? err : gm_dev_hnode(dev);
 }
 
-int gm_ksim_remove(struct gm_ksim *sim)
+/* Its device is no more in use, or is pulled out all the same. */
+int gm_ksim_remove(struct gm_ksim *sim, bool in_use)
 {
-	return gm_dev_destroy(sim->dev);
+	return in_use ? gm_dev_remove(sim->dev) : gm_dev_destroy(sim->dev);
 }
 
 int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)

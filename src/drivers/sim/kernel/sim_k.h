@@ -61,7 +61,7 @@ struct gm_ksim {
 
 /* driver.c */
 int gm_ksim_probe(struct gm_ksim *sim);
-int gm_ksim_remove(struct gm_ksim *sim);
+int gm_ksim_remove(struct gm_ksim *sim, bool in_use);
 int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx);
 int gm_ksim_detach(struct gm_ksim_ctx *ctx);
 int gm_ksim_service(struct gm_ksim_ctx *ctx, u64 va, u32 access);
