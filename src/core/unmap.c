@@ -367,7 +367,9 @@ static int enter_host(struct gm_context *ctx, const struct gm_region *r,
 		err = gm_os_backing_get(r->obj, off, got, true, &bus, &got);
 		if (err)
 			break;
-		err = ctx->dev->mmu->pmap_enter_host(ctx->pmap, va, bus, got, r->prot);
+		err = gm_os_in_place_hold(r->obj, off, got);
+		if (!err)
+			err = ctx->dev->mmu->pmap_enter_host(ctx->pmap, va, bus, got, r->prot);
 		gm_os_backing_put(r->obj, off, got);
 	}
 	return err;
@@ -414,21 +416,35 @@ static int release_in_place(struct gm_context *ctx, struct gm_region *r, struct 
 	return err ? err : gather_add(g, ctx, va, end - va);
 }
 
+/* Take [first, first+n) away from whoever maps it in place, at all addresses. */
+int gm_unmap_in_place(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	struct gm_gather g gm_uninitialized;
+	int err = 0;
+
+	gather_init(&g);
+	if (gm_load(&gm_core.in_place))
+		err = for_views(block, NULL, first, n, release_in_place, &g);
+	if (!err)
+		gm_os_in_place_drop(block->obj,
+				    (block->index << GM_BLOCK_SHIFT) +
+					    ((uint64_t)first << GM_PAGE_SHIFT),
+				    (uint64_t)n << GM_PAGE_SHIFT);
+	return err;
+}
+
 /* Take [first, first+n) away from the CPU, and who maps it in place, at all addresses. */
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	struct gm_object *obj = block->obj;
-	struct gm_gather g gm_uninitialized;
 	uint64_t va, end;
-	int err = 0;
+	int err;
 
-	gather_init(&g);
 	if (obj->granule > GM_PAGE_SIZE) {
 		first = 0;
 		n = GM_BLOCK_PAGES;
 	}
-	if (gm_load(&gm_core.in_place))
-		err = for_views(block, NULL, first, n, release_in_place, &g);
+	err = gm_unmap_in_place(block, first, n);
 	if (err)
 		return err;
 	err = gm_os_object_revoke(

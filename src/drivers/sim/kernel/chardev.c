@@ -24,7 +24,8 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK)) &&
+	return !(c->flags &
+		 ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_IN_PLACE)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
 	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 &&
@@ -134,6 +135,7 @@ static long sim_create(struct gm_ksim *sim, void *arg)
 	if (err)
 		return err;
 	sim->flags = c->flags;
+	sim->mode = c->flags & GMEM_SIM_IN_PLACE ? GM_REPLICATE : GM_EXCLUSIVE;
 	snprintf(sim->name, sizeof(sim->name), "sim%d", atomic_inc_return(&number));
 	hnode = gm_ksim_probe(sim);
 	if (hnode < 0)

@@ -18,6 +18,7 @@ static const struct gm_mmu ksim_ops = {
 	.copy = gm_ksim_copy,
 	.zero = gm_ksim_zero,
 	.copy_peer = gm_ksim_copy_peer,
+	.pmap_enter_host = gm_ksim_pmap_enter_host,
 };
 
 /* The id of its node, or -errno. */
@@ -56,7 +57,7 @@ int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)
 
 	if (err)
 		return err;
-	err = gm_as_attach(as, sim->dev, GM_EXCLUSIVE, &gm);
+	err = gm_as_attach(as, sim->dev, sim->mode, &gm);
 	if (err) {
 		gm_as_release(as);
 		return err;
