@@ -26,7 +26,7 @@ static volatile uint64_t *at(void *p)
 	return p;
 }
 
-static uint64_t held(void)
+uint64_t kt_held(void)
 {
 	FILE *f = fopen("/sys/kernel/debug/gmem/in_place", "r");
 	unsigned long long bytes;
@@ -44,7 +44,7 @@ static int plug_in_place(int *node)
 
 static void begin(struct two *w, uint64_t len)
 {
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	kt_begin(&w->t, len, 4 * BLOCK);
 	w->sim[1] = w->t.sim;
 	w->ctx[1] = w->t.ctx;
@@ -70,7 +70,7 @@ static void end(struct two *w)
 	detach(w);
 	close(w->sim[0]);
 	kt_end(&w->t);
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 }
 
 static uint64_t load(struct two *w, int dev, const void *va)
@@ -124,7 +124,7 @@ static void in_place_both_sides(void)
 		fill(&w, 0, w.t.mem, w.t.len, 100);
 		verify(&w, CPU, w.t.mem, w.t.len, 100);
 		fill(&w, CPU, w.t.mem, w.t.len, round + 1);
-		CHECK_EQ(held(), w.t.len);
+		CHECK_EQ(kt_held(), w.t.len);
 	}
 	CHECK_EQ(faults(&w), 3);
 	kt_stats(w.t.as, &stats);
@@ -151,10 +151,10 @@ static void in_place_told(void)
 	CHECK_EQ(faults(&w), 1);
 	fill(&w, 1, w.t.mem, BLOCK, 3); /* away */
 	CHECK_EQ(kt_node(w.t.as, w.t.mem), w.node[1]);
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	verify(&w, CPU, w.t.mem, BLOCK / 2, 3); /* home, by faults and by a hint */
 	CHECK_EQ(kt_advise(w.t.as, GMEM_PREFETCH, GMEM_NODE_HOST, w.t.mem, BLOCK), 0);
-	CHECK_EQ(held(), BLOCK);
+	CHECK_EQ(kt_held(), BLOCK);
 	verify(&w, 0, w.t.mem, BLOCK, 3);
 	CHECK_EQ(faults(&w), 1);
 	/* Where it cannot be told it faults. */
@@ -179,12 +179,12 @@ static void in_place_in_turns(void)
 		unsigned char *p = w.t.mem + i * PAGE;
 
 		store(&w, 1, p, i);
-		CHECK_EQ(held(), BLOCK - PAGE);
+		CHECK_EQ(kt_held(), BLOCK - PAGE);
 		CHECK_EQ(load(&w, 0, p), i);
 		store(&w, 0, p, i + 1);
 		CHECK_EQ(i % 2 ? *at(p) : load(&w, 1, p), i + 1);
 		load(&w, 0, p);
-		CHECK_EQ(held(), BLOCK);
+		CHECK_EQ(kt_held(), BLOCK);
 	}
 	end(&w);
 }
@@ -291,11 +291,11 @@ static void in_place_swap(void)
 	verify(&w, CPU, w.t.mem, mine, 2);
 	/* From swap it comes back in place. */
 	CHECK_EQ(load(&w, 0, rest), kt_pattern(3, 0));
-	CHECK_EQ(held(), mine + BLOCK);
+	CHECK_EQ(kt_held(), mine + BLOCK);
 	/* Let go it can be swapped, with what the device wrote last. */
 	fill(&w, 0, w.t.mem, mine, 4);
 	detach(&w);
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	used = kt_swap_used();
 	CHECK_EQ(madvise(w.t.mem, mine, MADV_PAGEOUT), 0);
 	CHECK(kt_swap_used() > used + mine / 2);
@@ -392,15 +392,15 @@ static void in_place_punch(void)
 	verify(&w, CPU, w.t.mem, BLOCK, 1);
 	CHECK(madvise(w.t.mem, BLOCK, MADV_REMOVE) < 0); /* of the file */
 	verify(&w, 0, w.t.mem, w.t.len, 1);
-	CHECK_EQ(held(), 2 * BLOCK);
+	CHECK_EQ(kt_held(), 2 * BLOCK);
 	CHECK_EQ(kt_advise(w.t.as, GMEM_DONTNEED, 0, w.t.mem + 7 * PAGE, 9 * PAGE), 0);
-	CHECK_EQ(held(), 2 * BLOCK - 9 * PAGE);
+	CHECK_EQ(kt_held(), 2 * BLOCK - 9 * PAGE);
 	CHECK(!resident(w.t.mem + 8 * PAGE));
 	CHECK_EQ(load(&w, 0, w.t.mem + 7 * PAGE), 0);
 	CHECK_EQ(*at(w.t.mem + 15 * PAGE), 0);
 	verify(&w, 0, w.t.mem, 7 * PAGE, 1);
 	CHECK_EQ(kt_advise(w.t.as, GMEM_DONTNEED, 0, w.t.mem, w.t.len), 0);
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	CHECK_EQ(count_resident(w.t.mem, w.t.len), 0);
 	CHECK_EQ(load(&w, 0, w.t.mem), 0);
 	end(&w);
@@ -420,27 +420,27 @@ static void in_place_unmap(void)
 	alias = kt_map(w.t.as, w.t.obj, 0, BLOCK, RW);
 	verify(&w, 0, w.t.mem, w.t.len, 1);
 	CHECK_EQ(load(&w, 0, alias + 5 * PAGE), kt_pattern(1, 5 * PAGE));
-	CHECK_EQ(held(), 2 * BLOCK);
+	CHECK_EQ(kt_held(), 2 * BLOCK);
 	CHECK_EQ(munmap(w.t.mem + BLOCK + 5 * PAGE, 3 * PAGE), 0);
-	CHECK_EQ(held(), 2 * BLOCK - 3 * PAGE);
+	CHECK_EQ(kt_held(), 2 * BLOCK - 3 * PAGE);
 	CHECK_EQ(munmap(w.t.mem, BLOCK), 0);
-	CHECK_EQ(held(), 2 * BLOCK - 3 * PAGE); /* by the alias */
+	CHECK_EQ(kt_held(), 2 * BLOCK - 3 * PAGE); /* by the alias */
 	CHECK_EQ(kt_dev(w.sim[0], w.ctx[0], GMEM_SIM_READ, w.t.mem, &v, 8), -EFAULT);
 	CHECK_EQ(load(&w, 0, alias), kt_pattern(1, 0));
 	CHECK_EQ(mprotect(alias, BLOCK, PROT_READ), 0);
 	CHECK_EQ(kt_dev(w.sim[0], w.ctx[0], GMEM_SIM_WRITE, alias, &v, 8), -EACCES);
 	CHECK_EQ(load(&w, 0, alias), kt_pattern(1, 0));
 	CHECK_EQ(mprotect(alias, BLOCK, PROT_NONE), 0);
-	CHECK_EQ(held(), BLOCK - 3 * PAGE); /* no device sees it */
+	CHECK_EQ(kt_held(), BLOCK - 3 * PAGE); /* no device sees it */
 	CHECK_EQ(mprotect(alias, BLOCK, PROT_READ | PROT_WRITE), 0);
 	store(&w, 0, alias, 9);
-	CHECK_EQ(held(), 2 * BLOCK - 3 * PAGE);
+	CHECK_EQ(kt_held(), 2 * BLOCK - 3 * PAGE);
 	moved = mremap(alias, BLOCK, BLOCK, MREMAP_MAYMOVE | MREMAP_FIXED, w.t.mem);
 	CHECK_EQ(moved - w.t.mem, 0);
 	CHECK_EQ(kt_dev(w.sim[0], w.ctx[0], GMEM_SIM_READ, alias, &v, 8), -EFAULT);
 	CHECK_EQ(load(&w, 0, moved), 9);
 	CHECK_EQ(munmap(w.t.mem, w.t.len), 0);
-	CHECK_EQ(held(), 0); /* though the object is there, with its bytes */
+	CHECK_EQ(kt_held(), 0); /* though the object is there, with its bytes */
 	w.t.mem = kt_map(w.t.as, w.t.obj, 0, w.t.len, RW);
 	CHECK_EQ(load(&w, 0, w.t.mem), 9);
 	CHECK_EQ(load(&w, 0, w.t.mem + BLOCK + 6 * PAGE), kt_pattern(1, BLOCK + 6 * PAGE));
@@ -463,19 +463,19 @@ static void in_place_detach(void)
 	ctx = kt_attach(other, as);
 	CHECK(ctx >= 0);
 	CHECK_EQ(kt_dev_load(other, ctx, far), kt_pattern(1, 100 * PAGE));
-	CHECK_EQ(held(), BLOCK);
+	CHECK_EQ(kt_held(), BLOCK);
 	detach(&w);
-	CHECK_EQ(held(), BLOCK - 100 * PAGE);
+	CHECK_EQ(kt_held(), BLOCK - 100 * PAGE);
 	kt_dev_store(other, ctx, far, 5);
 	store(&w, 1, w.t.mem + 100 * PAGE, 6); /* away from under the other */
 	CHECK_EQ(kt_dev_load(other, ctx, far), 6);
 	d.ctx = (uint32_t)ctx;
 	CHECK_EQ(kt_ioctl(other, GMEM_SIM_IOC_DETACH, &d), 0);
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	ctx = kt_attach(other, as);
 	CHECK_EQ(kt_dev_load(other, ctx, far), 6);
 	close(other); /* attached, with what it has mapped */
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	munmap(far, BLOCK - 100 * PAGE);
 	close(as);
 	w.ctx[0] = kt_attach(w.sim[0], w.t.as);
@@ -499,11 +499,11 @@ static void in_place_failures(void)
 		CHECK_EQ(kt_dev(w.sim[1], w.ctx[1], GMEM_SIM_READ, w.t.mem, &v, 8), -EIO);
 		CHECK_EQ(kt_advise(w.t.as, GMEM_DONTNEED, 0, w.t.mem, BLOCK), -EIO);
 		CHECK_EQ(munmap(w.t.mem, BLOCK), 0); /* done all the same */
-		CHECK_EQ(held(), BLOCK);
+		CHECK_EQ(kt_held(), BLOCK);
 		CHECK_EQ(kt_inject(w.sim[0], op, 0, 0, 0), 0);
 		w.t.mem = kt_map(w.t.as, w.t.obj, 0, BLOCK, RW); /* there, or elsewhere */
 		verify(&w, 0, w.t.mem, BLOCK, 1);
-		CHECK_EQ(held(), BLOCK);
+		CHECK_EQ(kt_held(), BLOCK);
 	}
 	CHECK_EQ(kt_advise(w.t.as, GMEM_DONTNEED, 0, w.t.mem, BLOCK), 0);
 	CHECK_EQ(kt_inject(w.sim[0], GMEM_SIM_PMAP_ENTER, 0, ~0U, ENODEV), 0);
@@ -532,13 +532,13 @@ static void in_place_fork(void)
 		store(&w, 0, w.t.mem + PAGE, 8); /* at the parent's addresses */
 		CHECK_EQ(*at(w.t.mem + PAGE), 8);
 		munmap(w.t.mem, BLOCK);
-		CHECK_EQ(held(), BLOCK);
+		CHECK_EQ(kt_held(), BLOCK);
 		_exit(0);
 	}
 	CHECK_EQ(kt_wait(pid), 0);
 	CHECK_EQ(load(&w, 0, w.t.mem), 7);
 	CHECK_EQ(*at(w.t.mem + PAGE), 8);
-	CHECK_EQ(held(), BLOCK);
+	CHECK_EQ(kt_held(), BLOCK);
 	CHECK_EQ(kt_ioctl(w.sim[0], GMEM_SIM_IOC_DETACH, &(struct gmem_sim_detach){ 8, 1 }), 0);
 	end(&w);
 }
@@ -558,14 +558,14 @@ static void in_place_kill(void)
 				kt_advise(w.t.as, GMEM_PREFETCH, w.node[1], w.t.mem, BLOCK);
 			}
 		}
-		while (!held())
+		while (!kt_held())
 			usleep(1000);
 		usleep(7000 * round);
 		CHECK_EQ(kill(pid, SIGKILL), 0);
 		CHECK_EQ(kt_wait(pid), -SIGKILL);
-		for (unsigned int i = 0; i < 1000 && held(); i++)
+		for (unsigned int i = 0; i < 1000 && kt_held(); i++)
 			usleep(10000); /* its descriptors' last uses */
-		CHECK_EQ(held(), 0);
+		CHECK_EQ(kt_held(), 0);
 	}
 }
 
@@ -583,7 +583,7 @@ static void in_place_leaks_none(void)
 			memset(w.t.mem + i, (int)round, BLOCK);
 			load(&w, 0, w.t.mem + i);
 		}
-		CHECK_EQ(held(), w.t.len);
+		CHECK_EQ(kt_held(), w.t.len);
 		if (round % 3 == 1)
 			CHECK_EQ(munmap(w.t.mem, w.t.len), 0);
 		else if (round % 3 == 2)
@@ -608,15 +608,15 @@ static void in_place_huge(void)
 	mem = kt_map(w.t.as, obj, 0, c.bytes, RW);
 	fill(&w, CPU, mem, c.bytes, 1);
 	verify(&w, 0, mem, c.bytes, 1);
-	CHECK_EQ(held(), 2 * BLOCK);
+	CHECK_EQ(kt_held(), 2 * BLOCK);
 	fill(&w, 0, mem, c.bytes, 2);
 	store(&w, 1, mem + 5 * PAGE, 3);
-	CHECK_EQ(held(), BLOCK);
+	CHECK_EQ(kt_held(), BLOCK);
 	CHECK_EQ(load(&w, 0, mem + 5 * PAGE), 3);
 	CHECK_EQ(load(&w, 0, mem + 6 * PAGE), kt_pattern(2, 6 * PAGE));
-	CHECK_EQ(held(), 2 * BLOCK);
+	CHECK_EQ(kt_held(), 2 * BLOCK);
 	munmap(mem, c.bytes);
-	CHECK_EQ(held(), 0);
+	CHECK_EQ(kt_held(), 0);
 	close(obj);
 	end(&w);
 }
