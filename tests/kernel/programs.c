@@ -92,6 +92,7 @@ static void model_kernel(void)
 {
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "301", "--ops", "6000");
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "302", "--ops", "3000", "--no-inject");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "305", "--ops", "6000", "--layout", "d");
 }
 
 static void model_user(void)
