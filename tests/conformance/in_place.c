@@ -24,7 +24,7 @@ static void plug_in_place(struct cf *cf)
 }
 
 /* Nothing migrates to it, and it faults once a block. */
-static void test_in_place(struct cf *cf)
+static void test_in_place_once_a_block(struct cf *cf)
 {
 	uint64_t len = 3 * BLOCK;
 	struct gm_stats s;
@@ -185,8 +185,8 @@ static void test_in_place_syscalls(struct cf *cf)
 }
 
 const struct CMUnitTest cf_in_place_tests[] = {
-	CF_TEST(test_in_place),		 CF_TEST(test_in_place_and_migrating),
-	CF_TEST(test_in_place_ranges),	 CF_TEST(test_in_place_detached),
-	CF_TEST(test_in_place_failures), CF_TEST(test_in_place_syscalls),
+	CF_TEST(test_in_place_once_a_block), CF_TEST(test_in_place_and_migrating),
+	CF_TEST(test_in_place_ranges),	     CF_TEST(test_in_place_detached),
+	CF_TEST(test_in_place_failures),     CF_TEST(test_in_place_syscalls),
 };
 const size_t cf_nr_in_place_tests = sizeof(cf_in_place_tests) / sizeof(*cf_in_place_tests);
