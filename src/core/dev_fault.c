@@ -68,8 +68,10 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
 				  all ? n : 1);
-	if (!err)
-		(void)gm_map_host(ctx, place->region, block, 0, GM_BLOCK_PAGES);
+	/* From the page on, and around: who goes through memory in order gets on where few may be held. */
+	if (!err &&
+	    !gm_map_host(ctx, place->region, block, place->page, GM_BLOCK_PAGES - place->page))
+		(void)gm_map_host(ctx, place->region, block, 0, place->page);
 	return err;
 }
 
