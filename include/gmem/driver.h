@@ -145,7 +145,8 @@ struct gm_mmu {
 	/*
 	 * pmap_enter_host (optional, for a link that is coherent with the CPU's caches): map
 	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
-	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations. Without it the
+	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations; the memory stays
+	 * where it is until the tlb_invl after its pmap_release has returned 0. Without it the
 	 * device cannot be attached in mode GM_REPLICATE. Locks held: the block's.
 	 */
 	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,

@@ -230,8 +230,12 @@ GM_API int gm_unregister(struct gm_as *as, void *addr, uint64_t len);
 
 enum gm_mode {
 	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
-	GM_REPLICATE, /* map host memory in place: nothing migrates to this device, see gmem(7) */
-	GM_SHARE,     /* one pmap for several contexts: pages are where the first one's device is */
+	/*
+	 * Map host memory in place: nothing migrates to this device, see gmem(7). On the kernel
+	 * host what is mapped counts against RLIMIT_MEMLOCK, and a fault beyond is -ENOMEM.
+	 */
+	GM_REPLICATE,
+	GM_SHARE, /* one pmap for several contexts: pages are where the first one's device is */
 };
 
 /**

@@ -14,9 +14,10 @@
 
 #define GMEM_SIM_MAGIC 'G'
 
-#define GMEM_SIM_CHECK 1   /* look for stale translations at every copy */
-#define GMEM_SIM_ASYNC 2   /* copies are done by another thread */
-#define GMEM_SIM_NO_LINK 4 /* no link to other devices: what moves between them goes by the host */
+#define GMEM_SIM_CHECK 1    /* look for stale translations at every copy */
+#define GMEM_SIM_ASYNC 2    /* copies are done by another thread */
+#define GMEM_SIM_NO_LINK 4  /* no link to other devices: what moves between them goes by the host */
+#define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
 #define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
 #define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
 #define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */

@@ -331,6 +331,7 @@ void gm_windows_free(struct gm_context *ctx);
 
 void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
+int gm_unmap_in_place(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
@@ -343,6 +344,11 @@ int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
 		      uint32_t prot);
 int gm_arm_block(struct gm_block *block);
+
+/* --------------------------- held.c: host pages that devices map where they are */
+
+void gm_in_place_left(const struct gm_region *region, uint64_t va, uint64_t end);
+int gm_in_place_take(const struct gm_region *region);
 
 /* ---------------------------------------------------- physmem.c: the hnodes */
 

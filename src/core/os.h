@@ -216,9 +216,23 @@ void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * May a device map pages in place: do bus addresses of gm_os_backing_get() stay good, though
- * they were put, until the pages are freed? NULL: of any object at all?
+ * they were put, until gm_os_in_place_drop()? NULL: of any object at all?
  */
 bool gm_os_backing_in_place(const struct gm_object *obj);
+
+/*
+ * A device is about to map bytes [off, off+len) in place, which are got at this moment: from
+ * now on their pages stay where they are. To hold what is held already changes nothing. Fails:
+ * -ENOMEM, also at a limit of the host's; some of the pages may be held then. Fault path.
+ */
+int gm_os_in_place_hold(struct gm_object *obj, uint64_t off, uint64_t len);
+/*
+ * No device maps any of it in place, nor has a translation of it; devices may have written it.
+ * What is not held is passed over. Fault path. Both: block locked.
+ */
+void gm_os_in_place_drop(struct gm_object *obj, uint64_t off, uint64_t len);
+/* Is anything of the object held? A host that holds nothing, for nothing moves, says no. */
+bool gm_os_in_place_any(struct gm_object *obj);
 
 /*
  * Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails:
@@ -392,6 +406,9 @@ int gm_aperture_poison(uint64_t cpu);
  * answer is yes; before that call a host may fill the block without the core's help.
  */
 bool gm_object_touched(struct gm_object *obj, uint64_t off);
+
+/* Is any device attached that maps host memory in place? */
+bool gm_in_place(void);
 
 /*
  * Accounts: the objects of one hold no more of any device's memory than a percentage of

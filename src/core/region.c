@@ -417,6 +417,7 @@ int gm_region_unmap(struct gm_as *as, struct gm_region *region)
 	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
 	if (err)
 		return err;
+	gm_in_place_left(region, region->va, gm_region_end(region));
 	erase(as, region);
 	gm_os_region_free(region);
 	if (obj->anonymous && gm_load(&obj->refs) > 1)

@@ -43,7 +43,7 @@
 #define GM_SIM_NR_SIZES 3
 #define GM_SIM_COOKIE 0x474d454d53494d31ULL /* of its page table's format: any number of our own */
 #define GM_SIM_NO_PA UINT64_MAX
-#define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: a pointer of the host's */
+#define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: an address of the host's */
 
 struct gm_sim_tlb_entry {
 	uint64_t asid; /* of the pmap; 0: empty */
@@ -119,7 +119,7 @@ void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle);
 /* As in struct gm_mmu. Fails: -EINVAL, -ENOSPC, -EEXIST (other memory or a larger leaf is there). */
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
 		      uint64_t leaf, uint32_t prot);
-/* The same, with leaves of 4 KiB, to memory that the host has at pointer @host. */
+/* The same, with leaves of 4 KiB, to memory that the host has at @host: its pointer, or, in the kernel, physical address. */
 int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host, uint64_t size,
 			   uint32_t prot);
 /* Fail: -EINVAL, also where a leaf reaches across an end of the range. */

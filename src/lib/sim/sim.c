@@ -71,8 +71,6 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 
 	if (opt->flags & GM_SIM_APERTURE)
 		return -EOPNOTSUPP; /* where it would be is root's to say: gmem_sim.h */
-	if (opt->flags & GM_SIM_IN_PLACE)
-		return -EOPNOTSUPP; /* host memory does not stay where it is */
 	if (opt->flags & GM_SIM_CHECK)
 		c.flags |= GMEM_SIM_CHECK;
 	if (opt->flags & GM_SIM_NO_LINK)
@@ -83,6 +81,8 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 		c.flags |= GMEM_SIM_SHARE;
 	if (opt->flags & GM_SIM_SPARSE)
 		c.flags |= GMEM_SIM_SPARSE;
+	if (opt->flags & GM_SIM_IN_PLACE)
+		c.flags |= GMEM_SIM_IN_PLACE;
 	if (opt->copy_threads)
 		c.flags |= GMEM_SIM_ASYNC;
 	sim->hnode = request(sim->fd, GMEM_SIM_IOC_CREATE, &c);

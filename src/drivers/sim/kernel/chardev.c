@@ -24,8 +24,9 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_SPARSE |
-			      GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
+	return !(c->flags &
+		 ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_IN_PLACE |
+		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
 	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 &&
@@ -137,6 +138,9 @@ static long sim_create(struct gm_ksim *sim, void *arg)
 		return err;
 	sim->flags = c->flags;
 	sim->va_bits = c->va_bits ?: 48;
+	sim->mode = c->flags & GMEM_SIM_IN_PLACE ? GM_REPLICATE
+		    : c->flags & GMEM_SIM_SHARE	 ? GM_SHARE
+						 : GM_EXCLUSIVE;
 	snprintf(sim->name, sizeof(sim->name), "sim%d", atomic_inc_return(&number));
 	hnode = gm_ksim_probe(sim);
 	if (hnode < 0)
