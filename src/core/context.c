@@ -69,7 +69,8 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 	if (!as || !dev || !out || (unsigned int)mode > GM_SHARE)
 		return -EINVAL;
 	if (mode == GM_SHARE ||
-	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
+	    (mode == GM_REPLICATE &&
+	     (!dev->mmu->pmap_enter_host || dev->unit > 1 || !gm_os_backing_in_place(NULL))))
 		return -EOPNOTSUPP;
 	err = gm_enter();
 	if (err)

@@ -44,6 +44,8 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
 		gm_clip(place->region, place->index, &first, &n);
+	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx->dev, place->region, place->index, &first, &n))
+		return 0; /* a hint for what the device cannot map */
 	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
 	return err ? err : map_dev(ctx, place->region, block, first, n);
 }
@@ -101,6 +103,10 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
 		return -EHWPOISON;
+	if (dev->unit > 1 && !gm_unit_fits(dev, place->region, place->index, place->page, 1))
+		return -EADDRNOTAVAIL;
+	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
+		return -EHWPOISON;
 	if (is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = map_dev(ctx, place->region, block, place->page, 1);
@@ -109,7 +115,7 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
 		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
-		if (err && n > 1)
+		if (err && n > dev->unit)
 			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_moved, 1);

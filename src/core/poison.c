@@ -14,6 +14,10 @@
  * but hnode.poisoned, and charged to nobody. A bit for it, in an array that a range has
  * from its first bad frame on, tells it from a frame that a fault has in hand.
  *
+ * Where the device's unit is larger than a page (unit.c), only the page in the bad frame is
+ * lost, and the rest of its unit goes home; the frames of the unit are retired together, for
+ * none of them can be used without the others.
+ *
  * Which page has a frame is not recorded anywhere, so it is searched for among the hnode's
  * residents. Frames that are in nobody's entry and not free, or whose block moved in the
  * lists while we looked, are looked for again, a bounded number of times.
@@ -24,7 +28,7 @@
  * Locking. gm_core.lock over all, so ranges stay and nobody else walks; blocks are locked
  * one at a time, from the hnode's lists, with no lock of an hnode. As draining (evict.c).
  */
-#include "core/core.h"
+#include "core/move.h"
 
 #define TRIES 1000U /* as many as a drain has; with gm_os_yield() about a second */
 
@@ -76,20 +80,41 @@ bool gm_block_unmappable(const struct gm_block *block)
 	       gm_good_run(block, 0, GM_BLOCK_PAGES) < GM_BLOCK_PAGES;
 }
 
-/* A frame that is in use by nobody any more, @charge's if it was a page's, is out of it. */
+/*
+ * A frame that is in use by nobody any more, @charge's if it was a page's, is out of it, and
+ * the others of its unit, which are free. hnode locked.
+ */
 static void retire(struct gm_dev *dev, struct gm_physmem *range, struct gm_charge *charge,
 		   uint64_t pfn)
 {
+	uint64_t first = gm_round_down(pfn, dev->unit);
 	struct gm_hnode *h = &dev->hnode;
-	uint64_t i = pfn - range->buddy.begin;
 
-	range->bad[i / 64] |= 1ULL << (i % 64);
-	range->nr_bad++;
-	h->poisoned++;
-	gm_store(&h->total, h->total - 1);
+	for (uint64_t at = first; at < first + dev->unit; at++) {
+		uint64_t i = at - range->buddy.begin;
+
+		if (at != pfn) {
+			gm_bug_on(!gm_buddy_take(&range->buddy, at));
+			gm_store(&h->free, h->free - 1);
+		}
+		range->bad[i / 64] |= 1ULL << (i % 64);
+	}
+	range->nr_bad += dev->unit;
+	h->poisoned += dev->unit;
+	gm_store(&h->total, h->total - dev->unit);
 	if (charge)
 		gm_store(&charge->used, charge->used - 1);
 	gm_hnode_set_marks(dev);
+}
+
+/* Of a unit on its way to be free, a part may be so already: that can be looked at again. */
+static bool unit_free(const struct gm_dev *dev, const struct gm_physmem *range, uint64_t pfn)
+{
+	uint64_t first = gm_round_down(pfn, dev->unit), at = first;
+
+	while (at < first + dev->unit && gm_buddy_is_free(&range->buddy, at))
+		at++;
+	return at == first + dev->unit;
 }
 
 /* True: it was free, or is retired already. */
@@ -100,13 +125,31 @@ static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t p
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	bad = gm_frame_bad(range, pfn);
-	taken = !bad && gm_buddy_take(&range->buddy, pfn);
+	taken = !bad && unit_free(dev, range, pfn);
 	if (taken) {
+		gm_buddy_take(&range->buddy, pfn);
 		gm_store(&h->free, h->free - 1);
 		retire(dev, range, NULL, pfn);
 	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return bad || taken;
+}
+
+/*
+ * The page becomes BAD, and the rest of its unit, which is mapped nowhere, goes home. An error:
+ * it is as it was.
+ */
+static int part(struct gm_block *block, struct gm_dev *dev, unsigned int page, uint64_t e)
+{
+	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN };
+	int err = 0;
+
+	gm_block_set(block, page, 1, GM_BAD);
+	if (dev->unit > 1)
+		err = gm_home_from(block, dev, &how, page, page + 1);
+	if (err)
+		gm_block_set(block, page, 1, e);
+	return err;
 }
 
 static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physmem *range,
@@ -121,9 +164,10 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 		err = gm_unmap_dev(block, dev, page, 1);
 	if (!err && range->cpu)
 		err = gm_unmap_cpu(block, page, 1); /* who holds it keeps what it held */
+	if (!err)
+		err = part(block, dev, page, e);
 	if (err)
 		return err;
-	gm_block_set(block, page, 1, GM_BAD);
 	if (e & GM_E_RETAINED) {
 		block->nr_retained--;
 		gm_retain_drop(block->obj, 1);

@@ -127,6 +127,16 @@ static bool view(const struct gm_region *r, const struct gm_block *block, unsign
 	return true;
 }
 
+/* The same of whole units of @dev: only they can be mapped there. */
+static bool dev_view(const struct gm_region *r, const struct gm_block *block,
+		     const struct gm_dev *dev, unsigned int first, unsigned int n, uint64_t *va,
+		     uint64_t *end)
+{
+	if (dev->unit > 1 && !gm_unit_clip(dev, r, block->index, &first, &n))
+		return false;
+	return view(r, block, first, n, va, end);
+}
+
 /* The page of the block that lies at @va of the region. */
 static unsigned int page_at(const struct gm_region *r, const struct gm_block *block, uint64_t va)
 {
@@ -163,21 +173,21 @@ static bool leaf_fits(const struct gm_region *r, const struct gm_block *block,
 	return true;
 }
 
-/* The leaf that maps @va, or would: its size; 4 KiB if nothing larger fits. */
+/* The leaf that maps @va, or would: its size; the base page if nothing larger fits. */
 static uint64_t leaf_of(const struct gm_region *r, const struct gm_block *block,
 			const struct gm_dev *dev, uint64_t va, uint64_t barrier)
 {
-	uint64_t sizes = dev->mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1) & ~(GM_PAGE_SIZE - 1);
+	uint64_t sizes = dev->mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1);
+	uint64_t base = gm_unit_bytes(dev);
 
-	while (sizes > GM_PAGE_SIZE) {
+	while (sizes > base) {
 		uint64_t leaf = 1ULL << gm_log2(sizes);
 
-		if (leaf > GM_PAGE_SIZE &&
-		    leaf_fits(r, block, dev, gm_round_down(va, leaf), leaf, barrier))
+		if (leaf > base && leaf_fits(r, block, dev, gm_round_down(va, leaf), leaf, barrier))
 			return leaf;
 		sizes &= ~leaf;
 	}
-	return GM_PAGE_SIZE;
+	return base;
 }
 
 /*
@@ -227,7 +237,7 @@ int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block
 {
 	uint64_t va, end;
 
-	if (!view(region, block, first, n, &va, &end))
+	if (!dev_view(region, block, ctx->dev, first, n, &va, &end))
 		return 0;
 	return enter(ctx, region, block, va, end, 0);
 }
@@ -272,7 +282,9 @@ static int for_views(struct gm_block *block, const struct gm_dev *dev, unsigned 
 			gm_rwlock_rdlock(&locked->ctx_lock, GM_RANK_CTX);
 		}
 		for (struct gm_context *ctx = r->as->contexts; ctx && !err; ctx = ctx->next)
-			if (dev ? ctx->dev == dev : ctx->mode == GM_REPLICATE)
+			if ((dev ? ctx->dev == dev : ctx->mode == GM_REPLICATE) &&
+			    (ctx->dev->unit == 1 ||
+			     dev_view(r, block, ctx->dev, first, n, &va, &end)))
 				err = fn(ctx, r, block, va, end, g);
 	}
 	if (!err)
@@ -496,6 +508,10 @@ int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
 
 		if (lo == va)
 			continue;
+		if (!gm_aligned(va, gm_unit_bytes(ctx->dev))) { /* inside a unit */
+			err = gm_unit_cut(block, ctx->dev, page_at(region, block, va));
+			continue;
+		}
 		err = ctx->dev->mmu->pmap_release(ctx->pmap, lo, leaf);
 		if (!err)
 			err = gather_add(&g, ctx, lo, leaf);
@@ -514,17 +530,21 @@ int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
  */
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect, uint32_t prot)
 {
+	uint64_t unit = gm_unit_bytes(ctx->dev), va = gm_round_up(region->va, unit);
+	uint64_t end = gm_round_down(gm_region_end(region), unit);
 	const struct gm_mmu *mmu = ctx->dev->mmu;
 	struct gm_gather g = { .n = 0 };
 	int err;
 
+	if (va >= end) /* has no whole unit: nothing was ever mapped */
+		return 0;
 	gm_lock_check_may_sleep();
 	if (protect && mmu->pmap_protect)
-		err = mmu->pmap_protect(ctx->pmap, region->va, region->len, prot);
+		err = mmu->pmap_protect(ctx->pmap, va, end - va, prot);
 	else
-		err = mmu->pmap_release(ctx->pmap, region->va, region->len);
+		err = mmu->pmap_release(ctx->pmap, va, end - va);
 	if (!err)
-		err = gather_add(&g, ctx, region->va, region->len);
+		err = gather_add(&g, ctx, va, end - va);
 	if (!err)
 		err = gather_flush(&g);
 	return err;
