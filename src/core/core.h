@@ -235,6 +235,7 @@ struct gm_core {
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
 	uint32_t in_place;		 /* (a) contexts in mode GM_REPLICATE */
+	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids;			 /* given to objects and address spaces so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, small; /* small: objects, regions */
 };
@@ -403,6 +404,8 @@ static inline void gm_unit_round(const struct gm_dev *dev, unsigned int *first, 
 	*n = end - *first;
 }
 
+void gm_units_changed(void);
+uint64_t gm_units_complete(uint64_t len);
 unsigned int gm_unit_at(const struct gm_block *block, unsigned int page);
 unsigned int gm_unit_run(const struct gm_block *block, const struct gm_dev *dev, unsigned int page,
 			 unsigned int n, bool *pinned);

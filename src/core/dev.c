@@ -100,6 +100,7 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	dev->index = i;
 	if (i < GM_MAX_DEVS)
 		gm_core.dev[i] = dev;
+	gm_units_changed();
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (i == GM_MAX_DEVS) {
 		gm_hnode_destroy(&dev->hnode);
@@ -186,6 +187,7 @@ int gm_dev_destroy(struct gm_dev *dev)
 		for (struct gm_physmem *r = dev->hnode.ranges; r; r = r->next)
 			gm_aperture_close(dev, r);
 		gm_core.dev[dev->index] = NULL;
+		gm_units_changed();
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (err)

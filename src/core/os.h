@@ -32,7 +32,14 @@ struct gm_region {
 	uint32_t prot;		       /* GM_READ, GM_WRITE */
 	void *host;		       /* the host's own */
 	struct gm_region *prev, *next; /* the core's: the object's regions */
+	uint64_t spare; /* the core's: bytes at the end that complete a device's base page */
 };
+
+/*
+ * Where the host chooses an address, it agrees with the offset modulo this: then the object's
+ * blocks, or what devices map at least, are aligned in the address space too.
+ */
+uint64_t gm_map_align(const struct gm_region *region);
 
 /* ------------------------------------------------------------------- memory */
 

@@ -17,11 +17,45 @@
  * counts as pinned. A unit with a BAD page cannot be on the device, one that a region maps in
  * part, or out of step with the object, cannot be mapped there by that region.
  *
+ * Addresses that the host chooses, and lengths of gm_alloc(), are such that every unit fits for
+ * the devices there are at the time.
+ *
  * With units of one page, all of this comes to nothing and costs a comparison.
  *
  * Locking: block locked. A unit never changes.
  */
 #include "core/move.h"
+
+/* -------------------------------------------------------------------- addresses */
+
+/* A device has come or gone: gm_core.lock held. */
+void gm_units_changed(void)
+{
+	uint32_t unit = 1;
+
+	for (unsigned int i = 0; i < GM_MAX_DEVS; i++)
+		if (gm_core.dev[i])
+			unit = GM_MAX(unit, gm_core.dev[i]->unit);
+	gm_store(&gm_core.unit, unit);
+}
+
+static uint64_t largest(void)
+{
+	return GM_MAX((uint64_t)gm_load(&gm_core.unit) << GM_PAGE_SHIFT, GM_PAGE_SIZE);
+}
+
+/* So many bytes, and what any device needs to map the last of them. */
+uint64_t gm_units_complete(uint64_t len)
+{
+	return gm_round_up(len, largest());
+}
+
+uint64_t gm_map_align(const struct gm_region *region)
+{
+	return region->len >= GM_BLOCK_SIZE ? GM_BLOCK_SIZE : largest();
+}
+
+/* ------------------------------------------------------------------------ pages */
 
 /* What comes home with @page at least: the unit of the device that has it, in pages. */
 unsigned int gm_unit_at(const struct gm_block *block, unsigned int page)
