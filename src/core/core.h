@@ -405,7 +405,6 @@ static inline void gm_unit_round(const struct gm_dev *dev, unsigned int *first, 
 }
 
 void gm_units_changed(void);
-uint64_t gm_units_complete(uint64_t len);
 unsigned int gm_unit_at(const struct gm_block *block, unsigned int page);
 unsigned int gm_unit_run(const struct gm_block *block, const struct gm_dev *dev, unsigned int page,
 			 unsigned int n, bool *pinned);

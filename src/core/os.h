@@ -41,6 +41,14 @@ struct gm_region {
  */
 uint64_t gm_map_align(const struct gm_region *region);
 
+/*
+ * For a host that maps by itself what gm_alloc() would have: @len, and what any device needs to
+ * map the last of it; that the last @spare bytes before @end are that; how many are so behind @end.
+ */
+uint64_t gm_units_complete(uint64_t len);
+void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare);
+uint64_t gm_as_spare(struct gm_as *as, uint64_t end);
+
 /* ------------------------------------------------------------------- memory */
 
 /* Zeroed, page-aligned memory for pools and tables. Fails: NULL. Fault path; may sleep. */

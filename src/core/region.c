@@ -476,6 +476,27 @@ static uint64_t spare_behind(struct gm_as *as, uint64_t end)
 	return r && gm_region_end(r) - r->spare == end ? r->spare : 0;
 }
 
+void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare)
+{
+	struct gm_region *r;
+
+	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
+	r = gm_region_find(as, end - 1);
+	if (r && gm_region_end(r) == end) /* else somebody was faster */
+		r->spare = spare;
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+}
+
+uint64_t gm_as_spare(struct gm_as *as, uint64_t end)
+{
+	uint64_t spare;
+
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	spare = spare_behind(as, end);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return spare;
+}
+
 /* Carve [va, va+len) and do @fn to each region of it, in order, until one fails. */
 static int for_range(struct gm_as *as, uint64_t va, uint64_t len,
 		     int (*fn)(struct gm_as *as, struct gm_region *region, uint32_t arg),

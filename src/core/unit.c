@@ -44,7 +44,6 @@ static uint64_t largest(void)
 	return GM_MAX((uint64_t)gm_load(&gm_core.unit) << GM_PAGE_SHIFT, GM_PAGE_SIZE);
 }
 
-/* So many bytes, and what any device needs to map the last of them. */
 uint64_t gm_units_complete(uint64_t len)
 {
 	return gm_round_up(len, largest());
