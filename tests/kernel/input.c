@@ -276,7 +276,7 @@ static const struct wrong {
 	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 2 * BLOCK, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, GMEM_OBJECT_HUGE,
 	      -EINVAL), /* of a page */
-	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 2, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 4, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 0, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, PAGE - 1, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 1ULL << 63, -EINVAL),
@@ -285,7 +285,7 @@ static const struct wrong {
 	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, -1U, -ENODEV),
 	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, 1U << 31, -ENODEV),
 	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, INT32_MAX, -ENODEV),
-	FIELD(GMEM_MAP, gmem_map, flags, 2, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, flags, 4, -EINVAL),
 	FIELD(GMEM_MAP, gmem_map, flags, GMEM_MAP_FIXED, -EINVAL), /* at 0 */
 	FIELD(GMEM_MAP, gmem_map, fd, -1U, -EBADF),
 	FIELD(GMEM_MAP, gmem_map, fd, INT32_MAX, -EBADF),
