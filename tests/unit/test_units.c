@@ -404,6 +404,58 @@ static void allocated(void **state)
 	assert_false(gm_as_covers(u->as, unit_alloc(u, PAGE) + PAGE));
 }
 
+/* ---------------------------------------------------------------------- the checker */
+
+#ifdef GM_DEBUG
+
+static void swap(void *arg)
+{
+	struct gm_block *block = arg;
+	uint64_t e = block->pages[17];
+
+	block->pages[17] = block->pages[18];
+	block->pages[18] = e;
+	gm_check_block(block);
+}
+
+static void elsewhere(void *arg)
+{
+	struct gm_block *block = arg;
+
+	for (unsigned int i = 24; i < 32; i++)
+		block->pages[i] += (uint64_t)UNIT << GM_E_PFN_SHIFT;
+	gm_check_block(block);
+}
+
+static void half(void *arg)
+{
+	struct gm_block *block = arg;
+
+	block->pages[20] = GM_HOST; /* and to keep the sums what they are: */
+	block->pages[100] = gm_entry_on_dev(gm_entry_dev(block->pages[21]), 1 << 20 | 4, 0);
+	gm_check_block(block);
+}
+
+/* A unit that is not whole is seen at once. */
+static void checked(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = unit_object(BLOCK);
+	uint64_t va = unit_map(u->as, obj, 0, BLOCK, RW);
+	struct gm_block *block;
+
+	unit_store(u, 0, va + 20 * PAGE, 1);
+	block = gm_lpt_peek(obj, 0);
+	assert_non_null(block->pages);
+	gm_check_block(block);
+	unit_expect_bug(swap, block, "% unit != in");
+	unit_expect_bug(elsewhere, block, "gm_entry_pfn(first) + in");
+	unit_expect_bug(half, block, "page + 1");
+	gm_object_put(obj);
+}
+
+#endif
+
 /* ------------------------------------------------------------------------ bad input */
 
 static void refused(void **state)
@@ -442,6 +494,9 @@ int main(void)
 		TEST(cut_between),
 		TEST(allocated),
 		TEST(refused),
+#ifdef GM_DEBUG
+		TEST(checked),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
