@@ -183,7 +183,7 @@ static uint64_t leaf_of(const struct gm_region *r, const struct gm_block *block,
 	while (sizes > base) {
 		uint64_t leaf = 1ULL << gm_log2(sizes);
 
-		if (leaf > base && leaf_fits(r, block, dev, gm_round_down(va, leaf), leaf, barrier))
+		if (leaf_fits(r, block, dev, gm_round_down(va, leaf), leaf, barrier))
 			return leaf;
 		sizes &= ~leaf;
 	}

@@ -85,7 +85,7 @@ static void no_stale(struct unit *u)
 /* One page is touched, and its unit comes, in frames of its own kind; the CPU takes it whole. */
 static void come_and_go(struct unit *u, uint64_t sizes)
 {
-	uint64_t unit = sizes & -sizes, va, pa;
+	uint64_t unit = sizes & -sizes, va, pa, faults;
 
 	plug(u, sizes, PAGE);
 	va = unit_alloc(u, 2 * BLOCK);
@@ -119,7 +119,9 @@ static void come_and_go(struct unit *u, uint64_t sizes)
 	unit_verify(u, 0, va, BLOCK, 2);
 	no_stale(u);
 	unit_peek(u->as, va, BLOCK, 2);
-	unit_verify(u, CPU, va, BLOCK, 2);
+	faults = unit_as_stats(u->as).cpu_faults;
+	unit_verify(u, CPU, va, BLOCK, 2); /* what comes home is mapped */
+	assert_int_equal(unit_as_stats(u->as).cpu_faults - faults, BLOCK / GM_MAX(unit, K64));
 	unit_unmap(u->as, va, 2 * BLOCK);
 	unplug(u);
 }
@@ -386,10 +388,15 @@ static void allocated(void **state)
 		assert_int_equal(unit_access(u, 0, va + len - PAGE, &value, 8, GM_WRITE), -EACCES);
 		if (pages[i] > 16) { /* in two halves */
 			unit_unmap(u->as, va + 16 * PAGE, len - 16 * PAGE);
+			for (uint64_t at = va + 16 * PAGE; at < next; at += PAGE)
+				assert_false(gm_as_covers(u->as, at));
 			unit_verify(u, 0, va, 16 * PAGE, 1);
-			len = 16 * PAGE;
+			unit_unmap(u->as, va, PAGE); /* a page, and no more */
+			unit_verify(u, CPU, va + PAGE, 15 * PAGE, 1);
+			unit_unmap(u->as, va + PAGE, 15 * PAGE);
+		} else {
+			unit_unmap(u->as, va, len);
 		}
-		unit_unmap(u->as, va, len);
 		for (uint64_t at = va; at < va + 2 * BLOCK; at += PAGE)
 			assert_int_equal(gm_as_covers(u->as, at), at >= next && at < next + K64);
 		assert_int_equal(unit_load(u, CPU, next), 8);

@@ -293,30 +293,36 @@ static void range_goes(void **state)
 {
 	struct unit *u = *state;
 	struct gm_dev *dev = unit_dev(u, 0);
-	uint64_t base = 1ULL << 32, va = unit_alloc(u, 3 * BLOCK);
+	uint64_t base = 1ULL << 32, border = base + BLOCK + BLOCK / 2;
+	uint64_t va = unit_alloc(u, 3 * BLOCK);
 	int node = unit_node(u, 0);
 
-	/* Its memory in two ranges, whose border is in a block of frames. */
+	/* Its memory in two ranges, whose border is in a block of frames; the lower is used first. */
 	assert_int_equal(gm_dev_unregister_physmem(dev, base, base + 4 * BLOCK), 0);
-	assert_int_equal(gm_dev_register_physmem(dev, base, base + BLOCK + BLOCK / 2), 0);
-	assert_int_equal(gm_dev_register_physmem(dev, base + BLOCK + BLOCK / 2, base + 3 * BLOCK),
-			 0);
-	gm_retain_limit(300 * PAGE);
+	assert_int_equal(gm_dev_register_physmem(dev, border, base + 3 * BLOCK), 0);
+	assert_int_equal(gm_dev_register_physmem(dev, base, border), 0);
 	unit_fill(u, CPU, va, 3 * BLOCK, 1);
-	for (uint64_t i = 0; i < 3 * 512; i += UNIT) {
-		assert_int_equal(gm_advise(u->as, node, va + i * PAGE + i % 7 * PAGE, PAGE, GM_PIN),
+	for (unsigned int b = 0; b < 3; b++)
+		assert_int_equal(prefetch(u, node, va + b * BLOCK, BLOCK), 0);
+	assert_int_equal(frame(u, va + 2 * BLOCK + 255 * PAGE), border - PAGE);
+	assert_int_equal(frame(u, va + 2 * BLOCK + 256 * PAGE), border);
+	for (uint64_t i = 7; i < 512; i += 2 * UNIT) /* parts runs in units on both sides of it */
+		assert_int_equal(gm_advise(u->as, node, va + 2 * BLOCK + i * PAGE, PAGE, GM_PIN),
 				 0);
-		if (i % 3)
-			assert_int_equal(gm_advise(u->as, node, va + i * PAGE, K64, GM_UNPIN), 0);
-	}
-	unit_on(u->as, va, 3 * BLOCK, node);
 	unit_check();
-	assert_int_equal(gm_dev_unregister_physmem(dev, base, base + BLOCK + BLOCK / 2), 0);
+	assert_int_equal(gm_dev_unregister_physmem(dev, base, border), 0);
 	no_stale(u);
-	assert_int_equal(unit_count_on(u->as, va, 3 * BLOCK, node) % UNIT, 0);
-	assert_int_equal(unit_hnode(node).free, 0);
+	unit_on(u->as, va, BLOCK, GM_NODE_HOST);
+	unit_on(u->as, va + BLOCK, BLOCK, node);
+	unit_on(u->as, va + 2 * BLOCK, BLOCK / 2, GM_NODE_HOST);
+	unit_on(u->as, va + 2 * BLOCK + BLOCK / 2, BLOCK / 2, node);
 	unit_peek(u->as, va, 3 * BLOCK, 1);
-	gm_retain_limit(1 << 30);
+	/* The same from below. */
+	assert_int_equal(gm_dev_register_physmem(dev, base, border), 0);
+	assert_int_equal(prefetch(u, node, va + 2 * BLOCK, BLOCK), 0);
+	assert_int_equal(gm_dev_unregister_physmem(dev, border, base + 3 * BLOCK), 0);
+	no_stale(u);
+	unit_peek(u->as, va, 3 * BLOCK, 1);
 	unit_verify(u, CPU, va, 3 * BLOCK, 1);
 }
 
