@@ -143,7 +143,7 @@ static void bad_maps(void)
 
 	kt_begin(&t, BLOCK, 0);
 	va = (uint64_t)(uintptr_t)t.mem;
-	CHECK_EQ(map(&t, 2, t.obj, RW, 0, PAGE, 0), -EINVAL);
+	CHECK_EQ(map(&t, 4, t.obj, RW, 0, PAGE, 0), -EINVAL);
 	CHECK_EQ(map(&t, 0, t.obj, 0, 0, PAGE, 0), -EINVAL);
 	CHECK_EQ(map(&t, 0, t.obj, GMEM_PROT_WRITE, 0, PAGE, 0), -EINVAL);
 	CHECK_EQ(map(&t, 0, t.obj, 7, 0, PAGE, 0), -EINVAL);
