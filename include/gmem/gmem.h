@@ -20,6 +20,8 @@
  *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
  *	-EIO         the device reported that a copy or an invalidation failed
  *	-EHWPOISON   the bytes are gone, with the memory or the device they were in
+ *	-EADDRNOTAVAIL
+ *		     the device's base page is larger than what is mapped there
  *
  * Unless said otherwise a function may sleep, may be called from any thread
  * and takes addresses of managed memory without touching them.
@@ -197,6 +199,10 @@ GM_API int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t pr
  *
  * Zero-filled, readable and writable, 2 MiB aligned if 2 MiB or more. @flags:
  * GM_OBJECT_*. Free all or part of it with gm_as_unmap().
+ *
+ * If a device's base page is larger than 4 KiB it is aligned to that, and the last base page
+ * is completed: the addresses up to its end are mapped too, and go with what is before them.
+ * So every device that there is when the memory is made can use all of it.
  */
 GM_API int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
 
@@ -301,6 +307,10 @@ enum gm_advice {
  * read-only), -ENODEV (unknown hnode, or it is not attached here, or was removed), -ENOSPC (it
  * does not fit, or all else is pinned). PREFETCH and PIN may have moved, and PIN may have
  * pinned, a part of the range when they fail.
+ *
+ * A device whose base page is larger than 4 KiB has whole base pages: what shares one is moved,
+ * kept by a pin, and brought home together. What it cannot have, for a mapping ends within the
+ * base page, PREFETCH leaves out, and PIN refuses (-EADDRNOTAVAIL).
  */
 GM_API int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice);
 

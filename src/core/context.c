@@ -118,7 +118,8 @@ int gm_mode_check(const struct gm_dev *dev, enum gm_mode mode)
 	if ((unsigned int)mode > GM_SHARE)
 		return -EINVAL;
 	if ((mode == GM_SHARE && (!dev->mmu->cookie || !dev->mmu->pmap_share)) ||
-	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
+	    (mode == GM_REPLICATE &&
+	     (!dev->mmu->pmap_enter_host || dev->unit > 1 || !gm_os_backing_in_place(NULL))))
 		return -EOPNOTSUPP;
 	return 0;
 }

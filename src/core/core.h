@@ -232,6 +232,7 @@ struct gm_dev {
 	void *data;			  /* the driver's (c) */
 	char name[GM_DEV_NAME];		  /* (c) */
 	unsigned int index;		  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
+	unsigned int unit;		  /* pages of its base page (c) */
 	uint32_t granule;		  /* pages moved for a fault (a) */
 	uint32_t no_grow;		  /* (a) */
 	uint32_t contexts;		  /* attached [hnode] */
@@ -252,6 +253,7 @@ struct gm_core {
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
+	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids;			 /* given to objects and address spaces so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, windows;
 	struct gm_pool small; /* objects, regions */
@@ -386,7 +388,7 @@ size_t gm_bad_bytes(const struct gm_physmem *range);
 void gm_bad_free(struct gm_physmem *range);
 unsigned int gm_good_run(const struct gm_block *block, unsigned int page, unsigned int end);
 bool gm_block_unmappable(const struct gm_block *block);
-void gm_page_lose(struct gm_block *block, struct gm_dev *dev, unsigned int page);
+void gm_unit_lose(struct gm_block *block, struct gm_dev *dev, unsigned int first);
 
 /* ---------------------------------------------------------- copy_direct.c */
 
@@ -443,6 +445,36 @@ int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, u
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
 void gm_evict_work(struct gm_os_work *work);
 void gm_evict_kick(struct gm_dev *dev);
+
+/* ------------------------------------------------------------------ unit.c */
+
+static inline uint64_t gm_unit_bytes(const struct gm_dev *dev)
+{
+	return (uint64_t)dev->unit << GM_PAGE_SHIFT;
+}
+
+/* Whole units of @dev around [*first, *first + *n). */
+static inline void gm_unit_round(const struct gm_dev *dev, unsigned int *first, unsigned int *n)
+{
+	unsigned int end = (*first + *n + dev->unit - 1) & ~(dev->unit - 1);
+
+	*first &= ~(dev->unit - 1);
+	*n = end - *first;
+}
+
+void gm_units_changed(void);
+unsigned int gm_unit_at(const struct gm_block *block, unsigned int page);
+unsigned int gm_unit_run(const struct gm_block *block, const struct gm_dev *dev, unsigned int page,
+			 unsigned int n, bool *pinned);
+unsigned int gm_units_pinned(const struct gm_block *block, const struct gm_dev *dev);
+bool gm_unit_bad(const struct gm_block *block, const struct gm_dev *dev, unsigned int page);
+bool gm_unit_clip(struct gm_context *ctx, const struct gm_region *region, uint64_t index,
+		  unsigned int *first, unsigned int *n);
+bool gm_unit_fits(struct gm_context *ctx, const struct gm_region *region, uint64_t index,
+		  unsigned int first, unsigned int n);
+int gm_unit_cut(struct gm_block *block, struct gm_dev *dev, unsigned int page);
+int gm_units_cut(struct gm_block *block, unsigned int first, unsigned int n,
+		 const struct gm_dev *but);
 
 /* ---------------------------------------------------------------- policy.c */
 

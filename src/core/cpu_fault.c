@@ -200,6 +200,7 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 		return 0;
 	was = traced ? gm_entry_node(gm_block_entry(found->block, page)) : GM_NODE_NONE;
 	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
+	granule = GM_MAX(granule, gm_unit_at(found->block, page));
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
 		err = home_page(found->block, as, page, granule);

@@ -68,6 +68,8 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
 		clip(place, &first, &n);
+	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
+		return 0; /* a hint for what the device cannot map */
 	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
 	return err ? err : map_dev(ctx, place->region, block, first, n);
 }
@@ -136,7 +138,7 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	unsigned int first, n;
 	int err;
 
-	if (gm_entry_state(e) != GM_DEV || !dev->mmu->pmap_enter_peer)
+	if (gm_entry_state(e) != GM_DEV || !dev->mmu->pmap_enter_peer || dev->unit > 1)
 		return -EOPNOTSUPP;
 	peer = gm_core.dev[gm_entry_dev(e)];
 	if (peer->mmu->pmap_enter_peer != dev->mmu->pmap_enter_peer)
@@ -162,6 +164,10 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		return -ENODEV;
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
 		return -EHWPOISON;
+	if (dev->unit > 1 && !gm_unit_fits(ctx, place->region, place->index, place->page, 1))
+		return -EADDRNOTAVAIL;
+	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
+		return -EHWPOISON;
 	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
 								   : -EOPNOTSUPP;
 	if (err != -EOPNOTSUPP) {
@@ -177,7 +183,7 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
 		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
-		if (err && n > 1)
+		if (err && n > dev->unit)
 			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_moved, 1);

@@ -32,7 +32,22 @@ struct gm_region {
 	uint32_t prot;		       /* GM_READ, GM_WRITE */
 	void *host;		       /* the host's own */
 	struct gm_region *prev, *next; /* the core's: the object's regions */
+	uint64_t spare; /* the core's: bytes at the end that complete a device's base page */
 };
+
+/*
+ * Where the host chooses an address, it agrees with the offset modulo this: then the object's
+ * blocks, or what devices map at least, are aligned in the address space too.
+ */
+uint64_t gm_map_align(const struct gm_region *region);
+
+/*
+ * For a host that maps by itself what gm_alloc() would have: @len, and what any device needs to
+ * map the last of it; that the last @spare bytes before @end are that; how many are so behind @end.
+ */
+uint64_t gm_units_complete(uint64_t len);
+void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare);
+uint64_t gm_as_spare(struct gm_as *as, uint64_t end);
 
 /* ------------------------------------------------------------------- memory */
 

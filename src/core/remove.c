@@ -6,7 +6,8 @@
  * is given out, nothing is entered in its pmaps, no context is attached. What it has comes
  * home, pinned or not, if its copy engine still works. A copy that fails is tried again in
  * halves, down to the page; a page that cannot be copied by itself is lost (BAD), for there
- * is no other place with its bytes: a kept host frame is older than they are. So what could
+ * is no other place with its bytes: a kept host frame is older than they are. (Of a device whose
+ * base page is larger, the base page.) So what could
  * be had is had, in at most two copies a page, and what could not is an error to touch,
  * never zeros. Only the engine's own word loses a page. Where the host fails, or the driver
  * for want of memory (-ENOMEM), the page stays where it is and the removal may be repeated.
@@ -97,13 +98,13 @@ int gm_salvage(struct gm_block *block, struct gm_dev *dev)
 	while (page < GM_BLOCK_PAGES && !err) {
 		engine = false;
 		err = gm_home_from(block, dev, &how, page, page + n);
-		if (engine && n > 1) {
+		if (engine && n > dev->unit) {
 			n /= 2;
 			err = 0;
 			continue;
 		}
 		if (engine) {
-			gm_page_lose(block, dev, page);
+			gm_unit_lose(block, dev, page);
 			err = 0;
 		}
 		page += n;

@@ -25,6 +25,9 @@
 /* How faults are delivered in this run; and is it the kernel host's? */
 extern uint32_t cf_flags;
 extern bool cf_kernel;
+/* The first device's page sizes, 0: the usual; and the smallest of them. */
+extern uint64_t cf_pgsizes;
+uint64_t cf_unit(void);
 
 struct cf {
 	struct gm_as *as;

@@ -392,7 +392,7 @@ static void test_kernel_devices(struct cf *cf)
 	p = cf_alloc(cf, BLOCK);
 	cf_fill(cf, CPU, p, BLOCK, 1);
 	cf_check(cf, 0, p, PAGE, 1);
-	assert_int_equal(cf_dev_stats(cf, 0).pages_to_dev, 1);
+	assert_int_equal(cf_dev_stats(cf, 0).pages_to_dev, cf_unit() / PAGE);
 	t.granule = 3;
 	assert_int_equal(gm_dev_tune(dev, &t), -EINVAL);
 	cf_unmap(cf, p, BLOCK);

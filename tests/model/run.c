@@ -52,7 +52,7 @@ static void after_op(struct model *m, uint64_t check_every)
 static uint64_t count_straight(struct model *m)
 {
 	struct gm_stats s = { .size = sizeof(s) };
-	bool linked = m->cfg->layout == 'a' || m->cfg->layout == 'c'; /* in d one has no pages */
+	bool linked = m->cfg->layout != 'b' && m->cfg->layout != 'd'; /* in d one has no pages */
 	uint64_t n = 0;
 
 	for (unsigned int i = 0; i < m->nr_as; i++)

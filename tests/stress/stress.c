@@ -53,11 +53,12 @@ static struct device device[DEVS];
 static int stopping;
 static uint64_t seed = 1;
 static const char *mode = "thread";
+static uint64_t pages; /* the first device's page sizes; 0: the usual */
 
 static void fail(const char *what, long err)
 {
-	fprintf(stderr, "stress: %s: %ld\nreproduce: stress --seed %llu --mode %s\n", what, err,
-		(unsigned long long)seed, mode);
+	fprintf(stderr, "stress: %s: %ld\nreproduce: stress --seed %llu --mode %s --pages %llu\n",
+		what, err, (unsigned long long)seed, mode, (unsigned long long)pages);
 	exit(1);
 }
 
@@ -276,6 +277,7 @@ static void setup(void)
 					      .lanes = LANES,
 					      .copy_threads = i,
 					      .tlb_entries = 16,
+					      .pgsize_bitmap = i ? 0 : pages,
 					      .flags = GM_SIM_CHECK };
 
 		device[i].first_worker = CPUS + i * LANES;
@@ -314,9 +316,11 @@ int main(int argc, char **argv)
 			rounds = strtoul(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--mode"))
 			mode = argv[i + 1];
+		else if (!strcmp(argv[i], "--pages"))
+			pages = strtoull(argv[i + 1], NULL, 0);
 		else
-			return fprintf(stderr,
-				       "stress [--seed N] [--rounds N] [--mode thread|inline]\n"),
+			return fprintf(stderr, "stress [--seed N] [--rounds N] [--mode "
+					       "thread|inline] [--pages SIZES]\n"),
 			       2;
 	}
 	printf("stress: seed %llu, %lu rounds of %u steps, %u CPU threads, %u devices of %u lanes, "

@@ -349,7 +349,7 @@ static void options(void **state)
 		{ { .size = sizeof(struct gm_sim_options), .table_memory = 1ULL << 44 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .base = 4096 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .base = 1ULL << 50 }, -EINVAL },
-		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 1 << 16 }, -EINVAL },
+		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 1 << 13 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 3 << 12 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .lanes = 257 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 48 }, -EINVAL },

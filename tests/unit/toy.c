@@ -109,6 +109,15 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 	return err;
 }
 
+/* No less than the smallest leaf is spoken of. */
+static bool odd_range(struct toy *toy, uint64_t va, uint64_t size)
+{
+	uint64_t sizes = toy->mmu.pgsize_bitmap;
+
+	return broken(toy, !size || (va | size) % (sizes & -sizes),
+		      "a range that is no whole leaves");
+}
+
 static int toy_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
@@ -116,6 +125,8 @@ static int toy_release(void *pmap, uint64_t va, uint64_t size)
 
 	works_on_pmap(p->toy);
 	count(p->toy, releases, 1);
+	if (odd_range(p->toy, va, size))
+		return -EINVAL;
 	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr && !err; i++) {
 		struct toy_pte *e = &p->pte[i];
@@ -138,6 +149,8 @@ static int toy_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 
 	works_on_pmap(p->toy);
 	count(p->toy, protects, 1);
+	if (odd_range(p->toy, va, size))
+		return -EINVAL;
 	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr; i++)
 		if (p->pte[i].valid && p->pte[i].va >= va && p->pte[i].va < va + size)
@@ -165,6 +178,8 @@ static int toy_invl(void *pmap, uint64_t va, uint64_t size)
 	works_on_pmap(p->toy);
 	count(p->toy, invls, 1);
 	count(p->toy, ranges, 1);
+	if (odd_range(p->toy, va, size))
+		return -EINVAL;
 	forget(p, va, size);
 	return 0;
 }

@@ -17,8 +17,8 @@
 #define MAX_LANES 256
 #define MAX_TLB_ENTRIES (1U << 16)
 #define MAX_COPY_THREADS 64
-#define MAX_TABLE_MEMORY (1ULL << 43) /* their indices have 32 bits */
-#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M)
+#define MAX_TABLE_MEMORY (1ULL << 43)		     /* their indices have 32 bits */
+#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M) /* by default */
 
 /* ------------------------------------------------------------------- options */
 
@@ -69,7 +69,7 @@ static bool options_ok(const struct gm_sim_options *opt)
 	    opt->table_memory > MAX_TABLE_MEMORY ||
 	    opt->table_memory > GM_SIM_VA_END - opt->base - opt->memory)
 		return false;
-	if (!(opt->pgsize_bitmap & GM_SIM_4K) || (opt->pgsize_bitmap & ~PGSIZES))
+	if (opt->pgsize_bitmap & ~(PGSIZES | GM_SIM_16K))
 		return false;
 	if (opt->tlb_entries & (opt->tlb_entries - 1))
 		return false;

@@ -33,7 +33,7 @@
 #define ENTRIES 512
 #define FOREIGN (1ULL << 63) /* in an asid: the addresses are those of another device's memory */
 
-static const uint64_t page_size[GM_SIM_NR_SIZES] = { GM_SIM_4K, GM_SIM_64K, GM_SIM_2M };
+static const uint64_t page_size[GM_SIM_NR_SIZES] = { GM_SIM_4K, GM_SIM_16K, GM_SIM_64K, GM_SIM_2M };
 
 /* One change to a pmap, under its lock. */
 struct edit {
@@ -64,6 +64,13 @@ static uint64_t prot_bits(uint32_t prot)
 static uint64_t span(unsigned int level)
 {
 	return GM_SIM_4K << (9 * level);
+}
+
+/* The size of the leaf that an entry of @level is, or is one of. Which of page_size[]: *s. */
+static uint64_t leaf_size(uint64_t pte, unsigned int level, unsigned int *s)
+{
+	*s = level ? 3 : pte & GM_SIM_PTE_CONT ? 2 : pte & GM_SIM_PTE_CONT4 ? 1 : 0;
+	return page_size[*s];
 }
 
 static uint64_t *slot_of(struct gm_sim_mmu *mmu, uint64_t table, unsigned int level, uint64_t va)
@@ -226,13 +233,13 @@ void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
 static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_t pte,
 			 unsigned int level)
 {
-	unsigned int s = level ? 2 : pte & GM_SIM_PTE_CONT ? 1 : 0;
-	struct gm_sim_tlb_entry *e = &tlb->entry[s][va / page_size[s] & tlb->mask];
-	uint64_t offset = va & (page_size[s] - 1);
+	unsigned int s;
+	uint64_t size = leaf_size(pte, level, &s), offset = va & (size - 1);
+	struct gm_sim_tlb_entry *e = &tlb->entry[s][va / size & tlb->mask];
 
 	e->asid = asid;
 	e->va = va - offset;
-	e->pa = pte & GM_SIM_PTE_ADDR & ~(page_size[s] - 1);
+	e->pa = pte & GM_SIM_PTE_ADDR & ~(size - 1);
 	if (pte & GM_SIM_PTE_HOST)
 		e->pa |= GM_SIM_HOST_PA;
 	e->prot = (pte & GM_SIM_PTE_R ? GM_READ : 0) | (pte & GM_SIM_PTE_W ? GM_WRITE : 0);
@@ -364,8 +371,8 @@ static int edit_leaf(struct edit *ed, uint64_t table, uint64_t *slot, unsigned i
 		     uint64_t va)
 {
 	uint64_t pte = pte_get(slot);
-	uint64_t leaf = level ? GM_SIM_2M : pte & GM_SIM_PTE_CONT ? GM_SIM_64K : GM_SIM_4K;
-	uint64_t start = va & ~(leaf - 1);
+	unsigned int s;
+	uint64_t leaf = leaf_size(pte, level, &s), start = va & ~(leaf - 1);
 
 	if (ed->verb == PRUNE)
 		return 0;
@@ -454,7 +461,7 @@ static bool leaf_fits(struct gm_sim_mmu *mmu, uint64_t pte, uint64_t pa, uint64_
 		return true;
 	if (pte & GM_SIM_PTE_LEAF)
 		return (pte & (GM_SIM_PTE_ADDR | GM_SIM_PTE_HOST)) == pa &&
-		       (leaf != GM_SIM_4K || !(pte & GM_SIM_PTE_CONT));
+		       leaf >= leaf_size(pte, leaf == GM_SIM_2M, &i);
 	for (i = 0; i < ENTRIES; i++) {
 		pte = pte_get((uint64_t *)gm_sim_mem(mmu, below) + i);
 		if ((pte & GM_SIM_PTE_V) &&
@@ -522,6 +529,12 @@ static bool range_ok(uint64_t va, uint64_t size, uint64_t align)
 	       !((va | size) & (align - 1));
 }
 
+/* What is released or protected is whole leaves of the smallest size. */
+static uint64_t least(const struct gm_sim_mmu *mmu)
+{
+	return mmu->pgsizes & -mmu->pgsizes;
+}
+
 static bool prot_ok(uint32_t prot)
 {
 	return prot && !(prot & ~(GM_READ | GM_WRITE));
@@ -556,6 +569,8 @@ int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64
 		return -EINVAL;
 	if (leaf == GM_SIM_64K)
 		bits |= GM_SIM_PTE_CONT;
+	else if (leaf == GM_SIM_16K)
+		bits |= GM_SIM_PTE_CONT4;
 	return pmap_enter(pmap, va, pa, size, leaf, bits);
 }
 
@@ -574,7 +589,7 @@ int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size)
 	struct edit ed;
 	int err;
 
-	if (!range_ok(va, size, GM_SIM_4K))
+	if (!range_ok(va, size, least(pmap->mmu)))
 		return -EINVAL;
 	edit_begin(&ed, pmap, va, size);
 	err = edit_range(&ed, pmap->root, TOP, va, va + size);
@@ -587,7 +602,7 @@ int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, ui
 	struct edit ed;
 	int err;
 
-	if (!range_ok(va, size, GM_SIM_4K) || !prot_ok(prot))
+	if (!range_ok(va, size, least(pmap->mmu)) || !prot_ok(prot))
 		return -EINVAL;
 	edit_begin(&ed, pmap, va, size);
 	ed.verb = PROTECT;

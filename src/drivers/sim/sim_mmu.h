@@ -16,7 +16,11 @@
  *	bit 4       CONT  level 0: one of 16 aligned entries that map 64 KiB of aligned,
  *	                  contiguous memory with one protection; a TLB may cache them
  *	                  as one
+ *	bit 6       CONT4 the same of 4 entries that map 16 KiB
  *	bits 12-47  ADDR  physical address of the memory or the table
+ *
+ * A device whose smallest leaf is larger than 4 KiB is asked for nothing smaller, and says
+ * -EINVAL if it is.
  *
  * sim_mmu.c says how it is locked.
  */
@@ -33,14 +37,16 @@
 #define GM_SIM_PTE_LEAF (1ULL << 3)
 #define GM_SIM_PTE_CONT (1ULL << 4)
 #define GM_SIM_PTE_HOST (1ULL << 5) /* the address is the host's, not of device memory */
+#define GM_SIM_PTE_CONT4 (1ULL << 6)
 #define GM_SIM_PTE_ADDR 0x0000fffffffff000ULL
 
 #define GM_SIM_VA_END (1ULL << 48)
 #define GM_SIM_4K (1ULL << 12)
+#define GM_SIM_16K (1ULL << 14)
 #define GM_SIM_64K (1ULL << 16)
 #define GM_SIM_2M (1ULL << 21)
 
-#define GM_SIM_NR_SIZES 3
+#define GM_SIM_NR_SIZES 4
 #define GM_SIM_COOKIE 0x474d454d53494d31ULL /* of its page table's format: any number of our own */
 #define GM_SIM_NO_PA UINT64_MAX
 #define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: an address of the host's */
@@ -203,7 +209,7 @@ static inline void gm_sim_tlb_unlock(struct gm_sim_tlb *tlb)
 static inline uint64_t gm_sim_tlb_lookup(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va,
 					 uint32_t access)
 {
-	static const unsigned int shift[GM_SIM_NR_SIZES] = { 12, 16, 21 };
+	static const unsigned int shift[GM_SIM_NR_SIZES] = { 12, 14, 16, 21 };
 	unsigned int s;
 
 	tlb->lookups++;

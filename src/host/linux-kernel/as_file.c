@@ -36,10 +36,23 @@ static int view_mmap(struct file *file, struct vm_area_struct *vma)
 	return gm_vma_map(vma, view->obj, view->kas);
 }
 
+/* Less than 2 MiB is aligned to what devices map at least, if that is more than a page. */
+static unsigned long view_area(struct file *file, unsigned long addr, unsigned long len,
+			       unsigned long pgoff, unsigned long flags)
+{
+	struct gm_region like = { .len = len };
+	unsigned long align = gm_map_align(&like), va, offset = pgoff << PAGE_SHIFT;
+
+	if (len >= GM_BLOCK_SIZE || align == PAGE_SIZE || addr || len + align < len)
+		return thp_get_unmapped_area(file, addr, len, pgoff, flags);
+	va = current->mm->get_unmapped_area(file, 0, len + align, pgoff, flags);
+	return IS_ERR_VALUE(va) ? va : va + ((offset - va) & (align - 1));
+}
+
 static const struct file_operations view_fops = {
 	.owner = THIS_MODULE,
 	.mmap = view_mmap,
-	.get_unmapped_area = thp_get_unmapped_area,
+	.get_unmapped_area = view_area,
 };
 
 /* A file that lives for this call only tells mmap() which address space is meant. */
@@ -62,25 +75,41 @@ static long map_object(struct gm_kas *kas, struct gm_object *obj, struct gmem_ma
 	return 0;
 }
 
+/* What may complete a mapping that ends at @end of the object. */
+static u64 spare_of(struct gm_object *obj, u64 end)
+{
+	u64 size = gm_object_size(obj);
+
+	return end < size && size - end < GM_BLOCK_SIZE ? size - end : 0;
+}
+
 static long as_map(struct file *file, void *arg)
 {
 	struct gmem_map *m = arg;
 	struct gm_kas *kas = own_kas(file);
 	struct gm_object *obj;
 	struct fd f;
+	u64 spare = 0;
 	long err;
 
 	if (IS_ERR(kas))
 		return PTR_ERR(kas);
-	if ((m->flags & ~GMEM_MAP_FIXED) || (m->prot & ~(GMEM_PROT_READ | GMEM_PROT_WRITE)) ||
-	    !(m->prot & GMEM_PROT_READ) || !m->len || !PAGE_ALIGNED(m->len | m->offset | m->addr) ||
+	if ((m->flags & ~(GMEM_MAP_FIXED | GMEM_MAP_WHOLE)) ||
+	    (m->prot & ~(GMEM_PROT_READ | GMEM_PROT_WRITE)) || !(m->prot & GMEM_PROT_READ) ||
+	    !m->len || !PAGE_ALIGNED(m->len | m->offset | m->addr) ||
 	    !(m->flags & GMEM_MAP_FIXED) != !m->addr)
 		return -EINVAL;
 	f = fdget(m->fd);
 	if (!f.file)
 		return -EBADF;
 	obj = gm_object_of_file(f.file);
+	if (obj && (m->flags & GMEM_MAP_WHOLE))
+		spare = spare_of(obj, m->offset + m->len);
+	m->len += spare;
 	err = obj ? map_object(kas, obj, m) : -EBADF;
+	if (!err && spare)
+		gm_as_set_spare(kas->as, m->addr + m->len, spare);
+	m->len -= spare;
 	fdput(f);
 	return err;
 }
@@ -236,7 +265,7 @@ static long as_unmap(struct file *file, void *arg)
 		return -EINVAL;
 	if (!u->flags) {
 		err = check_range(kas, va, n);
-		return err ? err : vm_munmap(va, n);
+		return err ? err : vm_munmap(va, n + gm_as_spare(kas->as, va + n));
 	}
 	if (va || n)
 		return -EINVAL;

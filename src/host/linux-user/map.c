@@ -111,21 +111,21 @@ static int map_at(struct gm_region *r, uint64_t va, int flags)
 /*
  * Anywhere, but so that address and offset agree in their place within a block: then
  * a block of the object is one of the address space, for the CPU's page table and
- * for devices' large leaves.
+ * for devices' large leaves. Of what is smaller than a block, in a device's base page.
  */
 static int map_anywhere(struct gm_region *r)
 {
-	uint64_t room = r->len + GM_BLOCK_SIZE, base, va;
+	uint64_t align = gm_map_align(r), room = r->len + align, base, va;
 	void *p;
 	int err;
 
-	if (r->len < GM_BLOCK_SIZE)
+	if (align == GM_PAGE)
 		return map_at(r, 0, 0);
 	p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
 	base = (uint64_t)(uintptr_t)p;
-	va = base + ((r->offset - base) & (GM_BLOCK_SIZE - 1));
+	va = base + ((r->offset - base) & (align - 1));
 	if (va > base)
 		munmap(p, va - base);
 	if (base + room > va + r->len)

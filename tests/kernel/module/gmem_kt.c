@@ -134,7 +134,7 @@ static int check_functions(void)
 
 static int check_tables(void)
 {
-	static const uint64_t bitmaps[] = { 0, SZ_2M, SZ_4K | 1, SZ_4K | 1ULL << 31, ~0ULL };
+	static const uint64_t bitmaps[] = { 0, SZ_1G, SZ_4K | 1, SZ_4K | 1ULL << 31, ~0ULL };
 	static const size_t sizes[] = { 0, offsetof(struct gm_mmu, copy_peer) - 8, 2 * PAGE_SIZE };
 	struct gm_mmu bad;
 	struct gm_dev *dev;

@@ -16,7 +16,7 @@
 #include "sim_k.h"
 
 #define BASE (4ULL << 30)
-#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M)
+#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M) /* by default */
 
 static atomic_t number;
 
@@ -29,7 +29,7 @@ static bool options_ok(const struct gmem_sim_create *c)
 		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
-	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 &&
+	       !(c->pgsize_bitmap & ~(PGSIZES | GM_SIM_16K)) && c->lanes <= 64 &&
 	       c->tlb_entries <= 4096 && !(c->tlb_entries & (c->tlb_entries - 1)) &&
 	       !(c->cpu % GM_SIM_2M) && !c->pad &&
 	       (!c->va_bits || (c->va_bits >= 22 && c->va_bits <= 48));
