@@ -158,7 +158,7 @@ static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t p
 	return bad || taken;
 }
 
-/* The page that had entry @e is BAD: what was kept for it goes. */
+/* The page that has entry @e is lost: what was kept for it goes. */
 static void forget_kept(struct gm_block *block, unsigned int page, uint64_t e)
 {
 	if (!(e & GM_E_RETAINED))
@@ -181,12 +181,12 @@ void gm_unit_lose(struct gm_block *block, struct gm_dev *dev, unsigned int first
 		uint64_t e = gm_block_entry(block, page);
 
 		pinned += !!(e & GM_E_PINNED);
-		gm_block_set(block, page, 1, GM_BAD);
 		forget_kept(block, page, e);
 		if (gm_tracing(GM_EVENT_POISON))
 			trace_poison(dev, GM_WHY_DRAIN, pfn + (page - first), block->obj,
 				     gm_page_off(block, page), gm_os_now_ns(), 0);
 	}
+	gm_block_set(block, first, dev->unit, GM_BAD);
 	gm_hnode_free(dev, gm_charge_of(block->obj, dev), pfn, dev->unit);
 	/* Last: a device that holds nothing any more may be destroyed. */
 	gm_resident_count(block, dev, -(int)dev->unit, -pinned);
