@@ -118,6 +118,15 @@ struct gmem_sim_stats {
 	__u64 bytes_to_dev;
 	__u64 bytes_to_host;
 	__u64 evictions;
+	__u64 addresses; /* bytes of virtual addresses that gmem has from it, now */
+};
+
+/* Addresses that the device uses for itself, or (on 0) no more; at most 16 ranges. */
+struct gmem_sim_occupy {
+	__u32 size;
+	__u32 on;
+	__u64 va;
+	__u64 len;
 };
 
 #define GMEM_SIM_IOC_CREATE _IOW(GMEM_SIM_MAGIC, 0, struct gmem_sim_create)
@@ -129,5 +138,6 @@ struct gmem_sim_stats {
 #define GMEM_SIM_IOC_STATS _IOWR(GMEM_SIM_MAGIC, 6, struct gmem_sim_stats)
 #define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
 #define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
+#define GMEM_SIM_IOC_OCCUPY _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_occupy)
 
 #endif

@@ -55,9 +55,17 @@ static int attach_locked(struct gm_as *as, struct gm_dev *dev, struct gm_context
 		return err;
 	err = dev->mmu->pmap_create(dev, &ctx->pmap);
 	if (err)
-		gm_hnode_detached(dev);
-	else
-		list_change(as, ctx, NULL);
+		goto err_hnode;
+	err = gm_va_attach(ctx);
+	if (err)
+		goto err_pmap;
+	list_change(as, ctx, NULL);
+	return 0;
+
+err_pmap:
+	dev->mmu->pmap_destroy(dev, ctx->pmap);
+err_hnode:
+	gm_hnode_detached(dev);
 	return err;
 }
 
@@ -143,6 +151,8 @@ int gm_as_detach(struct gm_context *ctx)
 		err = empty_region(as->regions[i], ctx->dev);
 	if (!err)
 		err = unlist(as, ctx);
+	if (!err)
+		gm_va_detach(ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
 		return err;

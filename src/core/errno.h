@@ -19,6 +19,7 @@
 #define ENOSPC 28
 #define ENOSYS 38
 #define EOPNOTSUPP 95
+#define EADDRINUSE 98
 #define EHWPOISON 133
 #endif
 

@@ -76,8 +76,8 @@ bool gm_block_unmappable(const struct gm_block *block)
 	       gm_good_run(block, 0, GM_BLOCK_PAGES) < GM_BLOCK_PAGES;
 }
 
-/* A frame that is in use by nobody any more, @charge's if it was a page's, is out of it. */
-static void retire(struct gm_dev *dev, struct gm_physmem *range, struct gm_charge *charge,
+/* A frame that is in use by nobody any more, @obj's if it was a page's, is out of it. */
+static void retire(struct gm_dev *dev, struct gm_physmem *range, const struct gm_object *obj,
 		   uint64_t pfn)
 {
 	struct gm_hnode *h = &dev->hnode;
@@ -87,8 +87,7 @@ static void retire(struct gm_dev *dev, struct gm_physmem *range, struct gm_charg
 	range->nr_bad++;
 	h->poisoned++;
 	gm_store(&h->total, h->total - 1);
-	if (charge)
-		gm_store(&charge->used, charge->used - 1);
+	gm_charge_add(obj, dev, -1);
 	gm_hnode_set_marks(dev);
 }
 
@@ -113,7 +112,6 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 		     unsigned int page, uint64_t e)
 {
 	uint64_t off = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	int err;
 
 	err = gm_block_split(block);
@@ -132,7 +130,7 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 	}
 	gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
 	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-	retire(dev, range, charge, gm_entry_pfn(e));
+	retire(dev, range, block->obj, gm_entry_pfn(e));
 	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 	gm_resident_put_idle(block);
 	return 0;

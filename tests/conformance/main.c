@@ -14,7 +14,7 @@ static int warm_up(void **state)
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[96];
+	struct CMUnitTest tests[128];
 	size_t n = 0;
 
 	if (argc == 3 && !strcmp(argv[1], "child"))
@@ -37,6 +37,8 @@ int main(int argc, char **argv)
 		tests[n++] = cf_process_tests[i];
 	for (size_t i = 0; i < cf_nr_place_tests; i++)
 		tests[n++] = cf_place_tests[i];
+	for (size_t i = 0; i < cf_nr_lifecycle_tests; i++)
+		tests[n++] = cf_lifecycle_tests[i];
 	/* What the macro of cmocka's calls, which wants an array of known length. */
 	return _cmocka_run_group_tests(argv[1], tests, n, warm_up, NULL);
 }

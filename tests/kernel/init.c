@@ -206,6 +206,7 @@ int main(void)
 		run_all(kt_poison, only);
 		run_all(kt_huge, only);
 		run_all(kt_peer, only);
+		run_all(kt_life, only);
 		run_all(kt_proc, only);
 		run_all(kt_input, only);
 		run_all(kt_hmm, only);

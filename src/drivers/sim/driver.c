@@ -19,6 +19,8 @@ static const struct gm_mmu sim_ops = {
 	.zero = gm_sim_op_zero,
 	.copy_peer = gm_sim_op_copy_peer,
 	.pmap_enter_host = gm_sim_op_pmap_enter_host,
+	.peer_va_alloc_fixed = gm_sim_op_peer_va_alloc_fixed,
+	.peer_va_free = gm_sim_op_peer_va_free,
 };
 
 int gm_sim_probe(struct gm_sim *sim)

@@ -33,10 +33,11 @@ static int wrap(int fd, struct gm_object **out)
 	return 0;
 }
 
-/* A descriptor of a new object, or -errno. */
-static int create(uint64_t size, uint32_t flags)
+int gm_k_object_new(uint64_t size, uint32_t flags, uint64_t tag)
 {
-	struct gmem_object_create c = { .size = sizeof(c), .flags = flags, .bytes = size };
+	struct gmem_object_create c = {
+		.size = sizeof(c), .flags = flags, .bytes = size, .tag = tag
+	};
 
 	_Static_assert(GM_OBJECT_HUGETLB == GMEM_OBJECT_HUGE, "the kernel's is the same");
 	if ((flags & ~GM_OBJECT_HUGETLB) || !size || size > GM_OBJECT_MAX_SIZE ||
@@ -47,7 +48,7 @@ static int create(uint64_t size, uint32_t flags)
 
 int gm_k_object_create(uint64_t size, uint32_t flags, struct gm_object **obj)
 {
-	int fd = obj ? create(size, flags) : -EINVAL;
+	int fd = obj ? gm_k_object_new(size, flags, 0) : -EINVAL;
 
 	return fd < 0 ? fd : wrap(fd, obj);
 }
@@ -78,8 +79,8 @@ void gm_k_object_put(struct gm_object *obj)
 
 /* --------------------------------------------------------------------------- mappings */
 
-static int map(struct gm_as *as, int fd, uint64_t offset, uint64_t len, uint32_t prot,
-	       uint32_t flags, void **addr)
+int gm_k_map_fd(struct gm_as *as, int fd, uint64_t offset, uint64_t len, uint32_t prot,
+		uint32_t flags, void **addr)
 {
 	struct gmem_map m = { .size = sizeof(m),
 			      .fd = fd,
@@ -107,17 +108,25 @@ int gm_k_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64
 		       "the kernel's are the same");
 	if (!as || !obj || !addr || offset + len < len)
 		return -EINVAL;
-	return map(as, obj->fd, offset, len, prot, flags, addr);
+	return gm_k_map_fd(as, obj->fd, offset, len, prot, flags, addr);
+}
+
+/* Of this memory, and what it grows by (remap.c); no other's in this process. */
+static uint64_t new_tag(void)
+{
+	static uint64_t last;
+
+	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 }
 
 /* The mapping holds the object. */
 int gm_k_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 {
-	int fd = as && addr ? create(len, flags) : -EINVAL, err;
+	int fd = as && addr ? gm_k_object_new(len, flags, new_tag()) : -EINVAL, err;
 
 	if (fd < 0)
 		return fd;
-	err = map(as, fd, 0, len, GM_READ | GM_WRITE, 0, addr);
+	err = gm_k_map_fd(as, fd, 0, len, GM_READ | GM_WRITE, 0, addr);
 	close(fd);
 	return err;
 }

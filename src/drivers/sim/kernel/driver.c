@@ -18,6 +18,8 @@ static const struct gm_mmu ksim_ops = {
 	.copy = gm_ksim_copy,
 	.zero = gm_ksim_zero,
 	.copy_peer = gm_ksim_copy_peer,
+	.peer_va_alloc_fixed = gm_ksim_peer_va_alloc_fixed,
+	.peer_va_free = gm_ksim_peer_va_free,
 };
 
 /* The id of its node, or -errno. */
