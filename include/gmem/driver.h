@@ -68,7 +68,8 @@ struct gm_mmu {
 
 	/*
 	 * pmap_destroy (required): free it. Nothing is mapped in it any more and
-	 * its translations have been invalidated. Locks held: as pmap_create.
+	 * its translations have been invalidated. Locks held: as pmap_create. Of a table
+	 * that is shared, see pmap_share.
 	 */
 	void (*pmap_destroy)(struct gm_dev *dev, void *pmap);
 
@@ -151,12 +152,50 @@ struct gm_mmu {
 			       uint32_t prot);
 
 	/*
+	 * pmap_enter_peer (optional): map [va, va+size) to @peer's memory at [pa, pa+size), for
+	 * reading, with leaves of 4 KiB; otherwise as pmap_enter, and undone by the same
+	 * operations. It is called only for two devices whose tables have the same
+	 * pmap_enter_peer, as copy_peer is, where a device reads what another has: the page
+	 * stays, and moves when somebody else wants it, or this one writes. -EOPNOTSUPP: these
+	 * two have no such link, and the page moves, as it does without the operation. The link
+	 * must be coherent: what @peer writes is seen. Locks held: the block's.
+	 */
+	int (*pmap_enter_peer)(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			       uint64_t size);
+
+	/*
+	 * Bits of an address that the device can name; 0: 64. A context sees no more of the
+	 * address space than that, or than its windows show, see gm_window_add().
+	 */
+	uint64_t va_bits;
+
+	/*
+	 * Not 0: the format of the page table, and of the memory that its entries may name.
+	 * Devices with the same cookie, pgsize_bitmap and va_bits can share a table, in mode
+	 * GM_SHARE; all of them have pmap_share, and whichever comes first has the data. Any
+	 * number that no other driver has.
+	 */
+	uint64_t cookie;
+
+	/*
+	 * pmap_share (needed for GM_SHARE): let @dev use @pmap, which pmap_create made for
+	 * another device with the same cookie. @shared is what tlb_invl, tlb_invl_coalesced
+	 * and, in the end, pmap_destroy are called with for @dev: the former after every
+	 * change that they follow on the table's owner; the latter drops @dev's cached
+	 * translations and leaves the table. pmap_release's promise holds for @dev's TLB too.
+	 * No other operation is called for @pmap meanwhile. Locks held: as pmap_create.
+	 */
+	int (*pmap_share)(struct gm_dev *dev, void *pmap, void **shared);
+
+	/*
 	 * peer_va_alloc_fixed (optional, for a device with an operating system of its own, which
 	 * uses addresses for itself): the address space is to use [va, va+size). 0: nobody on the
 	 * device takes them until they are freed. -EEXIST: something is there. gmem then tries
 	 * other addresses if it may choose them, and else fails (-EADDRINUSE), as it does, with
 	 * this error, for any other. Asked for what is mapped, before anybody can use it, and
-	 * for what is mapped already when the device is attached. A page is never asked for twice.
+	 * for what is mapped already when the device is attached; but not for a context of
+	 * gm_as_attach_sparse(), whose windows name the device's addresses, nor beyond va_bits.
+	 * A page is never asked for twice.
 	 * Comes with peer_va_free. Locks held: the address space's, for writing.
 	 */
 	int (*peer_va_alloc_fixed)(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
@@ -270,17 +309,78 @@ struct gm_dev_tunables {
  */
 GM_API int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t);
 
-/** gm_context_pmap - what pmap_create returned for this context */
+/**
+ * gm_as_attach_sparse - gm_as_attach(), but the device sees nothing yet
+ *
+ * What it is to see is opted in by gm_window_add(): a device that is trusted with a buffer
+ * need not be trusted with a program's whole memory.
+ */
+GM_API int gm_as_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			       struct gm_context **ctx);
+
+/* A part of an address space, and where a device sees it. */
+struct gm_window {
+	uint64_t va;	 /* in the address space */
+	uint64_t len;	 /* bytes */
+	uint64_t dev_va; /* at the device: what pmap_enter and gm_dev_fault() are told */
+};
+
+/*
+ * For contexts that share a pmap (GM_SHARE) the functions below work on what all of them see.
+ */
+
+/**
+ * gm_window_add - let a context see parts of its address space, at addresses of their own
+ *
+ * All three numbers of a window are multiples of the device's smallest page. A window may
+ * show several mappings, or addresses where nothing is mapped yet; one that is not offset by a
+ * multiple of a larger page than that is mapped with small leaves only. What the device can
+ * map at once is mapped before the call returns, so that it need not fault for it.
+ *
+ * All or none: -EEXIST if one overlaps another of this context, in the address space or at the
+ * device (an ordinary context sees everything its device can name, see gm_mmu.va_bits); -ERANGE:
+ * beyond what the device can name; -EINVAL; -ENOMEM. Not from an operation of struct gm_mmu.
+ */
+GM_API int gm_window_add(struct gm_context *ctx, const struct gm_window *windows, unsigned int n);
+
+/**
+ * gm_window_remove - the context sees [va, va+len) of each range no more; dev_va is ignored
+ *
+ * Ranges need not be those that were added: part of a window leaves the rest, and an ordinary
+ * context may be denied a part, too. Nothing moves: pages that are on the device stay there
+ * until somebody else wants them. All ranges together cost one invalidation, if the driver has
+ * tlb_invl_coalesced.
+ *
+ * -ENOENT: a part of a range is not seen, and nothing has changed; -ENOMEM, or an error of the
+ * driver's: all windows are still there, though it may have to fault for what they show.
+ * Stop the device's accesses to the ranges first: they are errors from then on.
+ */
+GM_API int gm_window_remove(struct gm_context *ctx, const struct gm_window *ranges, unsigned int n);
+
+/**
+ * gm_context_set_mode - another mode than the context's, for a part of what it sees
+ * @mode: GM_EXCLUSIVE or GM_REPLICATE
+ *
+ * With GM_REPLICATE what the device has of [va, va+len) comes home first. -ENOENT: not all of
+ * it is seen; -EOPNOTSUPP: the driver has no pmap_enter_host; -EINVAL, -ENOMEM; or why a page
+ * could not be brought home: the mode is as it was.
+ */
+GM_API int gm_context_set_mode(struct gm_context *ctx, uint64_t va, uint64_t len,
+			       enum gm_mode mode);
+
+/** gm_context_pmap - what pmap_create, or pmap_share, returned for this context */
 GM_API void *gm_context_pmap(const struct gm_context *ctx);
+/** gm_context_as - the address space that it is attached to */
+GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
 
 /**
  * gm_dev_fault - a device touched a page it has no (sufficient) translation for
- * @va: the address
+ * @va: the device's address, see gm_window_add()
  * @access: GM_READ or GM_WRITE
  *
  * When it returns 0 the page is mapped and the access can be replayed (and will
  * fault again in the rare case that the page was taken away meanwhile).
- * -EFAULT: nothing is mapped there; -EACCES: not writable; -ENOSPC: device memory
+ * -EFAULT: nothing is mapped there, or the context does not see it; -EACCES: not writable; -ENOSPC: device memory
  * is full of pinned pages; -EHWPOISON: its bytes are gone, see gm_dev_poison();
  * -EBUSY: all else is in use by other faults, replay later. Must not be called from an operation of struct gm_mmu, nor once the context
  * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().

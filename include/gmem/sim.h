@@ -32,6 +32,14 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 
 #define GM_SIM_IN_PLACE 16U /* its link is coherent: it is attached in mode GM_REPLICATE */
 
+#define GM_SIM_SPARSE                                                                              \
+	32U /* sees nothing of an address space but what gm_sim_window_add() shows it */
+
+#define GM_SIM_SHARE                                                                               \
+	64U /* it is attached in mode GM_SHARE: it uses another's page table, and memory */
+
+#define GM_SIM_READ_PEER 128U /* it reads where they are pages that another such device has */
+
 /* Zero is the default of every field. */
 struct gm_sim_options {
 	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */
@@ -48,6 +56,7 @@ struct gm_sim_options {
 		copy_threads; /* asynchronous copy engines; 0: copies are done by whoever starts them */
 	uint32_t fault_batch; /* faults the buffer holds; 0: 256 */
 	uint32_t flags;	      /* GM_SIM_* */
+	uint32_t va_bits;     /* of an address that it can name, 22 to 48; 0: 48 */
 };
 
 /** gm_sim_create - plug a device in: registers it and its memory with gmem */
@@ -61,6 +70,17 @@ GM_API unsigned int gm_sim_lanes(const struct gm_sim *sim);
 GM_API int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx);
 /** gm_sim_detach - must not be called while a kernel runs (-EBUSY); otherwise as gm_as_detach() */
 GM_API int gm_sim_detach(struct gm_sim_ctx *ctx);
+
+/**
+ * gm_sim_window_add - as gm_window_add(), of one window
+ * @va: in the address space
+ * @dev_va: where lanes see it; from then on addresses for lanes are these
+ */
+GM_API int gm_sim_window_add(struct gm_sim_ctx *ctx, const void *va, size_t len, uint64_t dev_va);
+/** gm_sim_window_remove - as gm_window_remove() */
+GM_API int gm_sim_window_remove(struct gm_sim_ctx *ctx, const void *va, size_t len);
+/** gm_sim_set_mode - as gm_context_set_mode() */
+GM_API int gm_sim_set_mode(struct gm_sim_ctx *ctx, const void *va, size_t len, enum gm_mode mode);
 
 /**
  * gm_sim_launch - run @kernel on every lane and wait

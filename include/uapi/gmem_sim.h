@@ -17,6 +17,9 @@
 #define GMEM_SIM_CHECK 1   /* look for stale translations at every copy */
 #define GMEM_SIM_ASYNC 2   /* copies are done by another thread */
 #define GMEM_SIM_NO_LINK 4 /* no link to other devices: what moves between them goes by the host */
+#define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
+#define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
+#define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
 
 /* Returns the hnode. */
 struct gmem_sim_create {
@@ -28,6 +31,8 @@ struct gmem_sim_create {
 	__u32 lanes;	     /* 0: 4; at most 64 */
 	__u32 tlb_entries;   /* a lane and page size, a power of two; 0: 64; at most 4096 */
 	__u64 cpu; /* its memory, tables included, is at this address of the CPU's, no RAM the kernel uses; 0: anywhere, and not the CPU's. CAP_SYS_RAWIO */
+	__u32 va_bits; /* of an address that it can name, 22 to 48; 0: 48 */
+	__u32 pad;
 };
 
 /* As struct gm_dev_tunables of <gmem/driver.h>. */
@@ -109,6 +114,23 @@ struct gmem_sim_poison {
 	__u64 pa;
 };
 
+enum {
+	GMEM_SIM_WINDOW_ADD,
+	GMEM_SIM_WINDOW_REMOVE,
+	GMEM_SIM_WINDOW_MODE,
+};
+
+/* What a context sees: gm_window_add(), gm_window_remove(), gm_context_set_mode() of <gmem/driver.h>. */
+struct gmem_sim_window {
+	__u32 size;
+	__u32 ctx;
+	__u32 op;
+	__u32 mode; /* for MODE: an enum gm_mode */
+	__u64 va;
+	__u64 len;
+	__u64 dev_va; /* for ADD */
+};
+
 struct gmem_sim_stats {
 	__u32 size;
 	__u32 tables; /* pages of page table in use now */
@@ -138,6 +160,7 @@ struct gmem_sim_occupy {
 #define GMEM_SIM_IOC_STATS _IOWR(GMEM_SIM_MAGIC, 6, struct gmem_sim_stats)
 #define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
 #define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
+#define GMEM_SIM_IOC_WINDOW _IOW(GMEM_SIM_MAGIC, 12, struct gmem_sim_window)
 #define GMEM_SIM_IOC_OCCUPY _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_occupy)
 
 #endif

@@ -141,9 +141,11 @@ static int advise_piece(struct gm_as *as, struct gm_context *ctx, const struct g
 }
 
 /* The context that PREFETCH and PIN move to; NULL without an error: the host. */
-static int target(struct gm_as *as, int hnode, uint64_t len, uint32_t advice,
+static int target(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice,
 		  struct gm_context **ctx)
 {
+	int err;
+
 	*ctx = NULL;
 	if (advice != GM_PREFETCH && advice != GM_PIN)
 		return 0;
@@ -156,8 +158,14 @@ static int target(struct gm_as *as, int hnode, uint64_t len, uint32_t advice,
 		*ctx = (*ctx)->next;
 	if (!*ctx)
 		return -ENODEV;
-	if ((*ctx)->mode == GM_REPLICATE) /* nothing is to be moved there, or kept */
-		return advice == GM_PIN ? -EOPNOTSUPP : 0;
+	if ((*ctx)->owner != *ctx) /* its pages are at the owner's node */
+		return -EOPNOTSUPP;
+	/* In place nothing is to be moved there, or kept. */
+	err = gm_window_check(*ctx, va, va + len, advice == GM_PIN ? 1U << GM_EXCLUSIVE : ~0U);
+	if (err)
+		return err;
+	if (!gm_window_check(*ctx, va, va + len, 1U << GM_REPLICATE))
+		return 0;
 	if (len > gm_load(&(*ctx)->dev->hnode.total) << GM_PAGE_SHIFT)
 		return -ENOSPC;
 	return 0;
@@ -171,7 +179,9 @@ static int advise_some(struct gm_as *as, int hnode, uint64_t *lo, uint64_t hi, u
 	int err;
 
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = target(as, hnode, 0, advice, &ctx);
+	err = target(as, hnode, *lo, GM_PAGE_SIZE, advice, &ctx);
+	if (!err && ctx)
+		hi = GM_MIN(hi, gm_window_at(ctx, *lo)->end);
 	if (!err && !gm_piece_next(as, lo, hi, &piece))
 		err = -EFAULT;
 	if (!err)
@@ -194,7 +204,7 @@ int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t a
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	err = gm_range_check(as, lo, hi - lo, advice == GM_DONTNEED ? GM_WRITE : 0);
 	if (!err)
-		err = target(as, hnode, hi - lo, advice, &ctx);
+		err = target(as, hnode, lo, hi - lo, advice, &ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (advice == GM_DONTNEED) {
 		lo = gm_round_up(va, GM_PAGE_SIZE);

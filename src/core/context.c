@@ -2,7 +2,9 @@
 /*
  * Contexts: a device attached to an address space.
  *
- * A context owns a pmap. Its address space lists it; those who come from a block's
+ * A context owns a pmap, and windows through which it sees the address space (window.c), or it
+ * shares both with another, its owner: then it has neither windows nor pages, so those who walk
+ * views pass it over, and only invalidations and faults know of it. Its address space lists it; those who come from a block's
  * side find it there under ctx_lock. Detaching brings home what the device has of the
  * address space's regions; then the context leaves the list, and what others' faults
  * have mapped in it meanwhile is released, so the pmap is empty when it is destroyed.
@@ -33,53 +35,115 @@ static void list_change(struct gm_as *as, struct gm_context *add, struct gm_cont
 			break;
 		}
 	}
+	if (del && del->owner != del) {
+		struct gm_context **link = &del->owner->sharers;
+
+		while (*link != del)
+			link = &(*link)->next_sharer;
+		*link = del->next_sharer;
+		/* Its TLB goes with it: nobody invalidates there any more. */
+		del->dev->mmu->pmap_destroy(del->dev, del->pmap);
+	}
 	if (add) {
 		add->next = as->contexts;
 		as->contexts = add;
 	}
-	if (add && add->mode == GM_REPLICATE)
-		gm_add(&gm_core.in_place, 1);
-	if (del && del->mode == GM_REPLICATE)
-		gm_sub(&gm_core.in_place, 1);
+	if (add && add->owner != add) {
+		add->next_sharer = add->owner->sharers;
+		add->owner->sharers = add;
+	}
 	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
 }
 
-static int attach_locked(struct gm_as *as, struct gm_dev *dev, struct gm_context *ctx)
+/* Whose pmap @dev can share: the first that has the same kind, or NULL. */
+static struct gm_context *owner_for(struct gm_as *as, const struct gm_dev *dev)
 {
+	struct gm_context *found = NULL;
+
+	for (struct gm_context *ctx = as->contexts; ctx; ctx = ctx->next) {
+		const struct gm_mmu *mmu = ctx->dev->mmu;
+
+		if (ctx->owner == ctx && mmu->cookie == dev->mmu->cookie &&
+		    mmu->pgsize_bitmap == dev->mmu->pgsize_bitmap &&
+		    mmu->va_bits == dev->mmu->va_bits)
+			found = ctx;
+	}
+	return found;
+}
+
+/* A pmap of its own, and windows; or those of whoever can share them. */
+static int pmap_begin(struct gm_context *ctx, bool sparse)
+{
+	struct gm_dev *dev = ctx->dev;
 	int err;
 
-	if (gm_context_find(as, dev))
-		return -EBUSY;
-	err = gm_hnode_attached(dev);
+	if (ctx->mode == GM_SHARE) {
+		ctx->owner = owner_for(ctx->as, dev);
+		if (ctx->owner && sparse)
+			return -EINVAL; /* it sees what the owner sees */
+		if (ctx->owner)
+			return dev->mmu->pmap_share(dev, ctx->owner->pmap, &ctx->pmap);
+		ctx->mode = GM_EXCLUSIVE;
+	}
+	ctx->owner = ctx;
+	err = gm_windows_init(ctx, sparse);
 	if (err)
 		return err;
 	err = dev->mmu->pmap_create(dev, &ctx->pmap);
 	if (err)
-		goto err_hnode;
+		goto err_windows;
+	ctx->asked = !sparse;
 	err = gm_va_attach(ctx);
 	if (err)
 		goto err_pmap;
-	list_change(as, ctx, NULL);
 	return 0;
 
 err_pmap:
 	dev->mmu->pmap_destroy(dev, ctx->pmap);
-err_hnode:
-	gm_hnode_detached(dev);
+err_windows:
+	gm_windows_end(ctx);
 	return err;
 }
 
-int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **out)
+static int attach_locked(struct gm_as *as, struct gm_context *ctx, bool sparse)
+{
+	int err;
+
+	if (gm_context_find(as, ctx->dev))
+		return -EBUSY;
+	err = gm_hnode_attached(ctx->dev);
+	if (err)
+		return err;
+	err = pmap_begin(ctx, sparse);
+	if (err)
+		gm_hnode_detached(ctx->dev);
+	else
+		list_change(as, ctx, NULL);
+	return err;
+}
+
+/* Can a device be attached, or a window be, in this mode? */
+int gm_mode_check(const struct gm_dev *dev, enum gm_mode mode)
+{
+	if ((unsigned int)mode > GM_SHARE)
+		return -EINVAL;
+	if ((mode == GM_SHARE && (!dev->mmu->cookie || !dev->mmu->pmap_share)) ||
+	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, bool sparse,
+		  struct gm_context **out)
 {
 	struct gm_context *ctx;
 	int err;
 
-	if (!as || !dev || !out || (unsigned int)mode > GM_SHARE)
+	if (!as || !dev || !out)
 		return -EINVAL;
-	if (mode == GM_SHARE ||
-	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
-		return -EOPNOTSUPP;
-	err = gm_enter();
+	err = gm_mode_check(dev, mode);
+	if (!err)
+		err = gm_enter();
 	if (err)
 		return err;
 	ctx = gm_os_alloc(sizeof(*ctx));
@@ -89,7 +153,7 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 	ctx->dev = dev;
 	ctx->mode = mode;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	err = attach_locked(as, dev, ctx);
+	err = attach_locked(as, ctx, sparse);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
 		gm_os_free(ctx, sizeof(*ctx));
@@ -98,23 +162,52 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 	return err;
 }
 
-/* Bring home what @dev has of the region. */
-static int empty_region(struct gm_region *r, struct gm_dev *dev)
+int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx)
+{
+	return attach(as, dev, mode, false, ctx);
+}
+
+int gm_as_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			struct gm_context **ctx)
+{
+	return attach(as, dev, mode, true, ctx);
+}
+
+/* Bring home what @dev has of [va, end) of the region. */
+static int empty_region(struct gm_region *r, struct gm_dev *dev, uint64_t va, uint64_t end)
 {
 	struct gm_home how = { .dev = dev, .as = r->as, .why = GM_WHY_DRAIN };
-	uint64_t index = r->offset >> GM_BLOCK_SHIFT;
-	uint64_t end = (r->offset + r->len + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT;
+	uint64_t lo = va - r->va + r->offset, hi = end - r->va + r->offset;
+	uint64_t index = lo >> GM_BLOCK_SHIFT, last = (hi + GM_BLOCK_SIZE - 1) >> GM_BLOCK_SHIFT;
 	int err = 0;
 
-	for (; !err && (index = gm_lpt_next(r->obj, index, end)) < end; index++) {
+	for (; !err && (index = gm_lpt_next(r->obj, index, last)) < last; index++) {
 		struct gm_block *block = gm_block_find(r->obj, index, false);
-		unsigned int first = 0, n = GM_BLOCK_PAGES;
+		uint64_t base = index << GM_BLOCK_SHIFT;
+		unsigned int first, n;
 
 		if (!block)
 			continue;
-		gm_clip(r, index, &first, &n);
+		first = lo > base ? (unsigned int)((lo - base) >> GM_PAGE_SHIFT) : 0;
+		n = (unsigned int)((GM_MIN(hi, base + GM_BLOCK_SIZE) - base) >> GM_PAGE_SHIFT) -
+		    first;
 		err = gm_migrate_home(block, first, n, &how);
 		gm_block_unlock(block);
+	}
+	return err;
+}
+
+/* Bring home what the context's device has of [va, end). as->lock held for writing. */
+int gm_range_home(struct gm_context *ctx, uint64_t va, uint64_t end)
+{
+	int err = 0;
+
+	while (!err && (va = gm_region_after(ctx->as, va, end)) < end) {
+		struct gm_region *r = gm_region_find(ctx->as, va);
+		uint64_t stop = GM_MIN(end, gm_region_end(r));
+
+		err = empty_region(r, ctx->dev, va, stop);
+		va = stop;
 	}
 	return err;
 }
@@ -135,6 +228,23 @@ static int unlist(struct gm_as *as, struct gm_context *ctx)
 	return err;
 }
 
+/* Bring home, release, unlist. as->lock held for writing. */
+static int detach_locked(struct gm_as *as, struct gm_context *ctx)
+{
+	int err;
+
+	if (ctx->sharers)
+		return -EBUSY;
+	err = gm_range_home(ctx, 0, UINT64_MAX);
+	if (!err)
+		err = unlist(as, ctx);
+	if (!err && ctx->owner == ctx) {
+		gm_va_detach(ctx);
+		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
+	}
+	return err;
+}
+
 int gm_as_detach(struct gm_context *ctx)
 {
 	struct gm_as *as;
@@ -147,22 +257,17 @@ int gm_as_detach(struct gm_context *ctx)
 		return err;
 	as = ctx->as;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
-		err = empty_region(as->regions[i], ctx->dev);
-	if (!err)
-		err = unlist(as, ctx);
-	if (!err)
-		gm_va_detach(ctx);
+	err = detach_locked(as, ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
 		return err;
-	ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
 	gm_hnode_detached(ctx->dev);
+	gm_windows_end(ctx);
 	gm_os_free(ctx, sizeof(*ctx));
 	return 0;
 }
 
-/* The pmap of a context in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
+/* The pmap of a context that has windows in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
 int gm_context_empty(struct gm_context *ctx)
 {
 	struct gm_as *as = ctx->as;
@@ -181,4 +286,9 @@ int gm_context_empty(struct gm_context *ctx)
 void *gm_context_pmap(const struct gm_context *ctx)
 {
 	return ctx->pmap;
+}
+
+struct gm_as *gm_context_as(const struct gm_context *ctx)
+{
+	return ctx->as;
 }

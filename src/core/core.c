@@ -34,6 +34,7 @@ int gm_core_init(void)
 	gm_pool_init(&gm_core.arrays, GM_BLOCK_PAGES * sizeof(uint64_t), NULL, NULL);
 	gm_pool_init(&gm_core.nodes, GM_BLOCK_PAGES * sizeof(void *), NULL, NULL);
 	gm_pool_init(&gm_core.residents, sizeof(struct gm_resident), NULL, NULL);
+	gm_pool_init(&gm_core.windows, sizeof(struct gm_seen), NULL, NULL);
 	gm_pool_init(&gm_core.small, GM_MAX(sizeof(struct gm_object), sizeof(struct gm_region)),
 		     NULL, NULL);
 	return 0;
@@ -43,6 +44,7 @@ void gm_core_exit(void)
 {
 	gm_retain_stop();
 	gm_pool_destroy(&gm_core.small);
+	gm_pool_destroy(&gm_core.windows);
 	gm_pool_destroy(&gm_core.residents);
 	gm_pool_destroy(&gm_core.nodes);
 	gm_pool_destroy(&gm_core.arrays);
@@ -65,6 +67,7 @@ void gm_core_reap(void)
 		gm_pool_reap(&gm_core.nodes);
 		gm_pool_reap(&gm_core.residents);
 		gm_pool_reap(&gm_core.small);
+		gm_pool_reap(&gm_core.windows);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 }

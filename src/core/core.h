@@ -115,8 +115,9 @@ struct gm_block {
 	uint64_t *pages;  /* else one entry a page [block] */
 	struct gm_resident *residents; /* [block] */
 	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
-	uint16_t nr_dev;	       /* pages on devices [block] */
-	uint16_t nr_retained;	       /* of these: with a host frame kept [block] */
+	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint16_t nr_dev;      /* pages on devices [block] */
+	uint16_t nr_retained; /* of these: with a host frame kept [block] */
 };
 
 /* ------------------------------------------------------------------- objects */
@@ -168,12 +169,29 @@ struct gm_counters {
 
 /* ------------------------------------------------------------ address spaces */
 
+/* A window: what a context sees of its address space, and where (window.c). */
+struct gm_seen {
+	uint64_t va, end; /* in the address space */
+	uint64_t dev_va;  /* where the device has it */
+	enum gm_mode mode;
+};
+
 struct gm_context {
-	struct gm_as *as;	 /* (c) */
-	struct gm_dev *dev;	 /* (c) */
-	void *pmap;		 /* (c) */
-	enum gm_mode mode;	 /* (c) */
-	struct gm_context *next; /* of the address space [ctx] */
+	struct gm_as *as;	    /* (c) */
+	struct gm_dev *dev;	    /* (c) */
+	void *pmap;		    /* (c) */
+	enum gm_mode mode;	    /* of new windows (c) */
+	struct gm_context *next;    /* of the address space [ctx] */
+	struct gm_context *owner;   /* of the pmap: itself, or whose it shares (c) */
+	struct gm_context *sharers; /* who shares this one's, by next_sharer; as windows are */
+	struct gm_context *next_sharer;
+	bool asked; /* for the addresses of regions, see va.c (c) */
+
+	/* Written under [as] and [ctx], read under either. */
+	struct gm_seen **windows; /* sorted by address */
+	struct gm_seen **by_dev;  /* the same, sorted by the device's */
+	uint32_t nr_windows, max_windows;
+	uint32_t nr_in_place; /* in mode GM_REPLICATE */
 };
 
 struct gm_as {
@@ -244,9 +262,10 @@ struct gm_core {
 	struct gm_list objects;		 /* [objects_lock] */
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
-	uint32_t in_place;		 /* (a) contexts in mode GM_REPLICATE */
+	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
-	struct gm_pool blocks, arrays, nodes, residents, small; /* small: objects, regions */
+	struct gm_pool blocks, arrays, nodes, residents, windows;
+	struct gm_pool small; /* objects, regions */
 };
 
 extern struct gm_core gm_core;
@@ -300,6 +319,9 @@ int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
 int gm_context_empty(struct gm_context *ctx);
 struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev);
+int gm_mode_check(const struct gm_dev *dev, enum gm_mode mode);
+int gm_range_home(struct gm_context *ctx, uint64_t va, uint64_t end);
+uint64_t gm_region_after(const struct gm_as *as, uint64_t va, uint64_t end);
 
 /* A piece of a range that lies in one region and one block. */
 struct gm_piece {
@@ -322,13 +344,25 @@ void gm_va_give(struct gm_as *as, uint64_t va, uint64_t len);
 int gm_va_attach(struct gm_context *ctx);
 void gm_va_detach(struct gm_context *ctx);
 
-/* ------------------------------------------- unmap.c: out of all page tables */
+/* ---------------------------------------------------------------- window.c */
+
+uint32_t gm_window_lower(const struct gm_context *ctx, uint64_t va);
+const struct gm_seen *gm_window_at(const struct gm_context *ctx, uint64_t va);
+const struct gm_seen *gm_window_at_dev(const struct gm_context *ctx, uint64_t dev_va);
+int gm_window_check(const struct gm_context *ctx, uint64_t va, uint64_t end, uint32_t modes);
+int gm_windows_init(struct gm_context *ctx, bool sparse);
+void gm_windows_end(struct gm_context *ctx);
+void gm_windows_free(struct gm_context *ctx);
+
+/* ----------------- leaf.c, in_place.c, unmap.c: in and out of all page tables */
 
 void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
+int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		struct gm_dev *peer, unsigned int first, unsigned int n);
 int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		unsigned int first, unsigned int n);
 void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);

@@ -55,6 +55,8 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 	if (mmu->pgsize_bitmap & ~known)
 		return refuse("pgsize_bitmap has a size below 4 KiB or above 1 GiB, in driver",
 			      name);
+	if (mmu->va_bits && (mmu->va_bits > 64 || 1ULL << (mmu->va_bits - 1) < GM_BLOCK_SIZE))
+		return refuse("va_bits is neither 0 nor 22 to 64, in driver", name);
 	return 0;
 }
 

@@ -37,13 +37,37 @@ static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_b
 	return err;
 }
 
+/* Where a device's address lies, and the window that shows it. */
+static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, struct gm_place *place)
+{
+	place->window = gm_window_at_dev(ctx, dev_va);
+	if (!place->window)
+		return -EFAULT;
+	return gm_locate(ctx->as, dev_va - place->window->dev_va + place->window->va, access,
+			 place);
+}
+
+/* Narrow pages of the block to what the region maps and the window shows of it. */
+static void clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
+{
+	const struct gm_region *r = place->region;
+	uint64_t base, lo, hi;
+
+	gm_clip(r, place->index, first, n);
+	base = r->va + (place->index << GM_BLOCK_SHIFT) - r->offset;
+	lo = GM_MAX(base + ((uint64_t)*first << GM_PAGE_SHIFT), place->window->va);
+	hi = GM_MIN(base + ((uint64_t)(*first + *n) << GM_PAGE_SHIFT), place->window->end);
+	*first = (unsigned int)((lo - base) >> GM_PAGE_SHIFT);
+	*n = (unsigned int)((hi - base) >> GM_PAGE_SHIFT) - *first;
+}
+
 static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     unsigned int first, unsigned int n, enum gm_why why)
 {
 	int err;
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
-		gm_clip(place->region, place->index, &first, &n);
+		clip(place, &first, &n);
 	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
 	return err ? err : map_dev(ctx, place->region, block, first, n);
 }
@@ -59,7 +83,7 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	struct gm_home how = { .as = ctx->as, .why = why };
 	int err;
 
-	gm_clip(place->region, place->index, &first, &n);
+	clip(place, &first, &n);
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
@@ -92,8 +116,34 @@ static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsign
 	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
 }
 
+/*
+ * Read it where another device has it, if there is a link for that; what the other has around it
+ * comes along. -EOPNOTSUPP: it has to move.
+ */
+static int read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+{
+	uint64_t e = gm_block_entry(block, place->page);
+	struct gm_dev *dev = ctx->dev, *peer;
+	unsigned int first, n;
+	int err;
+
+	if (gm_entry_state(e) != GM_DEV || !dev->mmu->pmap_enter_peer)
+		return -EOPNOTSUPP;
+	peer = gm_core.dev[gm_entry_dev(e)];
+	if (peer->mmu->pmap_enter_peer != dev->mmu->pmap_enter_peer)
+		return -EOPNOTSUPP;
+	gm_policy_dev(dev, block, place->page, &first, &n);
+	clip(place, &first, &n);
+	err = gm_map_peer(ctx, place->region, block, peer, first, n);
+	if (err && err != -EOPNOTSUPP && n > 1)
+		err = gm_map_peer(ctx, place->region, block, peer, place->page, 1);
+	/* Without memory for the table the page moves: then others' make room for it. */
+	return err == -ENOSPC ? -EOPNOTSUPP : err;
+}
+
 /* One fault, the block locked. */
-static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		     uint32_t access)
 {
 	struct gm_dev *dev = ctx->dev;
 	unsigned int first, n;
@@ -101,10 +151,17 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
 		return -EHWPOISON;
+	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
+								   : -EOPNOTSUPP;
+	if (err != -EOPNOTSUPP) {
+		if (!err)
+			gm_count(dev, ctx->as, dev_faults_map, 1);
+		return err;
+	}
 	if (is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = map_dev(ctx, place->region, block, place->page, 1);
-	} else if (ctx->mode == GM_REPLICATE) {
+	} else if (place->window->mode == GM_REPLICATE) {
 		return in_place_fault(ctx, block, place);
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
@@ -141,7 +198,7 @@ static unsigned int same_block(struct gm_context *ctx, struct gm_fault *f, unsig
 	unsigned int i;
 
 	for (i = 1; i < n; i++)
-		if (gm_locate(ctx->as, f[i].va, f[i].access, &next) ||
+		if (locate(ctx, f[i].va, f[i].access, &next) || next.window != place->window ||
 		    next.region != place->region || next.index != place->index)
 			break;
 	return i;
@@ -170,7 +227,7 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 	struct gm_block *block;
 	int from = GM_NODE_NONE;
 
-	f[0].err = gm_locate(ctx->as, f[0].va, f[0].access, &place);
+	f[0].err = locate(ctx, f[0].va, f[0].access, &place);
 	if (f[0].err) {
 		if (traced)
 			trace_dev_fault(ctx, &f[0], NULL, from, begin);
@@ -181,7 +238,7 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 		int err = gm_block_get(place.region->obj, place.index, true, &block);
 
 		for (; err && done < n; done++) {
-			gm_locate(ctx->as, f[done].va, f[done].access, &place);
+			locate(ctx, f[done].va, f[done].access, &place);
 			f[done].err = err;
 			if (traced)
 				trace_dev_fault(ctx, &f[done], &place, from, begin);
@@ -189,10 +246,10 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 		if (err)
 			break;
 		for (; done < n; done++) {
-			gm_locate(ctx->as, f[done].va, f[done].access, &place);
+			locate(ctx, f[done].va, f[done].access, &place);
 			if (traced)
 				from = gm_entry_node(gm_block_entry(block, place.page));
-			f[done].err = dev_fault(ctx, block, &place);
+			f[done].err = dev_fault(ctx, block, &place, f[done].access);
 			if (f[done].err == -EBUSY && ++tries < TRIES)
 				break;
 			if (traced)
@@ -207,7 +264,8 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 
 /*
  * Faults that found no memory for the table of a context that maps host memory in place. What
- * is in there can all be entered anew, so it is emptied, and they are tried once more.
+ * is in there can all be entered anew, so it is emptied, and they are tried once more. (Where
+ * it has other windows as well it may have been the device's memory for data: no harm.)
  */
 static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
 			   uint64_t begin)
@@ -223,18 +281,21 @@ static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned 
 
 unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
 {
+	struct gm_context *owner = ctx->owner; /* whose pmap it is, and whose memory */
 	uint64_t begin = gm_os_now_ns();
 	struct gm_as *as = ctx->as;
 	unsigned int failed = 0, busy = 0;
+	bool in_place;
 
 	gm_lock_check_none();
 	sort(faults, n);
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	for (unsigned int i = 0; i < n;)
-		i += block_faults(ctx, &faults[i], n - i, begin);
+		i += block_faults(owner, &faults[i], n - i, begin);
+	in_place = owner->nr_in_place;
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
-	if (ctx->mode == GM_REPLICATE)
-		in_place_again(ctx, faults, n, begin);
+	if (in_place)
+		in_place_again(owner, faults, n, begin);
 	for (unsigned int i = 0; i < n; i++) {
 		failed += faults[i].err != 0;
 		busy += faults[i].err == -EBUSY;
@@ -257,21 +318,25 @@ int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access)
 
 /*
  * Move pages of a block to a context's device and map them there: PREFETCH and PIN. On
- * success the block is returned locked. The address space is read-locked.
+ * success the block is returned locked. The address space is read-locked; one window of
+ * the context shows the piece.
  */
 int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, struct gm_block **block)
 {
+	const struct gm_region *r = piece->region;
+	uint64_t va = r->va + (piece->index << GM_BLOCK_SHIFT) - r->offset;
 	struct gm_place place = { .region = piece->region, .index = piece->index };
 	unsigned int tries = 0;
 	int err;
 
+	place.window = gm_window_at(ctx, va + ((uint64_t)piece->first << GM_PAGE_SHIFT));
 	do {
 		if (tries)
 			gm_os_yield(tries);
 		err = gm_block_get(piece->region->obj, piece->index, true, block);
 		if (err)
 			return err;
-		if (ctx->mode == GM_REPLICATE)
+		if (place.window->mode == GM_REPLICATE)
 			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
 					     GM_WHY_PREFETCH);
 		else

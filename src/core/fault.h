@@ -6,11 +6,12 @@
 #include "core/core.h"
 #include "core/trace.h"
 
-/* Where an address lies: its region, block and page. */
+/* Where an address lies: its region, block and page, and for a device the window that shows it. */
 struct gm_place {
 	struct gm_region *region;
 	uint64_t index;
 	unsigned int page;
+	const struct gm_seen *window; /* of a context's */
 };
 
 static inline int gm_locate(struct gm_as *as, uint64_t va, uint32_t access, struct gm_place *place)

@@ -52,18 +52,21 @@ bool gm_as_covers(struct gm_as *as, uint64_t va)
 	return covers;
 }
 
+/* The first address of [va, end) where anything is mapped, or @end. */
+uint64_t gm_region_after(const struct gm_as *as, uint64_t va, uint64_t end)
+{
+	uint32_t i = lower(as, va);
+
+	return i < as->nr_regions && as->regions[i]->va < end ? GM_MAX(va, as->regions[i]->va)
+							      : end;
+}
+
 uint64_t gm_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len)
 {
-	uint32_t i;
-
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	i = lower(as, va);
-	if (i < as->nr_regions && as->regions[i]->va < end) {
-		va = GM_MAX(va, as->regions[i]->va);
-		*len = GM_MIN(end, gm_region_end(as->regions[i])) - va;
-	} else {
-		va = end;
-	}
+	va = gm_region_after(as, va, end);
+	if (va < end)
+		*len = GM_MIN(end, gm_region_end(gm_region_find(as, va))) - va;
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	return va;
 }

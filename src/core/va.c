@@ -7,6 +7,10 @@
  * and told when it is over (peer_va_free), perhaps in parts. What a device has taken is no
  * record of ours: it is what the regions are, of an address space in which it has a context.
  *
+ * Who is asked: a context that sees all its device can name. Where windows are added one by one
+ * (gm_as_attach_sparse()) whoever adds them names the device's addresses too. Of contexts that
+ * share a pmap its owner is asked.
+ *
  * All devices or none: what some have given when another refuses is given back. A refusal
  * (-EEXIST) is -EADDRINUSE for whoever named the addresses; where they are ours to choose
  * others are tried, a bounded number of times (region.c, remap.c).
@@ -15,12 +19,21 @@
  */
 #include "core/core.h"
 
+/* How much of [va, va+len) the device can name at all. */
+static uint64_t within(const struct gm_mmu *mmu, uint64_t va, uint64_t len)
+{
+	uint64_t end = mmu->va_bits && mmu->va_bits < 64 ? 1ULL << mmu->va_bits : UINT64_MAX;
+
+	return va < end ? GM_MIN(len, end - va) : 0;
+}
+
 static int take(struct gm_context *ctx, uint64_t va, uint64_t len, uint32_t prot)
 {
 	const struct gm_mmu *mmu = ctx->dev->mmu;
 	int err;
 
-	if (!mmu->peer_va_alloc_fixed)
+	len = within(mmu, va, len);
+	if (!ctx->asked || !mmu->peer_va_alloc_fixed || !len)
 		return 0;
 	gm_lock_check_may_sleep();
 	err = mmu->peer_va_alloc_fixed(ctx->pmap, va, len, prot);
@@ -31,7 +44,8 @@ static void give(struct gm_context *ctx, uint64_t va, uint64_t len)
 {
 	const struct gm_mmu *mmu = ctx->dev->mmu;
 
-	if (!mmu->peer_va_free)
+	len = within(mmu, va, len);
+	if (!ctx->asked || !mmu->peer_va_free || !len)
 		return;
 	gm_lock_check_may_sleep();
 	mmu->peer_va_free(ctx->pmap, va, len);

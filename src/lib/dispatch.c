@@ -160,6 +160,12 @@ int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct
 	return gm_host()->as_attach(as, dev, mode, ctx);
 }
 
+int gm_as_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			struct gm_context **ctx)
+{
+	return gm_host()->as_attach_sparse(as, dev, mode, ctx);
+}
+
 int gm_as_detach(struct gm_context *ctx)
 {
 	return gm_host()->as_detach(ctx);

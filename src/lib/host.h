@@ -35,6 +35,8 @@ struct gm_host {
 	int (*unreg)(struct gm_as *as, void *addr, uint64_t len);
 	int (*as_attach)(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
 			 struct gm_context **ctx);
+	int (*as_attach_sparse)(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+				struct gm_context **ctx);
 	int (*as_detach)(struct gm_context *ctx);
 	int (*as_lookup)(struct gm_as *as, uint64_t va, struct gm_lookup *info);
 	int (*as_stats)(struct gm_as *as, struct gm_stats *stats);

@@ -9,6 +9,7 @@
 
 #define gm_alloc(...) gm_core_alloc(__VA_ARGS__)
 #define gm_as_attach(...) gm_core_as_attach(__VA_ARGS__)
+#define gm_as_attach_sparse(...) gm_core_as_attach_sparse(__VA_ARGS__)
 #define gm_as_create(...) gm_core_as_create(__VA_ARGS__)
 #define gm_as_destroy(...) gm_core_as_destroy(__VA_ARGS__)
 #define gm_as_detach(...) gm_core_as_detach(__VA_ARGS__)

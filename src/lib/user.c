@@ -58,6 +58,7 @@ const struct gm_host gm_host_user = {
 	.reg = gm_core_register,
 	.unreg = gm_core_unregister,
 	.as_attach = gm_core_as_attach,
+	.as_attach_sparse = gm_core_as_attach_sparse,
 	.as_detach = gm_core_as_detach,
 	.as_lookup = gm_core_as_lookup,
 	.as_stats = gm_core_as_stats,

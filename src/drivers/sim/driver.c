@@ -19,6 +19,9 @@ static const struct gm_mmu sim_ops = {
 	.zero = gm_sim_op_zero,
 	.copy_peer = gm_sim_op_copy_peer,
 	.pmap_enter_host = gm_sim_op_pmap_enter_host,
+	.pmap_enter_peer = gm_sim_op_pmap_enter_peer,
+	.cookie = GM_SIM_COOKIE,
+	.pmap_share = gm_sim_op_pmap_share,
 	.peer_va_alloc_fixed = gm_sim_op_peer_va_alloc_fixed,
 	.peer_va_free = gm_sim_op_peer_va_free,
 };
@@ -30,6 +33,7 @@ int gm_sim_probe(struct gm_sim *sim)
 
 	sim->ops = sim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
+	sim->ops.va_bits = sim->va_bits;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &sim->dev);
 	if (err)
 		return err;
@@ -54,7 +58,8 @@ int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx)
 
 	if (!sim || !ctx)
 		return -EINVAL;
-	err = gm_as_attach(as, sim->dev, sim->mode, &gm);
+	err = (sim->flags & GM_SIM_SPARSE ? gm_as_attach_sparse : gm_as_attach)(as, sim->dev,
+										sim->mode, &gm);
 	if (err)
 		return err;
 	*ctx = gm_context_pmap(gm);
@@ -62,16 +67,9 @@ int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx)
 	return 0;
 }
 
-int gm_sim_detach(struct gm_sim_ctx *ctx)
+int gm_sim_leave(struct gm_sim_ctx *ctx)
 {
-	struct gm_sim *sim = ctx->sim;
-	int err = gm_sim_claim(sim);
-
-	if (err)
-		return err;
-	err = gm_as_detach(ctx->gm);
-	gm_sim_unclaim(sim);
-	return err;
+	return gm_as_detach(ctx->gm);
 }
 
 /* For the fault thread: what it found in the device's fault buffer. */

@@ -41,6 +41,7 @@
 #define GM_SIM_2M (1ULL << 21)
 
 #define GM_SIM_NR_SIZES 3
+#define GM_SIM_COOKIE 0x474d454d53494d31ULL /* of its page table's format: any number of our own */
 #define GM_SIM_NO_PA UINT64_MAX
 #define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: a pointer of the host's */
 
@@ -98,6 +99,9 @@ struct gm_sim_pmap {
 	uint64_t root; /* physical address of the level 3 table */
 	uint64_t asid; /* unique on this device for ever */
 	uint32_t lock; /* guards the tables' contents against other writers */
+	struct gm_sim_mmu
+		*walker; /* whose lanes use this: mmu's own, or another's that shares it */
+	struct gm_sim_pmap *sharers, *next_sharer; /* gmem sees to it that nobody looks meanwhile */
 };
 
 void gm_sim_mmu_init(struct gm_sim_mmu *mmu);
@@ -105,6 +109,11 @@ void gm_sim_mmu_init(struct gm_sim_mmu *mmu);
 /* Fails: -ENOSPC. The caller provides @pmap. */
 int gm_sim_pmap_init(struct gm_sim_pmap *pmap, struct gm_sim_mmu *mmu);
 void gm_sim_pmap_fini(struct gm_sim_pmap *pmap);
+
+/* Let lanes of @walker use @pmap, by a handle of their own that takes invalidations only. */
+void gm_sim_pmap_share(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle,
+		       struct gm_sim_mmu *walker);
+void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle);
 
 /* As in struct gm_mmu. Fails: -EINVAL, -ENOSPC, -EEXIST (other memory or a larger leaf is there). */
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,

@@ -149,6 +149,7 @@ const struct gm_host gm_host_kernel = {
 	.reg = gm_k_register,
 	.unreg = gm_k_register,
 	.as_attach = gm_k_as_attach,
+	.as_attach_sparse = gm_k_as_attach,
 	.as_detach = gm_k_as_detach,
 	.as_lookup = k_as_lookup,
 	.as_stats = k_as_stats,

@@ -25,6 +25,9 @@ void gm_user_sim_inject(struct gm_sim *sim, enum gm_sim_op op, uint32_t skip, ui
 			int err);
 int gm_user_sim_occupy(struct gm_sim *sim, uint64_t va, uint64_t len, int on);
 void gm_user_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
+int gm_user_sim_window_add(struct gm_sim_ctx *ctx, const void *va, size_t len, uint64_t dev_va);
+int gm_user_sim_window_remove(struct gm_sim_ctx *ctx, const void *va, size_t len);
+int gm_user_sim_set_mode(struct gm_sim_ctx *ctx, const void *va, size_t len, enum gm_mode mode);
 
 static int request(int fd, unsigned long cmd, void *arg)
 {
@@ -63,7 +66,8 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 				     .table_memory = opt->table_memory,
 				     .pgsize_bitmap = opt->pgsize_bitmap,
 				     .lanes = opt->lanes,
-				     .tlb_entries = opt->tlb_entries };
+				     .tlb_entries = opt->tlb_entries,
+				     .va_bits = opt->va_bits };
 
 	if (opt->flags & GM_SIM_APERTURE)
 		return -EOPNOTSUPP; /* where it would be is root's to say: gmem_sim.h */
@@ -73,6 +77,12 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 		c.flags |= GMEM_SIM_CHECK;
 	if (opt->flags & GM_SIM_NO_LINK)
 		c.flags |= GMEM_SIM_NO_LINK;
+	if (opt->flags & GM_SIM_READ_PEER)
+		c.flags |= GMEM_SIM_READ_PEER;
+	if (opt->flags & GM_SIM_SHARE)
+		c.flags |= GMEM_SIM_SHARE;
+	if (opt->flags & GM_SIM_SPARSE)
+		c.flags |= GMEM_SIM_SPARSE;
 	if (opt->copy_threads)
 		c.flags |= GMEM_SIM_ASYNC;
 	sim->hnode = request(sim->fd, GMEM_SIM_IOC_CREATE, &c);
@@ -230,6 +240,43 @@ int gm_sim_detach(struct gm_sim_ctx *ctx)
 	gm_as_on_destroy(ctx->as, NULL, ctx);
 	free(ctx);
 	return 0;
+}
+
+/* ----------------------------------------------------------------- what a context sees */
+
+static int request_window(struct gm_sim_ctx *ctx, uint32_t op, const void *va, size_t len,
+			  uint64_t dev_va, enum gm_mode mode)
+{
+	struct gmem_sim_window w = { .size = sizeof(w),
+				     .ctx = ctx->number,
+				     .op = op,
+				     .mode = (uint32_t)mode,
+				     .va = (uint64_t)(uintptr_t)va,
+				     .len = len,
+				     .dev_va = dev_va };
+
+	return request(ctx->sim->fd, GMEM_SIM_IOC_WINDOW, &w);
+}
+
+int gm_sim_window_add(struct gm_sim_ctx *ctx, const void *va, size_t len, uint64_t dev_va)
+{
+	if (!ctx->sim->remote)
+		return gm_user_sim_window_add(ctx, va, len, dev_va);
+	return request_window(ctx, GMEM_SIM_WINDOW_ADD, va, len, dev_va, GM_EXCLUSIVE);
+}
+
+int gm_sim_window_remove(struct gm_sim_ctx *ctx, const void *va, size_t len)
+{
+	if (!ctx->sim->remote)
+		return gm_user_sim_window_remove(ctx, va, len);
+	return request_window(ctx, GMEM_SIM_WINDOW_REMOVE, va, len, 0, GM_EXCLUSIVE);
+}
+
+int gm_sim_set_mode(struct gm_sim_ctx *ctx, const void *va, size_t len, enum gm_mode mode)
+{
+	if (!ctx->sim->remote)
+		return gm_user_sim_set_mode(ctx, va, len, mode);
+	return request_window(ctx, GMEM_SIM_WINDOW_MODE, va, len, 0, mode);
 }
 
 /* ------------------------------------------------------------- looking, making it fail */

@@ -24,12 +24,14 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK)) &&
+	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_SPARSE |
+			      GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
 	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~PGSIZES) && c->lanes <= 64 &&
 	       c->tlb_entries <= 4096 && !(c->tlb_entries & (c->tlb_entries - 1)) &&
-	       !(c->cpu % GM_SIM_2M);
+	       !(c->cpu % GM_SIM_2M) && !c->pad &&
+	       (!c->va_bits || (c->va_bits >= 22 && c->va_bits <= 48));
 }
 
 static void unmap_memory(struct gm_ksim *sim)
@@ -134,6 +136,7 @@ static long sim_create(struct gm_ksim *sim, void *arg)
 	if (err)
 		return err;
 	sim->flags = c->flags;
+	sim->va_bits = c->va_bits ?: 48;
 	snprintf(sim->name, sizeof(sim->name), "sim%d", atomic_inc_return(&number));
 	hnode = gm_ksim_probe(sim);
 	if (hnode < 0)
@@ -149,6 +152,7 @@ static int sim_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	init_rwsem(&sim->life);
 	spin_lock_init(&sim->inject_lock);
+	sim->file = file;
 	file->private_data = sim;
 	return 0;
 }
@@ -258,13 +262,33 @@ static long sim_lookup(struct gm_ksim *sim, void *arg)
 	int err = -EINVAL;
 
 	if (l->ctx < GM_KSIM_CTXS && sim->ctx[l->ctx])
-		err = gm_as_lookup(sim->ctx[l->ctx]->as, l->va, &at);
+		err = gm_as_lookup(gm_context_as(sim->ctx[l->ctx]->gm), l->va, &at);
 	l->node = at.node;
 	l->flags = at.flags;
 	l->pa = at.pa;
 	l->cpu = at.cpu;
 	l->len = at.len;
 	return err;
+}
+
+static long sim_window(struct gm_ksim *sim, void *arg)
+{
+	const struct gmem_sim_window *w = arg;
+	struct gm_window win = { .va = w->va, .len = w->len, .dev_va = w->dev_va };
+	struct gm_context *ctx;
+
+	if (w->ctx >= GM_KSIM_CTXS || !sim->ctx[w->ctx])
+		return -EINVAL;
+	ctx = sim->ctx[w->ctx]->gm;
+	switch (w->op) {
+	case GMEM_SIM_WINDOW_ADD:
+		return gm_window_add(ctx, &win, 1);
+	case GMEM_SIM_WINDOW_REMOVE:
+		return gm_window_remove(ctx, &win, 1);
+	case GMEM_SIM_WINDOW_MODE:
+		return gm_context_set_mode(ctx, w->va, w->len, w->mode);
+	}
+	return -EINVAL;
 }
 
 static long sim_poison(struct gm_ksim *sim, void *arg)
@@ -340,6 +364,7 @@ static const struct {
 	{ GMEM_SIM_IOC_STATS, sizeof(struct gmem_sim_stats), sim_stats },
 	{ GMEM_SIM_IOC_LOOKUP, sizeof(struct gmem_sim_lookup), sim_lookup },
 	{ GMEM_SIM_IOC_POISON, sizeof(struct gmem_sim_poison), sim_poison },
+	{ GMEM_SIM_IOC_WINDOW, sizeof(struct gmem_sim_window), sim_window },
 	{ GMEM_SIM_IOC_OCCUPY, sizeof(struct gmem_sim_occupy), sim_occupy },
 };
 

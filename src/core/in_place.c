@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * In place: host memory in the page tables of devices.
+ *
+ * Theory. Where a context's mode is GM_REPLICATE it maps host memory where it is, as the CPU
+ * does and at the same time: its link is coherent, so the two are one party (I1). What takes
+ * pages away from the CPU takes them from these contexts too, and what maps pages for the
+ * CPU maps them there, so that the device need not fault for each. Leaves are of 4 KiB:
+ * nothing is cut.
+ *
+ * Locking. Block locked; maps_lock and ctx_lock for reading are taken here, and drivers
+ * are called under these three, as in view.c.
+ */
+#include "core/view.h"
+
+/* Enter what [dva, end) of the view has in host backing. */
+static int enter_host(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
+		      uint64_t end)
+{
+	struct gm_object *obj = block->obj;
+	uint64_t e, bus, got;
+	int err = 0;
+
+	gm_lock_check_may_sleep();
+	if (!gm_os_backing_in_place(obj))
+		return -EOPNOTSUPP;
+	for (; dva < end && !err; dva += got) {
+		unsigned int page = gm_view_page(v, block, dva);
+		unsigned int n = (unsigned int)((end - dva) >> GM_PAGE_SHIFT);
+		uint64_t off = dva - v->delta;
+
+		got = (uint64_t)gm_block_run(block, page, page + n, &e) << GM_PAGE_SHIFT;
+		if (gm_entry_state(e) != GM_HOST)
+			continue;
+		err = gm_os_backing_get(obj, off, got, true, &bus, &got);
+		if (err)
+			break;
+		err = v->ctx->dev->mmu->pmap_enter_host(v->ctx->pmap, dva, bus, got,
+							v->region->prot);
+		gm_os_backing_put(obj, off, got);
+	}
+	return err;
+}
+
+/* Map what of [first, first+n) is in host backing for @ctx, where its mode is GM_REPLICATE. */
+int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		unsigned int first, unsigned int n)
+{
+	uint64_t lo = gm_view_off(block, first), hi = gm_view_off(block, first + n);
+	struct gm_view v;
+	uint32_t i = 0;
+	int err = 0;
+
+	while (!err && gm_view_next(ctx, region, lo, hi, &i, &v))
+		if (v.mode == GM_REPLICATE)
+			err = enter_host(&v, block, GM_MAX(lo, v.lo) + v.delta,
+					 GM_MIN(hi, v.hi) + v.delta);
+	return err;
+}
+
+static int mirror_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
+		       struct gm_gather *g)
+{
+	(void)g;
+	(void)enter_host(v, block, dva, end); /* should it fail, the device faults */
+	return 0;
+}
+
+/* The CPU has [first, first+n) mapped now: so has every context in mode GM_REPLICATE. */
+void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	struct gm_gather g gm_uninitialized;
+
+	if (!gm_load(&gm_core.in_place))
+		return;
+	gm_gather_init(&g);
+	gm_for_views(block, NULL, first, n, mirror_view, &g);
+}
+
+/* What these have of it is host memory, or left by gm_unmap_dev(): no leaf crosses an end. */
+static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
+			struct gm_gather *g)
+{
+	int err;
+
+	(void)block;
+	gm_lock_check_may_sleep();
+	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, dva, end - dva);
+	return err ? err : gm_gather_add(g, v->ctx, dva, end - dva);
+}
+
+/* Take host memory of [first, first+n) away from everybody who maps it in place. */
+int gm_release_in_place(struct gm_block *block, unsigned int first, unsigned int n)
+{
+	struct gm_gather g gm_uninitialized;
+
+	if (!gm_load(&gm_core.in_place))
+		return 0;
+	gm_gather_init(&g);
+	return gm_for_views(block, NULL, first, n, release_view, &g);
+}
