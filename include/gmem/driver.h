@@ -68,8 +68,8 @@ struct gm_mmu {
 
 	/*
 	 * pmap_destroy (required): free it. Nothing is mapped in it any more and
-	 * its translations have been invalidated. Locks held: as pmap_create. Of a table
-	 * that is shared, see pmap_share.
+	 * its translations have been invalidated, but for what gm_dev_remove() has left.
+	 * Locks held: as pmap_create. Of a table that is shared, see pmap_share.
 	 */
 	void (*pmap_destroy)(struct gm_dev *dev, void *pmap);
 
@@ -145,7 +145,8 @@ struct gm_mmu {
 	/*
 	 * pmap_enter_host (optional, for a link that is coherent with the CPU's caches): map
 	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
-	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations. Without it the
+	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations; the memory stays
+	 * where it is until the tlb_invl after its pmap_release has returned 0. Without it the
 	 * device cannot be attached in mode GM_REPLICATE. Locks held: the block's.
 	 */
 	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
@@ -288,6 +289,33 @@ GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_
  */
 GM_API int gm_dev_poison(struct gm_dev *dev, uint64_t pa);
 
+/**
+ * gm_dev_remove - the device goes, or is gone already, whoever uses it
+ *
+ * For surprise removal and hot unplug, at any time, from any thread: contexts may be attached,
+ * faults, hints and evictions under way. The driver has stopped the device first: nothing reads
+ * or writes memory by way of a pmap any more, by itself or because nobody is there; devices that
+ * share its pmaps (GM_SHARE) among them: to them it is as if they were gone as well.
+ *
+ * From now on the device takes nothing in: gm_dev_fault(), PREFETCH and PIN say -ENODEV, as do
+ * gm_as_attach() and gm_dev_register_physmem(). What it has comes home, pinned or not, by
+ * @copy, which is the one operation that is still called, but for pmap_destroy: pmaps are left
+ * as they are. Where copy or its fence fails the copy is tried again in smaller pieces, at last
+ * page by page; a page that cannot be copied by itself is lost, as by gm_dev_poison(), and
+ * nothing else. Nobody is given zeros, or bytes that are older. copy of a device that is gone
+ * fails soon: there may be two calls a page. -ENOMEM of copy loses nothing: the driver may
+ * have memory later. Apertures: the CPU's mappings go, and its accesses with them.
+ *
+ * 0: no page is there any more. Then gm_as_detach() and gm_as_destroy() of its contexts
+ * succeed, whatever the device says, and gm_dev_destroy() once they are gone; an operation that
+ * another thread began before may be running until gm_as_detach() of the context returns. Twice
+ * is no error. -EBUSY: somebody holds pages of an aperture, or frames for long; -ENOMEM:
+ * the host has no memory. What is still there is as it was, nothing is
+ * taken in, and the call may be repeated. Takes the locks of gm_dev_unregister_physmem(): not
+ * from an operation of struct gm_mmu.
+ */
+GM_API int gm_dev_remove(struct gm_dev *dev);
+
 /* Zero is the default of every field. */
 struct gm_dev_tunables {
 	size_t size;   /* of this struct */
@@ -382,6 +410,7 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
  * fault again in the rare case that the page was taken away meanwhile).
  * -EFAULT: nothing is mapped there, or the context does not see it; -EACCES: not writable; -ENOSPC: device memory
  * is full of pinned pages; -EHWPOISON: its bytes are gone, see gm_dev_poison();
+ * -ENODEV: the device is, see gm_dev_remove();
  * -EBUSY: all else is in use by other faults, replay later. Must not be called from an operation of struct gm_mmu, nor once the context
  * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */

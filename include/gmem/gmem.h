@@ -20,7 +20,7 @@
  *	-ENODEV      no such hnode, or the device is going away
  *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
  *	-EIO         the device reported that a copy or an invalidation failed
- *	-EHWPOISON   the bytes are gone: the memory they were in has failed
+ *	-EHWPOISON   the bytes are gone, with the memory or the device they were in
  *
  * Unless said otherwise a function may sleep, may be called from any thread
  * and takes addresses of managed memory without touching them.
@@ -270,8 +270,12 @@ GM_API int gm_unregister(struct gm_as *as, void *addr, uint64_t len);
 
 enum gm_mode {
 	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
-	GM_REPLICATE, /* map host memory in place: nothing migrates to this device, see gmem(7) */
-	GM_SHARE,     /* one pmap for several contexts: pages are where the first one's device is */
+	/*
+	 * Map host memory in place: nothing migrates to this device, see gmem(7). On the kernel
+	 * host what is mapped counts against RLIMIT_MEMLOCK, and a fault beyond is -ENOMEM.
+	 */
+	GM_REPLICATE,
+	GM_SHARE, /* one pmap for several contexts: pages are where the first one's device is */
 };
 
 /**
@@ -334,8 +338,8 @@ enum gm_advice {
  *
  * Errors: -EINVAL (unknown advice, zero length, an hnode that makes no sense),
  * -EFAULT (not managed, or with a hole), -EACCES (DONTNEED of what is mapped
- * read-only), -ENODEV (unknown hnode, or it is not attached here), -ENOSPC (it does
- * not fit, or all else is pinned). PREFETCH and PIN may have moved, and PIN may have
+ * read-only), -ENODEV (unknown hnode, or it is not attached here, or was removed), -ENOSPC (it
+ * does not fit, or all else is pinned). PREFETCH and PIN may have moved, and PIN may have
  * pinned, a part of the range when they fail.
  */
 GM_API int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice);

@@ -63,6 +63,13 @@ struct gm_sim_options {
 GM_API int gm_sim_create(const struct gm_sim_options *opt, struct gm_sim **sim);
 /** gm_sim_destroy - -EBUSY while it is attached; otherwise as gm_dev_destroy() */
 GM_API int gm_sim_destroy(struct gm_sim *sim);
+/**
+ * gm_sim_unplug - pull the device out, whoever uses it: gm_dev_remove()
+ *
+ * Kernels that run end at their next access, with -ENODEV. How its copy engine does is up to
+ * gm_sim_inject(). The contexts are still to be detached, and the device to be destroyed.
+ */
+GM_API int gm_sim_unplug(struct gm_sim *sim);
 GM_API struct gm_dev *gm_sim_dev(struct gm_sim *sim);
 GM_API unsigned int gm_sim_lanes(const struct gm_sim *sim);
 

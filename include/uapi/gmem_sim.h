@@ -14,11 +14,12 @@
 
 #define GMEM_SIM_MAGIC 'G'
 
-#define GMEM_SIM_CHECK 1   /* look for stale translations at every copy */
-#define GMEM_SIM_ASYNC 2   /* copies are done by another thread */
-#define GMEM_SIM_NO_LINK 4 /* no link to other devices: what moves between them goes by the host */
-#define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
-#define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
+#define GMEM_SIM_CHECK 1    /* look for stale translations at every copy */
+#define GMEM_SIM_ASYNC 2    /* copies are done by another thread */
+#define GMEM_SIM_NO_LINK 4  /* no link to other devices: what moves between them goes by the host */
+#define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
+#define GMEM_SIM_SPARSE 64  /* sees only what GMEM_SIM_IOC_WINDOW shows it */
+#define GMEM_SIM_SHARE 128  /* attached in mode GM_SHARE */
 #define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
 
 /* Returns the hnode. */
@@ -131,6 +132,15 @@ struct gmem_sim_window {
 	__u64 dev_va; /* for ADD */
 };
 
+/*
+ * The device is pulled out while it is at work: gm_dev_remove() of <gmem/driver.h>. Accesses
+ * that are under way end with ENODEV. Its contexts are detached as ever.
+ */
+struct gmem_sim_remove {
+	__u32 size;
+	__u32 pad;
+};
+
 struct gmem_sim_stats {
 	__u32 size;
 	__u32 tables; /* pages of page table in use now */
@@ -161,6 +171,7 @@ struct gmem_sim_occupy {
 #define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
 #define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
 #define GMEM_SIM_IOC_WINDOW _IOW(GMEM_SIM_MAGIC, 12, struct gmem_sim_window)
-#define GMEM_SIM_IOC_OCCUPY _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_occupy)
+#define GMEM_SIM_IOC_REMOVE _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_remove)
+#define GMEM_SIM_IOC_OCCUPY _IOW(GMEM_SIM_MAGIC, 13, struct gmem_sim_occupy)
 
 #endif

@@ -238,6 +238,8 @@ static int detach_locked(struct gm_as *as, struct gm_context *ctx)
 	err = gm_range_home(ctx, 0, UINT64_MAX);
 	if (!err)
 		err = unlist(as, ctx);
+	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
+		gm_in_place_left(as->regions[i], as->regions[i]->va, gm_region_end(as->regions[i]));
 	if (!err && ctx->owner == ctx) {
 		gm_va_detach(ctx);
 		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
@@ -267,7 +269,10 @@ int gm_as_detach(struct gm_context *ctx)
 	return 0;
 }
 
-/* The pmap of a context that has windows in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
+/*
+ * The pmap of a context that has windows in mode GM_REPLICATE is full, or too many pages are held
+ * for it: all of it goes, and the pages are let go; the device faults for what it needs.
+ */
 int gm_context_empty(struct gm_context *ctx)
 {
 	struct gm_as *as = ctx->as;
@@ -278,6 +283,8 @@ int gm_context_empty(struct gm_context *ctx)
 		gm_rwlock_wrlock(&as->regions[i]->obj->maps_lock, GM_RANK_MAPS);
 		err = gm_release_region(as->regions[i], ctx, false, 0);
 		gm_rwlock_unlock(&as->regions[i]->obj->maps_lock, GM_RANK_MAPS);
+		if (!err)
+			err = gm_in_place_take(as->regions[i]);
 	}
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	return err;

@@ -237,16 +237,17 @@ struct gm_hnode {
 };
 
 struct gm_dev {
-	struct gm_mmu ops;	  /* the driver's, what it lacks is NULL (c) */
-	const struct gm_mmu *mmu; /* ops (c) */
-	void *data;		  /* the driver's (c) */
-	char name[GM_DEV_NAME];	  /* (c) */
-	uint64_t id;		  /* that no other device has or had (c) */
-	unsigned int index;	  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
-	uint32_t granule;	  /* pages moved for a fault (a) */
-	uint32_t no_grow;	  /* (a) */
-	uint32_t contexts;	  /* attached [hnode] */
-	uint32_t apertures;	  /* ranges that the CPU can address; written under [core] (a) */
+	struct gm_mmu ops;		  /* the driver's, what it lacks is NULL (c) */
+	struct gm_mmu gone;		  /* the same once the device was removed (c) */
+	const struct gm_mmu *_Atomic mmu; /* ops; gone, for good (remove.c) (a) */
+	void *data;			  /* the driver's (c) */
+	char name[GM_DEV_NAME];		  /* (c) */
+	uint64_t id;			  /* that no other device has or had (c) */
+	unsigned int index;		  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
+	uint32_t granule;		  /* pages moved for a fault (a) */
+	uint32_t no_grow;		  /* (a) */
+	uint32_t contexts;		  /* attached [hnode] */
+	uint32_t apertures; /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
 	struct gm_counters counters; /* (a) */
@@ -358,6 +359,7 @@ void gm_windows_free(struct gm_context *ctx);
 
 void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
+int gm_unmap_in_place(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
@@ -370,6 +372,11 @@ int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
 		      uint32_t prot);
 int gm_arm_block(struct gm_block *block);
+
+/* --------------------------- held.c: host pages that devices map where they are */
+
+void gm_in_place_left(const struct gm_region *region, uint64_t va, uint64_t end);
+int gm_in_place_take(const struct gm_region *region);
 
 /* ---------------------------------------------------- physmem.c: the hnodes */
 
@@ -409,6 +416,23 @@ size_t gm_bad_bytes(const struct gm_physmem *range);
 void gm_bad_free(struct gm_physmem *range);
 unsigned int gm_good_run(const struct gm_block *block, unsigned int page, unsigned int end);
 bool gm_block_unmappable(const struct gm_block *block);
+void gm_page_lose(struct gm_block *block, struct gm_dev *dev, unsigned int page);
+
+/* ---------------------------------------------------------- copy_direct.c */
+
+int gm_copy_direct(struct gm_as *as, uint64_t dst, uint64_t src, uint64_t len, uint64_t *done);
+
+/* --------------------------------------------------------- remove.c, dev.c */
+
+void gm_gone_init(struct gm_dev *dev);
+int gm_salvage(struct gm_block *block, struct gm_dev *dev);
+int gm_dev_empty(struct gm_dev *dev, struct gm_physmem *range);
+
+/* Was it removed? Then it takes nothing in any more. */
+static inline bool gm_dev_gone(const struct gm_dev *dev)
+{
+	return dev->mmu == &dev->gone;
+}
 
 /* --------------------------------------------------------------- account.c */
 
@@ -444,6 +468,7 @@ struct gm_home {
 	enum gm_why why;
 	bool skip_pinned;
 	bool yields;	     /* gives up if somebody wants the block */
+	bool *engine;	     /* out: it was the copy engine that failed; NULL: nobody asks */
 	uint64_t begin, end; /* only frames in this range; end 0: any */
 };
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,

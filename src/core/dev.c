@@ -4,7 +4,8 @@
  *
  * A device and its hnode are one: the hnode's id is that of the first id behind the
  * real NUMA nodes plus the device's place in the table. A device leaves only when it
- * holds no page: until then its index means something in somebody's entry.
+ * holds no page: until then its index means something in somebody's entry. One that goes
+ * whoever uses it is removed first (remove.c).
  *
  * Locking: gm_core.lock over the table, over ranges that come and go and over the
  * draining of a device. A new range is made without the hnode's spinlock and linked
@@ -91,6 +92,7 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 		return -ENOMEM;
 	dev->ops = ops;
 	dev->mmu = &dev->ops;
+	gm_gone_init(dev);
 	dev->data = data;
 	dev->id = gm_add(&gm_core.ids, 1) + 1;
 	for (i = 0; i < sizeof(dev->name) - 1 && name[i]; i++)
@@ -154,16 +156,14 @@ static bool in_use(struct gm_dev *dev, const struct gm_physmem *range)
 }
 
 /*
- * Bring everything home with the doors closed; on success they stay closed, and nothing
- * is behind them. Faults that have frames in hand, but no page there yet, are waited for.
+ * Bring everything home; the doors are closed. Faults that have frames in hand, but no page
+ * there yet, are waited for. gm_core.lock held.
  */
-static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
+int gm_dev_empty(struct gm_dev *dev, struct gm_physmem *range)
 {
 	unsigned int tries = 0;
-	int err = set_closing(dev, range, true);
+	int err;
 
-	if (err)
-		return err;
 	do {
 		if (tries)
 			gm_os_yield(tries);
@@ -171,7 +171,18 @@ static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
 		if (!err && in_use(dev, range))
 			err = -EBUSY;
 	} while (err == -EBUSY && ++tries < DRAIN_TRIES);
+	return err;
+}
+
+/* The same with doors that are open; on success they stay closed, and nothing is behind them. */
+static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
+{
+	int err = set_closing(dev, range, true);
+
 	if (err)
+		return err;
+	err = gm_dev_empty(dev, range);
+	if (err && (range || !gm_dev_gone(dev)))
 		set_closing(dev, range, false);
 	return err;
 }
@@ -240,7 +251,9 @@ static int register_range(struct gm_dev *dev, uint64_t begin, uint64_t end, uint
 	end >>= GM_PAGE_SHIFT;
 	range->cpu = cpu;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
-	err = overlaps(dev, begin, end) ? -EEXIST : gm_buddy_init(&range->buddy, begin, end);
+	err = gm_dev_gone(dev) ? -ENODEV : overlaps(dev, begin, end) ? -EEXIST : 0;
+	if (!err)
+		err = gm_buddy_init(&range->buddy, begin, end);
 	if (err)
 		goto err_range;
 	err = cpu ? gm_aperture_open(dev, range) : 0;

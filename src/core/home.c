@@ -58,6 +58,8 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 				   gm_page_bytes(n), e & GM_E_RETAINED);
 	}
 	err = gm_dma_end(&dma, how->as);
+	if (how->engine)
+		*how->engine = dma.engine && err != -ENOMEM; /* that the driver may have later */
 	if (!err && how->yields && gm_load(&block->willneed))
 		err = -EAGAIN;
 	if (!err)

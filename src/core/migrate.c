@@ -13,6 +13,7 @@
  *	DEV    DEV'   gm_migrate_to_dev()    copied from the one to the other, if they have a
  *					     link (peer.c); else home, then in
  *	DEV    BAD    gm_dev_poison()        gone, with the frame they were in
+ *	DEV    BAD    gm_dev_remove()        gone, with the device that would not copy them out
  *	any    NONE   gm_discard()           dropped, because told so
  *
  * Each is a transaction: everything that can fail comes first (metadata, frames,

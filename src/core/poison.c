@@ -21,10 +21,12 @@
  * Everything that can fail comes before the commit (I4). A driver that fails to release
  * has the page as it was, and may say it again.
  *
+ * A page is lost too if its device is removed and cannot hand it over (remove.c).
+ *
  * Locking. gm_core.lock over all, so ranges stay and nobody else walks; blocks are locked
  * one at a time, from the hnode's lists, with no lock of an hnode. As draining (evict.c).
  */
-#include "core/core.h"
+#include "core/move.h"
 
 #define TRIES 1000U /* as many as a drain has; with gm_os_yield() about a second */
 
@@ -91,6 +93,25 @@ static void retire(struct gm_dev *dev, struct gm_physmem *range, const struct gm
 	gm_hnode_set_marks(dev);
 }
 
+/* @obj is NULL: nobody's page was in the frame. */
+static void trace_poison(const struct gm_dev *dev, enum gm_why why, uint64_t pfn,
+			 struct gm_object *obj, uint64_t off, uint64_t begin, int err)
+{
+	struct gm_event ev = {
+		.kind = GM_EVENT_POISON,
+		.why = why,
+		.obj = obj,
+		.offset = off,
+		.va = pfn << GM_PAGE_SHIFT,
+		.len = GM_PAGE_SIZE,
+		.pages = obj ? 1 : 0,
+		.from = gm_dev_node(dev),
+		.to = GM_NODE_NONE,
+	};
+
+	gm_trace_end(&ev, begin, err);
+}
+
 /* True: it was free, or is retired already. */
 static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t pfn)
 {
@@ -105,13 +126,45 @@ static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t p
 		retire(dev, range, NULL, pfn);
 	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	if (taken && gm_tracing(GM_EVENT_POISON))
+		trace_poison(dev, GM_WHY_POISON, pfn, NULL, 0, gm_os_now_ns(), 0);
 	return bad || taken;
 }
 
-static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physmem *range,
-		     unsigned int page, uint64_t e)
+/* The page of a split block is mapped nowhere, and no more; its frame is the caller's. */
+static void forget_lost(struct gm_block *block, struct gm_dev *dev, unsigned int page)
 {
-	uint64_t off = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
+	uint64_t e = gm_block_entry(block, page);
+
+	gm_block_set(block, page, 1, GM_BAD);
+	if (e & GM_E_RETAINED) {
+		block->nr_retained--;
+		gm_retain_drop(block->obj, 1);
+		gm_free_backing(block, page, 1);
+	}
+	gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
+}
+
+/*
+ * The bytes of a page on @dev, which is gone, cannot be had: gm_home_from() has just failed
+ * to copy this page alone, so it is mapped nowhere, and the block is split.
+ */
+void gm_page_lose(struct gm_block *block, struct gm_dev *dev, unsigned int page)
+{
+	uint64_t pfn = gm_entry_pfn(gm_block_entry(block, page));
+
+	forget_lost(block, dev, page);
+	gm_hnode_free(dev, block->obj, pfn, 1);
+	if (gm_tracing(GM_EVENT_POISON))
+		trace_poison(dev, GM_WHY_DRAIN, pfn, block->obj, gm_page_off(block, page),
+			     gm_os_now_ns(), 0);
+}
+
+static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physmem *range,
+		     unsigned int page, uint64_t pfn)
+{
+	bool traced = gm_tracing(GM_EVENT_POISON);
+	uint64_t begin = traced ? gm_os_now_ns() : 0;
 	int err;
 
 	err = gm_block_split(block);
@@ -119,21 +172,17 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 		err = gm_unmap_dev(block, dev, page, 1);
 	if (!err && range->cpu)
 		err = gm_unmap_cpu(block, page, 1); /* who holds it keeps what it held */
-	if (err)
-		return err;
-	gm_block_set(block, page, 1, GM_BAD);
-	if (e & GM_E_RETAINED) {
-		block->nr_retained--;
-		gm_retain_drop(block->obj, 1);
-		if (block->obj->granule == GM_PAGE_SIZE)
-			gm_os_backing_free(block->obj, off, GM_PAGE_SIZE);
+	if (!err) {
+		forget_lost(block, dev, page);
+		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+		retire(dev, range, block->obj, pfn);
+		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+		gm_resident_put_idle(block);
 	}
-	gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
-	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-	retire(dev, range, block->obj, gm_entry_pfn(e));
-	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
-	gm_resident_put_idle(block);
-	return 0;
+	if (traced)
+		trace_poison(dev, GM_WHY_POISON, pfn, block->obj, gm_page_off(block, page), begin,
+			     err);
+	return err;
 }
 
 /* The page of a locked block that is in frame @pfn: 0, or an error; -ENOENT: it has none. */
@@ -150,7 +199,7 @@ static int lose_in_block(struct gm_block *block, struct gm_dev *dev, struct gm_p
 		    pfn < gm_entry_pfn(e) || pfn >= gm_entry_pfn(e) + n)
 			continue;
 		page += (unsigned int)(pfn - gm_entry_pfn(e));
-		err = lose_page(block, dev, range, page, gm_block_entry(block, page));
+		err = lose_page(block, dev, range, page, pfn);
 		gm_block_fold(block);
 		return err;
 	}

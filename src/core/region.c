@@ -471,6 +471,7 @@ int gm_object_forget(struct gm_object *obj, uint64_t offset, uint64_t len)
 /* Nothing maps it any more, and its host has unmapped it. */
 void gm_region_drop(struct gm_region *region)
 {
+	gm_in_place_left(region, region->va, gm_region_end(region));
 	gm_va_give(region->as, region->va, region->len);
 	erase(region->as, region);
 	gm_os_region_free(region);

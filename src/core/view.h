@@ -75,6 +75,4 @@ int gm_leaf_enter(const struct gm_view *v, const struct gm_block *block, uint64_
 		  uint64_t barrier);
 int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t dva);
 
-int gm_release_in_place(struct gm_block *block, unsigned int first, unsigned int n);
-
 #endif

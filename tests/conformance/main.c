@@ -14,7 +14,7 @@ static int warm_up(void **state)
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[128];
+	struct CMUnitTest tests[160];
 	size_t n = 0;
 
 	if (argc == 3 && !strcmp(argv[1], "child"))
@@ -45,6 +45,10 @@ int main(int argc, char **argv)
 		tests[n++] = cf_place_tests[i];
 	for (size_t i = 0; i < cf_nr_context_tests; i++)
 		tests[n++] = cf_context_tests[i];
+	for (size_t i = 0; i < cf_nr_remove_tests; i++)
+		tests[n++] = cf_remove_tests[i];
+	for (size_t i = 0; i < cf_nr_in_place_tests; i++)
+		tests[n++] = cf_in_place_tests[i];
 	for (size_t i = 0; i < cf_nr_lifecycle_tests; i++)
 		tests[n++] = cf_lifecycle_tests[i];
 	/* What the macro of cmocka's calls, which wants an array of known length. */

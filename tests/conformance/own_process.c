@@ -381,6 +381,7 @@ static void test_kernel_devices(struct cf *cf)
 	assert_int_equal(gm_dev_register_physmem(dev, 0, BLOCK), -EOPNOTSUPP);
 	assert_int_equal(gm_dev_unregister_physmem(dev, 0, BLOCK), -EOPNOTSUPP);
 	assert_int_equal(gm_dev_destroy(dev), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_remove(dev), -EOPNOTSUPP);
 	assert_int_equal(gm_dev_from_hnode(cf_node(cf, 0) + 50, &dev), -ENODEV);
 	assert_int_equal(gm_dev_from_hnode(GM_NODE_HOST, &dev), -ENODEV);
 	assert_int_equal(gm_hnode_info(cf_node(cf, 1), &info), 0);

@@ -71,6 +71,7 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(t->sim, GMEM_SIM_IOC_TUNE, gmem_sim_tune, .granule = 0);
 	ADD(t->sim, GMEM_SIM_IOC_STATS, gmem_sim_stats, .tables = 0);
 	ADD(t->sim, GMEM_SIM_IOC_POISON, gmem_sim_poison, .pa = 4ULL << 30);
+	ADD(t->sim, GMEM_SIM_IOC_REMOVE, gmem_sim_remove, .pad = 0); /* last: it is gone then */
 }
 
 /* Sizes and pointers, of every request. */
@@ -345,6 +346,7 @@ static const struct wrong {
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pad, 1, -EINVAL),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, 0, -ENOENT),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, -1ULL, -ENOENT),
+	FIELD(GMEM_SIM_IOC_REMOVE, gmem_sim_remove, pad, 1, -EINVAL),
 };
 
 static void fields(void)

@@ -92,6 +92,7 @@ static void model_kernel(void)
 {
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "301", "--ops", "6000");
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "302", "--ops", "3000", "--no-inject");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "305", "--ops", "2000", "--layout", "d");
 }
 
 static void model_user(void)
@@ -133,7 +134,7 @@ const struct kt_test kt_programs[] = {
 	{ "conformance_kernel", conformance_kernel, 240 },
 	{ "conformance_thread", conformance_thread, 480 },
 	{ "conformance_inline", conformance_inline, 480 },
-	{ "model_kernel", model_kernel, 240 },
+	{ "model_kernel", model_kernel, 480 },
 	{ "model_user", model_user, 240 },
 	{ "programs_kernel", programs_kernel, 60 },
 	{ "programs_user", programs_user, 60 },

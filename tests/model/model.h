@@ -172,6 +172,9 @@ void m_op_retain(struct model *m);
 void m_op_poison(struct model *m);
 void m_op_inject(struct model *m);
 
+/* remove.c */
+void m_op_remove(struct model *m);
+
 /* run.c */
 void m_run(const struct m_config *cfg);
 /* Small, and driven by the bytes; the first chooses the layout. */

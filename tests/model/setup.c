@@ -6,7 +6,7 @@
  *	b  many small regions at odd addresses and odd offsets, some of them neighbours
  *	c  two address spaces; one object mapped twice in the first, once at an odd
  *	   offset, and once in the second; private memory in both
- *	d  as c, and the second device maps host memory in place; not on the kernel host
+ *	d  as c, and the second device maps host memory in place
  *
  * The devices are small, of different sizes and with different page sizes. They have a link,
  * but in layout b. In b the second and in c the first has memory that the CPU can address,

@@ -7,7 +7,7 @@
  * time that the word is what it left there. All workers besides add to shared words
  * with atomics. The memory is larger than the devices, so pages are evicted all the
  * while; a further thread gives hints, copies, maps and unmaps, detaches a third
- * device and destroys it. At the end the CPU reads every word.
+ * device or pulls it out, and destroys it. At the end the CPU reads every word.
  *
  * Within one worker everything depends on the seed alone; how workers interleave is
  * the machine's choice.
@@ -164,6 +164,8 @@ static void come_and_go(uint64_t r)
 		if (!err && word)
 			fail("a word nobody wrote is", (long)word);
 	}
+	if (r >> 63)
+		must(gm_sim_unplug(sim), "pull the third device out");
 	must(gm_sim_detach(ctx), "detach the third device with pages on it");
 	must(gm_sim_destroy(sim), "destroy it");
 }

@@ -17,7 +17,7 @@ struct gm_dev {
 	void *data;
 	char name[40];
 	uint64_t begin, end, cpu;
-	int attached;
+	int attached, removed;
 };
 
 static int fail_register, fail_create;
@@ -76,6 +76,13 @@ int gm_dev_destroy(struct gm_dev *dev)
 	if (dev->attached)
 		return -EBUSY;
 	free(dev);
+	return 0;
+}
+
+/* Nothing of it is to be mapped by the time that gmem is told. */
+int gm_dev_remove(struct gm_dev *dev)
+{
+	dev->removed++;
 	return 0;
 }
 

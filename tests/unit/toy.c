@@ -18,6 +18,17 @@ static bool broken(struct toy *toy, bool is, const char *what)
 	return is;
 }
 
+/* Of a device that is gone a pmap is only destroyed, as it is. */
+static bool is_removed(struct toy *toy)
+{
+	return __atomic_load_n(&toy->removed, __ATOMIC_RELAXED);
+}
+
+static void works_on_pmap(struct toy *toy)
+{
+	broken(toy, is_removed(toy), "an operation on a pmap of a device that was removed");
+}
+
 static int toy_pmap_create(struct gm_dev *dev, void **pmap)
 {
 	struct toy_pmap *p = calloc(1, sizeof(*p));
@@ -35,7 +46,7 @@ static void toy_pmap_destroy(struct gm_dev *dev, void *pmap)
 	struct toy_pmap *p = pmap;
 
 	(void)dev;
-	for (unsigned int i = 0; i < p->nr; i++) {
+	for (unsigned int i = 0; i < p->nr && !is_removed(p->toy); i++) {
 		broken(p->toy, p->pte[i].valid, "a pmap destroyed with a leaf in it");
 		broken(p->toy, p->pte[i].stale, "a pmap destroyed with a live translation");
 	}
@@ -80,6 +91,7 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 	struct toy *toy = p->toy;
 	int err = 0;
 
+	works_on_pmap(toy);
 	count(toy, enters, 1);
 	if (broken(toy, !(toy->mmu.pgsize_bitmap & leaf) || (leaf & (leaf - 1)), "leaf size") ||
 	    broken(toy, (va | pa | size) % leaf || !size, "leaf alignment") ||
@@ -102,6 +114,7 @@ static int toy_release(void *pmap, uint64_t va, uint64_t size)
 	struct toy_pmap *p = pmap;
 	int err = 0;
 
+	works_on_pmap(p->toy);
 	count(p->toy, releases, 1);
 	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr && !err; i++) {
@@ -123,6 +136,7 @@ static int toy_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 {
 	struct toy_pmap *p = pmap;
 
+	works_on_pmap(p->toy);
 	count(p->toy, protects, 1);
 	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr; i++)
@@ -148,6 +162,7 @@ static int toy_invl(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
 
+	works_on_pmap(p->toy);
 	count(p->toy, invls, 1);
 	count(p->toy, ranges, 1);
 	forget(p, va, size);
@@ -158,6 +173,7 @@ static int toy_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned
 {
 	struct toy_pmap *p = pmap;
 
+	works_on_pmap(p->toy);
 	count(p->toy, coalesced, 1);
 	count(p->toy, ranges, n);
 	for (unsigned int i = 0; i < n; i++)
@@ -181,6 +197,9 @@ static int toy_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ex
 	count(toy, copies, 1);
 	if (err)
 		return err;
+	for (unsigned int i = 0; dir == GM_TO_HOST && i < n; i++)
+		if (ext[i].pa < toy->bad_end && ext[i].pa + ext[i].len > toy->bad)
+			return -EIO;
 	for (unsigned int i = 0; i < n; i++) {
 		uint8_t *mem = toy->memory + (ext[i].pa - toy->base);
 

@@ -32,6 +32,8 @@ struct toy {
 	struct gm_dev *dev;
 	uint8_t *memory;
 	uint64_t base, size;
+	uint64_t bad, bad_end; /* memory that cannot be read any more */
+	bool removed;	       /* gm_dev_remove() has returned 0: nothing works on a pmap; atomic */
 	/* All atomic. */
 	unsigned int enters, releases, protects, invls, coalesced, ranges, copies, zeros;
 	unsigned int broken; /* calls against the contract */

@@ -242,7 +242,7 @@ err_free:
 
 int gm_sim_destroy(struct gm_sim *sim)
 {
-	int err = sim ? gm_sim_remove(sim) : -EINVAL;
+	int err = sim ? gm_sim_remove(sim, false) : -EINVAL;
 
 	if (err)
 		return err;
@@ -265,6 +265,14 @@ int gm_sim_detach(struct gm_sim_ctx *ctx)
 	err = gm_sim_leave(ctx);
 	gm_sim_unclaim(sim);
 	return err;
+}
+
+int gm_sim_unplug(struct gm_sim *sim)
+{
+	if (!sim)
+		return -EINVAL;
+	gm_sim_mmu_stop(&sim->mmu); /* no lane gets at memory any more */
+	return gm_sim_remove(sim, true);
 }
 
 struct gm_dev *gm_sim_dev(struct gm_sim *sim)

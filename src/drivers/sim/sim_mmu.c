@@ -205,6 +205,24 @@ void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges
 	}
 }
 
+/* A walk that did not see it has filled its TLB by the time that the word is ours. */
+void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
+{
+	unsigned int i, s;
+	uint64_t k;
+
+	__atomic_store_n(&mmu->stopped, 1, __ATOMIC_RELAXED);
+	for (i = 0; i < mmu->nr_tlbs; i++) {
+		struct gm_sim_tlb *tlb = &mmu->tlb[i];
+
+		tlb_seize(tlb);
+		for (s = 0; s < GM_SIM_NR_SIZES; s++)
+			for (k = 0; k <= tlb->mask; k++)
+				tlb->entry[s][k].asid = 0;
+		gm_sim_tlb_unlock(tlb);
+	}
+}
+
 static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_t pte,
 			 unsigned int level)
 {
@@ -228,6 +246,8 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 	uint64_t table = pmap->root;
 	unsigned int level;
 
+	if (gm_sim_is_stopped(pmap->mmu) || gm_sim_is_stopped(pmap->walker))
+		goto fault;
 	for (level = TOP; va < GM_SIM_VA_END; level--) {
 		uint64_t pte = pte_get(slot_of(pmap->mmu, table, level, va));
 
@@ -240,6 +260,7 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 		}
 		table = pte & GM_SIM_PTE_ADDR;
 	}
+fault:
 	/* The access is not made; when it is replayed it counts. */
 	tlb->lookups--;
 	tlb->misses--;
@@ -268,7 +289,7 @@ bool gm_sim_frame_find(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len, uint64
 {
 	uint64_t p;
 
-	if (!mmu->frame)
+	if (!mmu->frame || gm_sim_is_stopped(mmu))
 		return false;
 	for (p = pa & ~(GM_SIM_4K - 1); p < pa + len; p += GM_SIM_4K) {
 		struct gm_sim_frame *f = &mmu->frame[(p - mmu->base) / GM_SIM_4K];

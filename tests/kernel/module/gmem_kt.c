@@ -265,7 +265,9 @@ static int check_fd(void)
 		return as == ERR_PTR(-1) ? 0 : FAIL("an address space in spite of an error");
 	EXPECT(gm_dev_create(&good, "kt", NULL, &dev), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, NULL), -EINVAL);
-	EXPECT(gm_as_attach(as, dev, GM_REPLICATE, &ctx), -EOPNOTSUPP); /* of this host */
+	EXPECT(gm_as_attach(as, dev, GM_SHARE, &ctx), -EOPNOTSUPP);
+	EXPECT(gm_as_attach(as, dev, GM_REPLICATE, &ctx), 0);
+	EXPECT(gm_as_detach(ctx), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, &ctx), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, &ctx), -EBUSY);
 	EXPECT(gm_dev_destroy(dev), -EBUSY);
