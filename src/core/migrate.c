@@ -33,11 +33,11 @@
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
 
 /* The largest aligned extent that is free, of 1 << @best frames or less, but whole units. */
-static bool take_free(struct gm_dev *dev, struct gm_charge *charge, unsigned int best,
+static bool take_free(struct gm_dev *dev, const struct gm_object *obj, unsigned int best,
 		      struct gm_run *run)
 {
 	for (unsigned int order = best + 1, least = gm_ctz(dev->unit); order-- > least;) {
-		if (gm_hnode_alloc(dev, charge, order, &run->pfn)) {
+		if (gm_hnode_alloc(dev, obj, order, &run->pfn)) {
 			run->n = 1U << order;
 			return true;
 		}
@@ -53,7 +53,6 @@ static bool take_free(struct gm_dev *dev, struct gm_charge *charge, unsigned int
 static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
 			unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	unsigned int best = gm_log2(n), tries = 0;
 	int err = 0;
 
@@ -61,14 +60,13 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 		best = GM_MIN(best, gm_ctz(page));
 	run->page = page;
 	while (!err && tries++ < EVICTIONS) {
-		bool scarce = best == GM_BLOCK_ORDER &&
-			      (gm_load(&dev->hnode.free) < n || gm_charge_room(charge, dev) < n);
+		bool scarce = best == GM_BLOCK_ORDER && gm_hnode_room(dev, block->obj) < n;
 
-		if (!scarce && take_free(dev, charge, best, run))
+		if (!scarce && take_free(dev, block->obj, best, run))
 			return 0;
 		err = gm_reclaim(dev, block, scarce ? n : dev->unit, in_hand);
 	}
-	if (take_free(dev, charge, best, run))
+	if (take_free(dev, block->obj, best, run))
 		return 0;
 	return err ? err : -EBUSY; /* others take what we evict */
 }
@@ -130,7 +128,7 @@ static void free_runs(struct gm_block *block, struct gm_dev *dev, const struct g
 		      unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++)
-		gm_hnode_free(dev, gm_charge_of(block->obj, dev), runs[i].pfn, runs[i].n);
+		gm_hnode_free(dev, block->obj, runs[i].pfn, runs[i].n);
 }
 
 /* Fill the frames: HOST pages are copied in, NONE pages zeroed. */

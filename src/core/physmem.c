@@ -57,20 +57,42 @@ void gm_hnode_detached(struct gm_dev *dev)
 	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 }
 
-/* Watermarks as tuned, or a 64th and a 32nd of what there is. hnode locked. */
+/* Watermarks as tuned, or a 64th and a 32nd of what may be used. hnode locked. */
 void gm_hnode_set_marks(struct gm_dev *dev)
 {
 	struct gm_hnode *h = &dev->hnode;
 	uint64_t low = dev->tunables.low >> GM_PAGE_SHIFT;
 	uint64_t high = dev->tunables.high >> GM_PAGE_SHIFT;
+	uint64_t all = h->limit ? GM_MIN(h->limit, h->total) : h->total;
 
-	low = GM_MIN(low ? low : h->total / 64, h->total / 2);
-	high = GM_MIN(high ? high : 2 * low, h->total / 2);
+	low = GM_MIN(low ? low : all / 64, all / 2);
+	high = GM_MIN(high ? high : 2 * low, all / 2);
 	gm_store(&h->low, GM_MIN(low, high));
 	gm_store(&h->high, high);
 }
 
-static bool alloc_any(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
+/* Frames that may be had: free, and below the limit. With the hnode locked, else a hint. */
+uint64_t gm_hnode_avail(const struct gm_hnode *h)
+{
+	uint64_t free = gm_load(&h->free), limit = gm_load(&h->limit);
+	uint64_t used = gm_load(&h->total) - free;
+
+	if (!limit)
+		return free;
+	return used < limit ? GM_MIN(free, limit - used) : 0;
+}
+
+/* The same for @obj, whose accounts have limits too. */
+uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj)
+{
+	uint64_t room = gm_hnode_avail(&dev->hnode);
+
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
+		room = GM_MIN(room, gm_charge_room(gm_charge_of(obj, dev, i), dev));
+	return room;
+}
+
+static bool alloc_any(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
 		      uint64_t *pfn)
 {
 	struct gm_hnode *h = &dev->hnode;
@@ -78,19 +100,19 @@ static bool alloc_any(struct gm_dev *dev, struct gm_charge *charge, unsigned int
 	bool found = false, may;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	may = !h->closing && gm_charge_room(charge, dev) >= n;
+	may = !h->closing && gm_hnode_room(dev, obj) >= n;
 	for (struct gm_physmem *r = h->ranges; r && !found && may; r = r->next)
 		found = !r->closing && gm_buddy_alloc(&r->buddy, order, pfn);
-	if (found)
+	if (found) {
 		gm_store(&h->free, h->free - n);
-	if (found && charge)
-		gm_store(&charge->used, charge->used + n);
+		gm_charge_add(obj, dev, (int64_t)n);
+	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return found;
 }
 
 /* What looks like one extent may lie in several ranges that adjoin. */
-void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, uint64_t n)
+void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn, uint64_t n)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_physmem *r;
@@ -98,10 +120,7 @@ void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, u
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	gm_store(&h->free, h->free + n);
-	if (charge) {
-		gm_assert(charge->used >= n);
-		gm_store(&charge->used, charge->used - n);
-	}
+	gm_charge_add(obj, dev, -(int64_t)n);
 	for (; n; pfn += part, n -= part) {
 		for (r = h->ranges; r && (pfn < r->buddy.begin || pfn >= r->buddy.end); r = r->next)
 			;
@@ -115,17 +134,18 @@ void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, u
 #define HELD_MAX 8U
 
 /*
- * An aligned extent of 1 << order frames, charged; false if there is none, the account may
- * not have it, or the device is going. Frames that somebody else still holds (aperture.c)
+ * An aligned extent of 1 << order frames, charged; false if there is none, an account may
+ * not have it, the device is at its limit, or it is going. Frames that somebody else still holds (aperture.c)
  * are passed over, though not many.
  */
-bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int order, uint64_t *pfn)
+bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
+		    uint64_t *pfn)
 {
 	uint64_t held[HELD_MAX];
 	unsigned int n = 0;
 	bool found;
 
-	while ((found = alloc_any(dev, charge, order, pfn)) && gm_load(&dev->apertures) &&
+	while ((found = alloc_any(dev, obj, order, pfn)) && gm_load(&dev->apertures) &&
 	       !gm_aperture_idle(dev, *pfn, 1ULL << order)) {
 		held[n++] = *pfn;
 		found = false;
@@ -133,7 +153,7 @@ bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int o
 			break;
 	}
 	while (n--)
-		gm_hnode_free(dev, charge, held[n], 1ULL << order);
+		gm_hnode_free(dev, obj, held[n], 1ULL << order);
 	return found;
 }
 
@@ -159,7 +179,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	if (!res)
 		return NULL;
 	gm_list_init(&res->lru);
-	gm_list_init(&res->own);
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
+		gm_list_init(&res->own[i]);
 	res->block = block;
 	res->dev = dev;
 	res->nr = res->nr_pinned = 0;
@@ -171,14 +192,14 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 /* Put it where it belongs: nowhere, among the pinned, or at the hot end. hnode locked. */
 static void resident_place(struct gm_resident *res, bool hot)
 {
-	struct gm_charge *charge = gm_charge_of(res->block->obj, res->dev);
 	struct gm_hnode *h = &res->dev->hnode;
 
 	if (!gm_list_empty(&res->lru)) {
 		if (h->cursor == &res->lru)
 			h->cursor = res->lru.next;
 		gm_list_del(&res->lru);
-		gm_list_del(&res->own);
+		for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
+			gm_list_del(&res->own[i]);
 		h->blocks--;
 	}
 	if (!res->nr)
@@ -189,8 +210,12 @@ static void resident_place(struct gm_resident *res, bool hot)
 		return;
 	}
 	gm_list_add_tail(&res->lru, hot ? &h->cold : h->cold.next);
-	if (charge)
-		gm_list_add_tail(&res->own, hot ? &charge->cold : charge->cold.next);
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
+		struct gm_charge *charge = gm_charge_of(res->block->obj, res->dev, i);
+
+		if (charge)
+			gm_list_add_tail(&res->own[i], hot ? &charge->cold : charge->cold.next);
+	}
 }
 
 /*
@@ -199,7 +224,6 @@ static void resident_place(struct gm_resident *res, bool hot)
  */
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_hnode *h = &dev->hnode;
 	bool whole;
@@ -216,8 +240,12 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	block->nr_dev = (uint16_t)(block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
-	if (charge)
-		charge->resident = (uint64_t)((int64_t)charge->resident + pages);
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
+		struct gm_charge *charge = gm_charge_of(block->obj, dev, i);
+
+		if (charge)
+			charge->resident = (uint64_t)((int64_t)charge->resident + pages);
+	}
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);
