@@ -46,6 +46,7 @@ struct m_object {
 	uint8_t *ref;
 	uint8_t *bad; /* of each page: its bytes are lost */
 	unsigned int maps;
+	bool loose; /* memory that has grown: whose bytes it is, and in step with what, is not said */
 };
 
 struct m_map {
@@ -141,6 +142,7 @@ void m_calm(struct model *m);
 uint64_t m_unit_pages(const struct m_dev *d);
 uint64_t m_units_complete(const struct model *m, uint64_t len);
 void m_edge_add(struct model *m, unsigned int as, uint64_t va);
+void m_edges_move(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint64_t to);
 void m_edges_forget(struct model *m, unsigned int as, uint64_t va, uint64_t len);
 bool m_unit_odd(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va);
 bool m_units_explain(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va,

@@ -130,15 +130,19 @@ static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint
 	unsigned int as = was->as;
 
 	o->maps++;
+	m_edges_move(m, as, va, kept, to);
 	m_map_cut(m, as, va, len);
 	if (!m_range_free(m, as, to, new_len))
 		m_fail(m, "remapped to %#llx, where something is", (unsigned long long)to);
 	m_map_add(m, as, to, kept, o, offset, prot);
-	if (new_len > len && o->named)
+	if (new_len > len && o->named) {
 		m_map_add(m, as, to + len, new_len - len, o, offset + len, prot);
-	else if (new_len > len)
-		m_map_add(m, as, to + len, new_len - len, m_object_new(m, new_len - len, NULL), 0,
-			  prot);
+	} else if (new_len > len) {
+		struct m_object *more = m_object_new(m, new_len - len, NULL);
+
+		more->loose = true;
+		m_map_add(m, as, to + len, new_len - len, more, 0, prot);
+	}
 	o->maps--;
 }
 
@@ -173,6 +177,9 @@ void m_op_remap(struct model *m)
 		expect = -EINVAL;
 	else if (fixed && !m_range_free(m, map->as, to, new_len))
 		expect = -EEXIST;
+	m_edge_add(m, map->as, va); /* it may have been cut there, whatever comes of it */
+	m_edge_add(m, map->as, va + len);
+	m_edge_add(m, map->as, va + new_len);
 	err = gm_as_remap(m->as[map->as], (void *)(uintptr_t)va, len, new_len, flags, &addr);
 	if (err == -EEXIST && new_len < len) { /* it has lost its end */
 		m_map_cut(m, map->as, va + new_len, len - new_len);

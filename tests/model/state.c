@@ -76,6 +76,7 @@ struct m_object *m_object_new(struct model *m, uint64_t size, struct gm_object *
 		o->handle = handle;
 		o->named = handle != NULL;
 		o->maps = 0;
+		o->loose = false;
 		return o;
 	}
 	m_fail(m, "the model is out of objects");

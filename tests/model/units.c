@@ -53,6 +53,23 @@ void m_edges_forget(struct model *m, unsigned int as, uint64_t va, uint64_t len)
 	}
 }
 
+/* [va, va+len) has become regions of its own, at @to: there, and around where it was. */
+void m_edges_move(struct model *m, unsigned int as, uint64_t va, uint64_t len, uint64_t to)
+{
+	unsigned int n = m->nr_edges;
+
+	m_edge_add(m, as, va);
+	m_edge_add(m, as, va + len);
+	m_edge_add(m, as, to);
+	m_edge_add(m, as, to + len);
+	for (unsigned int i = 0; i < n; i++) {
+		const struct m_edge e = m->edge[i];
+
+		if (e.as == as && e.va > va && e.va < va + len)
+			m_edge_add(m, as, e.va - va + to);
+	}
+}
+
 static bool edge_in(const struct model *m, unsigned int as, uint64_t va, uint64_t end)
 {
 	for (unsigned int i = 0; i < m->nr_edges; i++)
@@ -66,11 +83,14 @@ static bool cut(struct model *m, const struct m_dev *d, unsigned int as, uint64_
 	uint64_t unit = unit_of(d), begin = va & ~(unit - 1);
 	const struct m_map *map = m_map_at(m, as, va);
 
-	return (map->va - map->offset) % unit || begin < map->va ||
+	return map->obj->loose || (map->va - map->offset) % unit || begin < map->va ||
 	       begin + unit > map->va + map->len || edge_in(m, as, begin, begin + unit);
 }
 
-/* Has the base page a page that is lost? What the mapping does not reach is looked at as well. */
+/*
+ * Has the base page a page that is lost? What the mapping does not reach is looked at as well; and
+ * what is mapped beside it, which may be more of the same object, where memory has grown.
+ */
 static bool bad(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va)
 {
 	const struct m_map *map = m_map_at(m, as, va);
@@ -79,6 +99,12 @@ static bool bad(struct model *m, const struct m_dev *d, unsigned int as, uint64_
 	for (uint64_t at = begin; at < begin + unit_of(d) && at < map->obj->size; at += PAGE)
 		if (map->obj->bad[at / PAGE])
 			return true;
+	begin = va & ~(unit_of(d) - 1);
+	for (uint64_t at = begin; at < begin + unit_of(d); at += PAGE) {
+		map = m_map_at(m, as, at);
+		if (map && map->obj->bad[(map->offset + (at - map->va)) / PAGE])
+			return true;
+	}
 	return false;
 }
 
