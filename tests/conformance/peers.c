@@ -265,7 +265,7 @@ const struct CMUnitTest cf_peers_tests[] = {
 	CF_TEST(test_flush),
 	CF_TEST_PAGES(test_overlapping_hints),
 	CF_TEST_PAGES(test_prefetch_at_border),
-	CF_TEST(test_mlock),
+	CF_TEST_PAGES(test_mlock),
 	CF_TEST(test_fork_evicted),
 	CF_TEST(test_prefetch_storm),
 };
