@@ -147,7 +147,8 @@ struct gm_mmu {
 	/*
 	 * pmap_enter_host (optional, for a link that is coherent with the CPU's caches): map
 	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
-	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations; the memory stays
+	 * 4 KiB. @prot has GM_ATOMIC where nobody else has it mapped, see gm_dev_fault().
+	 * Otherwise as pmap_enter, and undone by the same operations; the memory stays
 	 * where it is until the tlb_invl after its pmap_release has returned 0. Without it, or
 	 * with a base page larger than that, the device cannot be attached in mode
 	 * GM_REPLICATE. Locks held: the block's.
@@ -408,7 +409,13 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
 /**
  * gm_dev_fault - a device touched a page it has no (sufficient) translation for
  * @va: the device's address, see gm_window_add()
- * @access: GM_READ or GM_WRITE
+ * @access: GM_READ or GM_WRITE; GM_WRITE | GM_ATOMIC: for an atomic operation, by a link that knows
+ * none
+ *
+ * With GM_ATOMIC host memory that is mapped in place (GM_REPLICATE) becomes the device's alone:
+ * nobody else has it mapped, and pmap_enter_host() is told GM_ATOMIC, until the CPU or another
+ * device touches it. Elsewhere it means nothing more than GM_WRITE: what is on the device is its
+ * alone. A driver whose link does know atomic operations never says it.
  *
  * When it returns 0 the page is mapped and the access can be replayed (and will
  * fault again in the rare case that the page was taken away meanwhile).

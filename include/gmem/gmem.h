@@ -58,6 +58,7 @@ struct gm_context; /* a device attached to an address space */
 /* Protection of a mapping; also the kind of an access. */
 #define GM_READ 1U
 #define GM_WRITE 2U
+#define GM_ATOMIC 4U /* for drivers, with GM_WRITE: see gm_dev_fault() */
 
 /* ------------------------------------------------------------------------- hosts */
 
@@ -368,6 +369,8 @@ GM_API int hmemcpy(int hnode, void *dst, const void *src, size_t len);
 
 #define GM_PAGE_PINNED 1U   /* not evicted */
 #define GM_PAGE_RETAINED 2U /* on a device, with its host frame kept for the way back */
+#define GM_PAGE_EXCLUSIVE                                                                          \
+	8U /* in host memory, and for one device alone: it made atomic operations there */
 #define GM_PAGE_POISONED                                                                           \
 	4U /* GM_NODE_NONE, and not zero: lost with a device's memory that failed */
 

@@ -66,6 +66,8 @@ static int prefetch_host(struct gm_as *as, const struct gm_piece *piece)
 	err = gm_block_unmappable(block) ? -EHWPOISON : gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
+	if (!err)
+		err = gm_exclusive_end(block, first, n, NULL);
 	/* All but bad pages. */
 	for (unsigned int end = first + n; first < end && !err; first += len + 1) {
 		uint64_t off = (piece->index << GM_BLOCK_SHIFT) +

@@ -43,8 +43,8 @@ void gm_check_block(const struct gm_block *block)
 			dev += n;
 			gm_bug_on(!gm_core.dev[gm_entry_dev(e)]);
 		}
-		retained += e & GM_E_RETAINED ? n : 0;
-		gm_bug_on((e & GM_E_RETAINED) && gm_entry_state(e) != GM_DEV);
+		retained += gm_entry_retained(e) ? n : 0;
+		gm_bug_on((e & GM_E_RETAINED) && gm_entry_state(e) == GM_NONE);
 		gm_bug_on(gm_entry_state(e) == GM_BAD && e != GM_BAD);
 	}
 	gm_bug_on(dev != block->nr_dev || retained != block->nr_retained);

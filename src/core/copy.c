@@ -102,6 +102,8 @@ static int half_block(struct gm_block *block, const struct gm_half *h)
 					      ? gm_make_host(block, 0, GM_BLOCK_PAGES)
 					      : gm_make_host(block, page, n);
 			if (!err)
+				err = gm_exclusive_end(block, page, n, NULL);
+			if (!err)
 				err = half_host(&part, gm_entry_state(e) == GM_HOST);
 		}
 		part.off += part.len;

@@ -29,6 +29,7 @@
  *	bit   0- 1  state
  *	bit   2     GM_E_PINNED    not evicted; goes with the page wherever it moves
  *	bit   3     GM_E_RETAINED  on a device; its old host frame is kept, stale
+ *	            GM_E_EXCLUSIVE in host backing, for the device of bits 4-15 alone
  *	bit   4-15  index of the device
  *	bit  16-63  frame number (physical address >> 12)
  *
@@ -42,6 +43,7 @@ enum gm_state { GM_NONE, GM_HOST, GM_DEV, GM_BAD };
 #define GM_E_STATE 3ULL
 #define GM_E_PINNED 4ULL
 #define GM_E_RETAINED 8ULL
+#define GM_E_EXCLUSIVE 8ULL /* see exclusive.c */
 #define GM_E_DEV_SHIFT 4U
 #define GM_E_DEV_MASK 0xfffULL
 #define GM_E_PFN_SHIFT 16U
@@ -49,6 +51,16 @@ enum gm_state { GM_NONE, GM_HOST, GM_DEV, GM_BAD };
 static inline enum gm_state gm_entry_state(uint64_t e)
 {
 	return (enum gm_state)(e & GM_E_STATE);
+}
+
+static inline bool gm_entry_exclusive(uint64_t e)
+{
+	return (e & (GM_E_STATE | GM_E_EXCLUSIVE)) == (GM_HOST | GM_E_EXCLUSIVE);
+}
+
+static inline bool gm_entry_retained(uint64_t e)
+{
+	return (e & (GM_E_STATE | GM_E_RETAINED)) == (GM_DEV | GM_E_RETAINED);
 }
 
 static inline unsigned int gm_entry_dev(uint64_t e)
@@ -410,6 +422,13 @@ bool gm_aperture_run(const struct gm_block *block, unsigned int page, unsigned i
 		     unsigned int *hi, uint64_t *cpu);
 int gm_aperture_unmap(struct gm_block *block, struct gm_dev *dev, unsigned int page,
 		      unsigned int n);
+
+/* ------------------------------------------------------------- exclusive.c */
+
+int gm_exclusive_begin(struct gm_block *block, unsigned int first, unsigned int n,
+		       const struct gm_dev *dev);
+int gm_exclusive_end(struct gm_block *block, unsigned int first, unsigned int n,
+		     const struct gm_dev *keep);
 
 /* ---------------------------------------------------------------- poison.c */
 

@@ -28,6 +28,8 @@ static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_p
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
+	if (!err)
+		err = gm_exclusive_end(block, first, n, NULL);
 	if (err)
 		return err;
 	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
@@ -126,6 +128,14 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	return err;
 }
 
+/* In host backing, for all. */
+static bool is_home(const struct gm_block *block, unsigned int page)
+{
+	uint64_t e = gm_block_entry(block, page);
+
+	return gm_entry_state(e) == GM_HOST && !gm_entry_exclusive(e);
+}
+
 /*
  * Make one page of a locked block the CPU's. What is home already is left alone, for a
  * host that maps page by page comes here for each; what is not brings its granule. Huge
@@ -148,12 +158,15 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 		/* The rest of the granule was only a guess. */
 		if (err && granule > 1 && !huge)
 			err = gm_migrate_home(block, page, 1, &how);
-	} else if (!huge && gm_entry_state(gm_block_entry(block, page)) == GM_HOST)
+	} else if (!huge && is_home(block, page)) {
 		return 0; /* who maps it in place has it already, or faults */
+	}
 	if (!err && huge)
 		err = gm_make_host(block, 0, GM_BLOCK_PAGES);
 	else if (!err && gm_entry_state(gm_block_entry(block, page)) != GM_HOST)
 		err = gm_make_host(block, page, 1);
+	if (!err)
+		err = gm_exclusive_end(block, first, granule, NULL);
 	if (!err)
 		gm_mirror(block, first, granule);
 	return err;
@@ -167,9 +180,9 @@ static void home_run(const struct gm_block *block, unsigned int page, unsigned i
 
 	*lo = page;
 	*hi = page + 1;
-	while (*lo > first && gm_entry_state(gm_block_entry(block, *lo - 1)) == GM_HOST)
+	while (*lo > first && is_home(block, *lo - 1))
 		--*lo;
-	while (*hi < end && gm_entry_state(gm_block_entry(block, *hi)) == GM_HOST)
+	while (*hi < end && is_home(block, *hi))
 		++*hi;
 }
 

@@ -43,8 +43,8 @@ static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, stru
 	place->window = gm_window_at_dev(ctx, dev_va);
 	if (!place->window)
 		return -EFAULT;
-	return gm_locate(ctx->as, dev_va - place->window->dev_va + place->window->va, access,
-			 place);
+	return gm_locate(ctx->as, dev_va - place->window->dev_va + place->window->va,
+			 access & ~GM_ATOMIC, place);
 }
 
 /* Narrow pages of the block to what the region maps and the window shows of it. */
@@ -81,7 +81,7 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
  */
 static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 			  const struct gm_place *place, unsigned int first, unsigned int n,
-			  enum gm_why why)
+			  enum gm_why why, bool exclusive)
 {
 	struct gm_home how = { .as = ctx->as, .why = why };
 	bool all = why == GM_WHY_PREFETCH;
@@ -91,6 +91,9 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
+	if (!err)
+		err = exclusive ? gm_exclusive_begin(block, first, n, ctx->dev)
+				: gm_exclusive_end(block, first, n, ctx->dev);
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
 				  all ? n : 1);
@@ -103,16 +106,17 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 
 /* Alike, for one fault. */
 static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
-			  const struct gm_place *place)
+			  const struct gm_place *place, bool exclusive)
 {
 	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
 	unsigned int first, n;
 	int err;
 
 	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
-	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, exclusive);
 	if (err && n > 1)
-		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT,
+				     exclusive);
 	if (away && !err)
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
 	else if (!err)
@@ -179,7 +183,7 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = map_dev(ctx, place->region, block, place->page, 1);
 	} else if (place->window->mode == GM_REPLICATE) {
-		return in_place_fault(ctx, block, place);
+		return in_place_fault(ctx, block, place, access & GM_ATOMIC);
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
 		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
@@ -358,7 +362,7 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 			return err;
 		if (place.window->mode == GM_REPLICATE)
 			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
-					     GM_WHY_PREFETCH);
+					     GM_WHY_PREFETCH, false);
 		else
 			err = dev_piece(ctx, *block, &place, piece->first, piece->n,
 					GM_WHY_PREFETCH);

@@ -90,7 +90,7 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 		n = home_run(block, dev, how, page, end, &e, &goes);
 		if (goes)
 			gm_dma_add(&dma, gm_entry_pfn(e) << GM_PAGE_SHIFT, gm_page_off(block, page),
-				   gm_page_bytes(n), e & GM_E_RETAINED);
+				   gm_page_bytes(n), gm_entry_retained(e));
 	}
 	err = gm_dma_end(&dma, how->as);
 	if (how->engine)
@@ -102,7 +102,7 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 	/* The pages stay on the device; host frames made for them go again. */
 	for (unsigned int page = first; page < end; page += n) {
 		n = home_run(block, dev, how, page, end, &e, &goes);
-		if (goes && !(e & GM_E_RETAINED))
+		if (goes && !gm_entry_retained(e))
 			gm_free_backing(block, page, n);
 	}
 	return err;
@@ -121,7 +121,7 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 			continue;
 		moved += n;
 		pinned += e & GM_E_PINNED ? n : 0;
-		retained += e & GM_E_RETAINED ? n : 0;
+		retained += gm_entry_retained(e) ? n : 0;
 		gm_block_set(block, page, n, GM_HOST | (e & GM_E_PINNED));
 		gm_hnode_free(dev, block->obj, gm_entry_pfn(e), n);
 	}
@@ -269,7 +269,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 			gm_hnode_free(dev, block->obj, gm_entry_pfn(e), len);
 			gm_resident_count(block, dev, -(int)len, e & GM_E_PINNED ? -(int)len : 0);
 		}
-		if (e & GM_E_RETAINED) {
+		if (gm_entry_retained(e)) {
 			block->nr_retained = (uint16_t)(block->nr_retained - len);
 			gm_retain_drop(block->obj, len);
 		}

@@ -19,6 +19,7 @@ static int enter_host(const struct gm_view *v, const struct gm_block *block, uin
 {
 	struct gm_object *obj = block->obj;
 	uint64_t e, bus, got;
+	uint32_t prot;
 	int err = 0;
 
 	gm_lock_check_may_sleep();
@@ -30,15 +31,16 @@ static int enter_host(const struct gm_view *v, const struct gm_block *block, uin
 		uint64_t off = dva - v->delta;
 
 		got = (uint64_t)gm_block_run(block, page, page + n, &e) << GM_PAGE_SHIFT;
-		if (gm_entry_state(e) != GM_HOST)
+		if (gm_entry_state(e) != GM_HOST ||
+		    (gm_entry_exclusive(e) && gm_entry_dev(e) != v->ctx->dev->index))
 			continue;
+		prot = v->region->prot | (gm_entry_exclusive(e) ? GM_ATOMIC : 0);
 		err = gm_os_backing_get(obj, off, got, true, &bus, &got);
 		if (err)
 			break;
 		err = gm_os_in_place_hold(obj, off, got);
 		if (!err)
-			err = v->ctx->dev->mmu->pmap_enter_host(v->ctx->pmap, dva, bus, got,
-								v->region->prot);
+			err = v->ctx->dev->mmu->pmap_enter_host(v->ctx->pmap, dva, bus, got, prot);
 		gm_os_backing_put(obj, off, got);
 	}
 	return err;

@@ -160,7 +160,7 @@ static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t p
 /* The page that has entry @e is lost: what was kept for it goes. */
 static void forget_kept(struct gm_block *block, unsigned int page, uint64_t e)
 {
-	if (!(e & GM_E_RETAINED))
+	if (!gm_entry_retained(e))
 		return;
 	block->nr_retained--;
 	gm_retain_drop(block->obj, 1);

@@ -21,7 +21,9 @@ static void set_info(struct gm_page_info *info, unsigned int n, uint64_t e)
 		one.flags |= GM_PAGE_POISONED;
 	if (e & GM_E_PINNED)
 		one.flags |= GM_PAGE_PINNED;
-	if (e & GM_E_RETAINED)
+	if (gm_entry_exclusive(e))
+		one.flags |= GM_PAGE_EXCLUSIVE;
+	if (gm_entry_retained(e))
 		one.flags |= GM_PAGE_RETAINED;
 	for (unsigned int i = 0; i < n; i++)
 		info[i] = one;

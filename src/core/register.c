@@ -30,6 +30,8 @@ static int home_block(struct gm_region *r, uint64_t index, unsigned int first, u
 	if (!block)
 		return 0;
 	err = gm_migrate_home(block, first, n, &how);
+	if (!err)
+		err = gm_exclusive_end(block, first, n, NULL);
 	for (unsigned int page = first; page < end && !err; page += len) {
 		len = gm_block_run(block, page, end, &e);
 		if (gm_entry_state(e) != GM_HOST)

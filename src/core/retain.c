@@ -55,7 +55,7 @@ static uint64_t trim_block(struct gm_block *block)
 
 	for (unsigned int page = 0; page < GM_BLOCK_PAGES && block->nr_retained; page += n) {
 		n = gm_block_run(block, page, GM_BLOCK_PAGES, &e);
-		if (!(e & GM_E_RETAINED))
+		if (!gm_entry_retained(e))
 			continue;
 		gm_os_backing_free(block->obj,
 				   (block->index << GM_BLOCK_SHIFT) +
