@@ -75,9 +75,9 @@ static void bad_and_more(void)
 	s.block->pages[300] = GM_BAD | GM_E_PINNED;
 }
 
-static void retained_on_host(void)
+static void retained_nowhere(void)
 {
-	s.block->pages[300] = GM_HOST | GM_E_RETAINED;
+	s.block->pages[300] = GM_NONE | GM_E_RETAINED;
 }
 
 static void device_of_none(void)
@@ -164,7 +164,7 @@ static const struct broken {
 	{ more_pins_than_pages, "res->nr_pinned > res->nr" },
 	{ pins_less, "pinned != (res ? res->nr_pinned : 0)" },
 	{ bad_and_more, "e != GM_BAD" },
-	{ retained_on_host, "gm_entry_state(e) != GM_DEV" },
+	{ retained_nowhere, "gm_entry_state(e) == GM_NONE" },
 	{ device_of_none, "!gm_core.dev[" },
 	{ frame_of_none, "true" },
 	{ frame_that_is_free, "gm_buddy_is_free" },
