@@ -40,6 +40,9 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 
 #define GM_SIM_READ_PEER 128U /* it reads where they are pages that another such device has */
 
+#define GM_SIM_NO_ATOMICS                                                                          \
+	256U /* its link knows no atomic operations: for one it has to have the page alone */
+
 /* Zero is the default of every field. */
 struct gm_sim_options {
 	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */

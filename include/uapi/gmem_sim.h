@@ -21,6 +21,7 @@
 #define GMEM_SIM_SPARSE 64  /* sees only what GMEM_SIM_IOC_WINDOW shows it */
 #define GMEM_SIM_SHARE 128  /* attached in mode GM_SHARE */
 #define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
+#define GMEM_SIM_NO_ATOMICS 512 /* for an atomic operation it has to have a page alone */
 
 /* Returns the hnode. */
 struct gmem_sim_create {

@@ -75,9 +75,9 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags &
-		 ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE | GM_SIM_NO_LINK |
-		   GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE | GM_SIM_READ_PEER)) &&
+	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
+				GM_SIM_NO_LINK | GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE |
+				GM_SIM_READ_PEER | GM_SIM_NO_ATOMICS)) &&
 	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 

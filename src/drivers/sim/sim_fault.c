@@ -39,7 +39,7 @@ static int fault_queue(struct gm_sim_lane *lane, uint64_t va, uint32_t access)
 int gm_sim_fault(struct gm_sim_lane *lane, uint64_t va, uint32_t access)
 {
 	/* What changes memory is a write, what else it may be. */
-	access = access & GM_WRITE ? GM_WRITE : GM_READ;
+	access = access & GM_WRITE ? access & (GM_WRITE | GM_ATOMIC) : GM_READ;
 	if (!(lane->sim->flags & GM_SIM_SYNC_FAULTS))
 		return fault_queue(lane, va, access);
 	gm_sim_count(&lane->sim->stats.faults, 1);

@@ -117,6 +117,12 @@ static void lane_ask(struct gm_sim_lane *lane, enum gm_sim_request_op op, const 
 		lane_end(lane, err);
 }
 
+/* What a read-modify-write asks of a translation. */
+static inline uint32_t atomic_access(const struct gm_sim *sim)
+{
+	return GM_READ | GM_WRITE | (sim->flags & GM_SIM_NO_ATOMICS ? GM_ATOMIC : 0);
+}
+
 static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, size_t size,
 				      uint32_t access)
 {
@@ -169,7 +175,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 			lane_ask(lane, far, va, &v, sizeof(v));                                    \
 			return v;                                                                  \
 		}                                                                                  \
-		p = lane_begin_access(lane, va, sizeof(v), GM_READ | GM_WRITE);                    \
+		p = lane_begin_access(lane, va, sizeof(v), atomic_access(lane->sim));              \
 		v = op(p, v, __ATOMIC_RELAXED);                                                    \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
 		return v;                                                                          \
@@ -216,7 +222,7 @@ double gm_sim_addf64(struct gm_sim_lane *lane, void *va, double v)
 
 	if (unlikely(lane->sim->remote))
 		return addf64_remote(lane, va, v);
-	p = lane_begin_access(lane, va, sizeof(v), GM_READ | GM_WRITE);
+	p = lane_begin_access(lane, va, sizeof(v), atomic_access(lane->sim));
 	__atomic_load(p, &old, __ATOMIC_RELAXED);
 	do {
 		new = old + v;

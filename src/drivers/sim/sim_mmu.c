@@ -57,7 +57,8 @@ static void pte_set(uint64_t *slot, uint64_t pte)
 
 static uint64_t prot_bits(uint32_t prot)
 {
-	return (prot & GM_READ ? GM_SIM_PTE_R : 0) | (prot & GM_WRITE ? GM_SIM_PTE_W : 0);
+	return (prot & GM_READ ? GM_SIM_PTE_R : 0) | (prot & GM_WRITE ? GM_SIM_PTE_W : 0) |
+	       (prot & GM_ATOMIC ? GM_SIM_PTE_A : 0);
 }
 
 /* Bytes an entry of @level stands for. */
@@ -242,7 +243,8 @@ static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uin
 	e->pa = pte & GM_SIM_PTE_ADDR & ~(size - 1);
 	if (pte & GM_SIM_PTE_HOST)
 		e->pa |= GM_SIM_HOST_PA;
-	e->prot = (pte & GM_SIM_PTE_R ? GM_READ : 0) | (pte & GM_SIM_PTE_W ? GM_WRITE : 0);
+	e->prot = (pte & GM_SIM_PTE_R ? GM_READ : 0) | (pte & GM_SIM_PTE_W ? GM_WRITE : 0) |
+		  (pte & GM_SIM_PTE_A ? GM_ATOMIC : 0);
 	return e->pa + offset;
 }
 
@@ -537,7 +539,7 @@ static uint64_t least(const struct gm_sim_mmu *mmu)
 
 static bool prot_ok(uint32_t prot)
 {
-	return prot && !(prot & ~(GM_READ | GM_WRITE));
+	return prot && !(prot & ~(GM_READ | GM_WRITE | GM_ATOMIC));
 }
 
 static int pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
@@ -561,7 +563,8 @@ static int pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
 		      uint64_t leaf, uint32_t prot)
 {
-	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF | prot_bits(prot);
+	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF |
+			prot_bits(prot | GM_ATOMIC); /* its own memory */
 
 	if (!leaf || (leaf & (leaf - 1)) || !(leaf & pmap->mmu->pgsizes) ||
 	    !range_ok(va, size, leaf) || (pa & (leaf - 1)) ||

@@ -38,6 +38,7 @@
 #define GM_SIM_PTE_CONT (1ULL << 4)
 #define GM_SIM_PTE_HOST (1ULL << 5) /* the address is the host's, not of device memory */
 #define GM_SIM_PTE_CONT4 (1ULL << 6)
+#define GM_SIM_PTE_A (1ULL << 6) /* atomic operations are good there */
 #define GM_SIM_PTE_ADDR 0x0000fffffffff000ULL
 
 #define GM_SIM_VA_END (1ULL << 48)

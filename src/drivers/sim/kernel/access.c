@@ -36,6 +36,15 @@ static void *byte_at(const struct gm_sim_mmu *mmu, u64 pa)
 	return pa & GM_SIM_HOST_PA ? gm_host_ptr(pa & ~GM_SIM_HOST_PA) : gm_sim_mem(mmu, pa);
 }
 
+/* What an operation asks of a translation. */
+static u32 access_of(const struct gm_ksim *sim, u32 op)
+{
+	if (op == GMEM_SIM_READ)
+		return GM_READ;
+	return op >= GMEM_SIM_ADD64 && (sim->flags & GMEM_SIM_NO_ATOMICS) ? GM_WRITE | GM_ATOMIC
+									  : GM_WRITE;
+}
+
 /* One access within a page. False: it faults. */
 static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, u64 va, void *buf,
 		       size_t len)
@@ -45,7 +54,7 @@ static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, 
 	void *mem;
 
 	gm_sim_tlb_lock(tlb);
-	pa = gm_sim_translate(&ctx->pmap, tlb, va, op == GMEM_SIM_READ ? GM_READ : GM_WRITE);
+	pa = gm_sim_translate(&ctx->pmap, tlb, va, access_of(ctx->sim, op));
 	if (pa != GM_SIM_NO_PA) {
 		mem = byte_at(mmu, pa);
 		if (op == GMEM_SIM_READ) {
@@ -71,7 +80,7 @@ int gm_ksim_access(struct gm_ksim_ctx *ctx, unsigned int lane, u32 op, u64 va, v
 
 		while (!err && !try_access(ctx, tlb, op, va, buf, n)) {
 			atomic64_inc(&ctx->sim->faults);
-			err = gm_ksim_service(ctx, va, op == GMEM_SIM_READ ? GM_READ : GM_WRITE);
+			err = gm_ksim_service(ctx, va, access_of(ctx->sim, op));
 			if (!err && fatal_signal_pending(current))
 				err = -EINTR;
 		}
