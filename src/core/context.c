@@ -12,7 +12,7 @@
  * Locking: as->lock for writing, then ctx_lock for writing to change the list. A device
  * counts its contexts under its hnode's lock, where gm_dev_destroy() looks.
  */
-#include "core/core.h"
+#include "core/span.h"
 
 /* The context of @dev, or NULL; as->lock or ctx_lock held. */
 struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev)
@@ -90,14 +90,19 @@ static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, bool 
 	err = gm_windows_init(ctx, sparse);
 	if (err)
 		goto err_ctx;
+	err = gm_spans_new(dev, &ctx->spans);
+	if (err)
+		goto err_windows;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = attach_locked(as, dev, ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
-		goto err_windows;
+		goto err_spans;
 	*out = ctx;
 	return 0;
 
+err_spans:
+	gm_spans_free(ctx->spans);
 err_windows:
 	gm_windows_end(ctx);
 err_ctx:
@@ -191,6 +196,7 @@ int gm_as_detach(struct gm_context *ctx)
 		return err;
 	ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
 	gm_hnode_detached(ctx->dev);
+	gm_spans_free(ctx->spans);
 	gm_windows_end(ctx);
 	gm_os_free(ctx, sizeof(*ctx));
 	return 0;

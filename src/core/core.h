@@ -179,6 +179,9 @@ struct gm_context {
 	struct gm_seen **by_dev;  /* the same, sorted by the device's */
 	uint32_t nr_windows, max_windows;
 	uint32_t nr_in_place; /* in mode GM_REPLICATE */
+
+	struct gm_spans *spans; /* leaves larger than a block; or NULL (c) */
+	uint64_t cut;		/* an address that none of them crosses [span] */
 };
 
 struct gm_as {
@@ -248,7 +251,7 @@ struct gm_core {
 	uint64_t retained, retain_max;	 /* (a) pages */
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint64_t ids;			 /* given to objects and address spaces so far (a) */
-	struct gm_pool blocks, arrays, nodes, residents, windows;
+	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
 	struct gm_pool small; /* objects, regions */
 };
 
@@ -336,6 +339,10 @@ int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
 int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool protect,
 		      uint32_t prot);
 int gm_arm_block(struct gm_block *block);
+
+/* ------------------------------------------- span.c: leaves larger than a block */
+
+size_t gm_span_size(void);
 
 /* ---------------------------------------------------- physmem.c: the hnodes */
 
@@ -441,6 +448,7 @@ int gm_fence_wait(struct gm_fence *fence);
 
 #ifdef GM_DEBUG
 void gm_check_block(const struct gm_block *block);
+uint64_t gm_check_spans(const struct gm_context *ctx);
 #else
 static inline void gm_check_block(const struct gm_block *block)
 {

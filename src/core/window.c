@@ -21,7 +21,7 @@
  * The block around a cut is locked from the cutting of the leaf to that of the window, as
  * regions are carved (region.c).
  */
-#include "core/view.h"
+#include "core/span.h"
 
 /* Index of the first window that ends behind @va. */
 uint32_t gm_window_lower(const struct gm_context *ctx, uint64_t va)
@@ -381,6 +381,8 @@ static int release_window(struct gm_context *ctx, const struct gm_seen *w, struc
 		end = GM_MIN(w->end, gm_region_end(gm_region_find(ctx->as, va)));
 		gm_lock_check_may_sleep();
 		err = ctx->dev->mmu->pmap_release(ctx->pmap, dva, end - va);
+		if (!err)
+			gm_span_forget(ctx, dva, dva + (end - va));
 		if (!err)
 			err = gm_gather_add(g, ctx, dva, end - va);
 	}
