@@ -122,6 +122,7 @@ struct gm_object {
 	uint32_t flags;	    /* (c) */
 	bool anonymous;	    /* of gm_alloc(): bytes that nothing maps are gone (c) */
 	uint32_t refs;	    /* (a) handle and regions */
+	uint64_t near;	    /* (a) where block 0 would be, by the last that was placed (physmem.c) */
 	void *host;	    /* the host's */
 	void *root;	    /* (a) radix tree of blocks */
 	uint32_t height;    /* its levels (c) */
@@ -352,6 +353,7 @@ int gm_hnode_attached(struct gm_dev *dev);
 void gm_hnode_detached(struct gm_dev *dev);
 bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
 		    uint64_t *pfn);
+bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn);
 void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, uint64_t n);
 void gm_hnode_set_marks(struct gm_dev *dev);
 struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev *dev);

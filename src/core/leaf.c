@@ -162,8 +162,8 @@ static void round_out(const struct gm_view *v, const struct gm_block *block, uin
 	*end = gm_round_down(*end - GM_PAGE_SIZE, last) + last;
 }
 
-static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
-			struct gm_gather *g)
+static int release_part(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
+			uint64_t end, struct gm_gather *g)
 {
 	uint64_t lo = dva, hi = end, at, pa;
 	bool torn = false;
@@ -180,6 +180,12 @@ static int release_view(const struct gm_view *v, struct gm_block *block, uint64_
 	gm_lock_check_may_sleep();
 	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, lo, hi - lo);
 	return err ? err : gm_gather_add(g, v->ctx, lo, hi - lo);
+}
+
+static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
+			struct gm_gather *g)
+{
+	return release_part(v, block, dva, end, g);
 }
 
 /* Enter the rest of the leaves that release_view() has cut; should that fail, the device faults. */
@@ -244,7 +250,7 @@ int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t 
 	if (lo == dva)
 		return 0;
 	gm_gather_init(&g);
-	err = release_view(v, block, lo, hi, &g);
+	err = release_part(v, block, lo, hi, &g);
 	if (!err)
 		err = gm_gather_flush(&g);
 	if (!err) /* should it fail, the device will fault for it */

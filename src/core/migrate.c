@@ -32,11 +32,14 @@
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
 
 /* The largest aligned extent that is free, of 1 << @best frames or less. */
-static bool take_free(struct gm_dev *dev, struct gm_charge *charge, unsigned int best,
+static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned int best,
 		      struct gm_run *run)
 {
+	struct gm_charge *charge = gm_charge_of(block->obj, dev);
+
 	for (unsigned int order = best + 1; order-- > 0;) {
-		if (gm_hnode_alloc(dev, charge, order, &run->pfn)) {
+		if (order == GM_BLOCK_ORDER ? gm_hnode_alloc_block(dev, block, &run->pfn)
+					    : gm_hnode_alloc(dev, charge, order, &run->pfn)) {
 			run->n = 1U << order;
 			return true;
 		}
@@ -63,11 +66,11 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 		bool scarce = best == GM_BLOCK_ORDER &&
 			      (gm_load(&dev->hnode.free) < n || gm_charge_room(charge, dev) < n);
 
-		if (!scarce && take_free(dev, charge, best, run))
+		if (!scarce && take_free(dev, block, best, run))
 			return 0;
 		err = gm_reclaim(dev, block, scarce ? n : 1, in_hand);
 	}
-	if (take_free(dev, charge, best, run))
+	if (take_free(dev, block, best, run))
 		return 0;
 	return err ? err : -EBUSY; /* others take what we evict */
 }
