@@ -44,7 +44,7 @@ struct gm_sim_options {
 	uint64_t
 		table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory/64, 256 KiB at least */
 	uint64_t base;		/* physical address of its memory, a multiple of 2 MiB; 0: 4 GiB */
-	uint64_t pgsize_bitmap; /* subset of 4 KiB | 64 KiB | 2 MiB, 4 KiB included; 0: all three */
+	uint64_t pgsize_bitmap; /* of 4 KiB to 1 GiB, 4 KiB included; 0: 4 KiB | 64 KiB | 2 MiB */
 	uint32_t lanes;		/* 0: 4; at most 256 */
 	uint32_t tlb_entries;	/* per lane and page size, a power of two; 0: 64 */
 	uint32_t

@@ -8,7 +8,8 @@
  *	   offset, and once in the second; private memory in both
  *	d  as c, and the second device maps host memory in place; not on the kernel host
  *
- * The devices are small, of different sizes and with different page sizes. They have a link,
+ * The devices are small, of different sizes and with different page sizes, in a and c up to
+ * 8 MiB. They have a link,
  * but in layout b. In b the second and in c the first has memory that the CPU can address,
  * if the host can do that.
  */
@@ -103,6 +104,7 @@ void m_setup(struct model *m)
 	static uint8_t bufs[2][M_BUF];
 	struct gm_as_options opt = { .size = sizeof(opt) };
 	bool small = m->cfg->small;
+	bool large = m->cfg->layout == 'a' || m->cfg->layout == 'c'; /* leaves of 4 and 8 MiB */
 
 	m->buf = bufs[0];
 	m->buf2 = bufs[1];
@@ -111,9 +113,11 @@ void m_setup(struct model *m)
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_create", gm_as_create(&opt, &m->as[i]));
 
-	m->dev[0] = (struct m_dev){ .blocks = small ? 1 : 2,
+	m->dev[0] = (struct m_dev){ .blocks = small   ? 1
+					      : large ? 4
+						      : 2,
 				    .base = 0x100000000ULL,
-				    .pgsizes = 1 << 12 | 1 << 16 | 1 << 21,
+				    .pgsizes = 1 << 12 | 1 << 16 | 1 << 21 | (large ? 3 << 22 : 0),
 				    .aperture = m->cfg->layout == 'c' };
 	m->dev[1] = (struct m_dev){ .blocks = small ? 1 : 3,
 				    .base = 0x4000000000ULL,
