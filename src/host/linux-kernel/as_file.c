@@ -39,7 +39,7 @@ static int view_mmap(struct file *file, struct vm_area_struct *vma)
 static const struct file_operations view_fops = {
 	.owner = THIS_MODULE,
 	.mmap = view_mmap,
-	.get_unmapped_area = thp_get_unmapped_area,
+	.get_unmapped_area = gm_unmapped_area,
 };
 
 /* A file that lives for this call only tells mmap() which address space is meant. */

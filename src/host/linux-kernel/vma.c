@@ -26,8 +26,10 @@
  * Locking: mmap_lock held by the kernel, for writing but in faults.
  */
 #include <linux/memcontrol.h>
+#include <linux/mman.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 
 #include "kernel.h"
 
@@ -299,4 +301,23 @@ struct gm_kas *gm_kas_at(u64 va)
 		gm_kas_get(kas);
 	mmap_read_unlock(current->mm);
 	return kas;
+}
+
+/*
+ * For get_unmapped_area: addresses that agree with the offset in their place within the largest
+ * leaf of a device's that the mapping has room for, as those of huge pages do.
+ */
+unsigned long gm_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+			       unsigned long pgoff, unsigned long flags)
+{
+	unsigned long align = PMD_SIZE, off = pgoff << PAGE_SHIFT, at;
+
+	while (align < SZ_1G && 2 * align <= len)
+		align *= 2;
+	if (align > PMD_SIZE && !addr && !(flags & MAP_FIXED)) {
+		at = current->mm->get_unmapped_area(file, 0, len + align, pgoff, flags);
+		if (!IS_ERR_VALUE(at))
+			return at + ((off - at) & (align - 1));
+	}
+	return thp_get_unmapped_area(file, addr, len, pgoff, flags);
 }

@@ -108,14 +108,27 @@ static int map_at(struct gm_region *r, uint64_t va, int flags)
 	return errno == EEXIST ? -EEXIST : errno == ENOMEM ? -ENOMEM : -EINVAL;
 }
 
+#define LARGEST_LEAF (1ULL << 30)
+
+/* The largest leaf of a device's that could be in the region. */
+static uint64_t leaf_within(const struct gm_region *r)
+{
+	uint64_t leaf = GM_BLOCK_SIZE;
+
+	while (leaf < LARGEST_LEAF && 2 * leaf <= r->len)
+		leaf *= 2;
+	return leaf;
+}
+
 /*
  * Anywhere, but so that address and offset agree in their place within a block: then
  * a block of the object is one of the address space, for the CPU's page table and
- * for devices' large leaves.
+ * for devices' large leaves. And within a leaf that is larger, in a region that has
+ * room for it.
  */
 static int map_anywhere(struct gm_region *r)
 {
-	uint64_t room = r->len + GM_BLOCK_SIZE, base, va;
+	uint64_t align = leaf_within(r), room = r->len + align, base, va;
 	void *p;
 	int err;
 
@@ -125,7 +138,7 @@ static int map_anywhere(struct gm_region *r)
 	if (p == MAP_FAILED)
 		return -ENOMEM;
 	base = (uint64_t)(uintptr_t)p;
-	va = base + ((r->offset - base) & (GM_BLOCK_SIZE - 1));
+	va = base + ((r->offset - base) & (align - 1));
 	if (va > base)
 		munmap(p, va - base);
 	if (base + room > va + r->len)
