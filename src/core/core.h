@@ -166,6 +166,7 @@ struct gm_seen {
 	uint64_t va, end; /* in the address space */
 	uint64_t dev_va;  /* where the device has it */
 	enum gm_mode mode;
+	bool gone; /* removed, and not out of the arrays yet */
 };
 
 struct gm_context {

@@ -225,10 +225,19 @@ static void tlb_drop(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_
 	}
 }
 
+/* More ranges than this are not worth being looked for one by one: all of the pmap's goes. */
+#define FEW_RANGES 32
+
 void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
+	const struct gm_tlb_range all = { .size = GM_SIM_VA_END };
 	struct gm_sim_mmu *mmu = pmap->mmu;
 	unsigned int i, k;
+
+	if (n > FEW_RANGES) {
+		ranges = &all;
+		n = 1;
+	}
 
 	for (i = 0; i < mmu->nr_tlbs; i++) {
 		tlb_seize(&mmu->tlb[i]);
