@@ -48,7 +48,7 @@ ${CC:-gcc} -std=gnu11 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Werr
 	-static -pthread -I"$root/include" \
 	-o "$fs/init" "$root"/tests/kernel/*.c
 cp "$build/modules/gmem.ko" "$build/modules/gmem_sim.ko" "$fs/lib/"
-cp "$build/modules/tests/kernel/module/gmem_kt.ko" "$fs/lib/"
+cp "$build"/modules/tests/kernel/module/gmem_{kt,fail}.ko "$fs/lib/"
 
 # Programs of user space, with the libraries they need; a stripped copy of each.
 if [ ! -f "$build/user/build.ninja" ]; then

@@ -68,7 +68,8 @@ struct gm_mmu {
 
 	/*
 	 * pmap_destroy (required): free it. Nothing is mapped in it any more and
-	 * its translations have been invalidated. Locks held: as pmap_create.
+	 * its translations have been invalidated. Locks held: as pmap_create. Of a table
+	 * that is shared, see pmap_share.
 	 */
 	void (*pmap_destroy)(struct gm_dev *dev, void *pmap);
 
@@ -151,10 +152,40 @@ struct gm_mmu {
 			       uint32_t prot);
 
 	/*
+	 * pmap_enter_peer (optional): map [va, va+size) to @peer's memory at [pa, pa+size), for
+	 * reading, with leaves of 4 KiB; otherwise as pmap_enter, and undone by the same
+	 * operations. It is called only for two devices whose tables have the same
+	 * pmap_enter_peer, as copy_peer is, where a device reads what another has: the page
+	 * stays, and moves when somebody else wants it, or this one writes. -EOPNOTSUPP: these
+	 * two have no such link, and the page moves, as it does without the operation. The link
+	 * must be coherent: what @peer writes is seen. Locks held: the block's.
+	 */
+	int (*pmap_enter_peer)(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			       uint64_t size);
+
+	/*
 	 * Bits of an address that the device can name; 0: 64. A context sees no more of the
 	 * address space than that, or than its windows show, see gm_window_add().
 	 */
 	uint64_t va_bits;
+
+	/*
+	 * Not 0: the format of the page table, and of the memory that its entries may name.
+	 * Devices with the same cookie, pgsize_bitmap and va_bits can share a table, in mode
+	 * GM_SHARE; all of them have pmap_share, and whichever comes first has the data. Any
+	 * number that no other driver has.
+	 */
+	uint64_t cookie;
+
+	/*
+	 * pmap_share (needed for GM_SHARE): let @dev use @pmap, which pmap_create made for
+	 * another device with the same cookie. @shared is what tlb_invl, tlb_invl_coalesced
+	 * and, in the end, pmap_destroy are called with for @dev: the former after every
+	 * change that they follow on the table's owner; the latter drops @dev's cached
+	 * translations and leaves the table. pmap_release's promise holds for @dev's TLB too.
+	 * No other operation is called for @pmap meanwhile. Locks held: as pmap_create.
+	 */
+	int (*pmap_share)(struct gm_dev *dev, void *pmap, void **shared);
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
@@ -266,6 +297,10 @@ struct gm_window {
 	uint64_t dev_va; /* at the device: what pmap_enter and gm_dev_fault() are told */
 };
 
+/*
+ * For contexts that share a pmap (GM_SHARE) the functions below work on what all of them see.
+ */
+
 /**
  * gm_window_add - let a context see parts of its address space, at addresses of their own
  *
@@ -305,8 +340,10 @@ GM_API int gm_window_remove(struct gm_context *ctx, const struct gm_window *rang
 GM_API int gm_context_set_mode(struct gm_context *ctx, uint64_t va, uint64_t len,
 			       enum gm_mode mode);
 
-/** gm_context_pmap - what pmap_create returned for this context */
+/** gm_context_pmap - what pmap_create, or pmap_share, returned for this context */
 GM_API void *gm_context_pmap(const struct gm_context *ctx);
+/** gm_context_as - the address space that it is attached to */
+GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
 
 /**
  * gm_dev_fault - a device touched a page it has no (sufficient) translation for

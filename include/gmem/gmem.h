@@ -231,14 +231,19 @@ GM_API int gm_unregister(struct gm_as *as, void *addr, uint64_t len);
 enum gm_mode {
 	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
 	GM_REPLICATE, /* map host memory in place: nothing migrates to this device, see gmem(7) */
-	GM_SHARE,     /* one pmap for several contexts; -EOPNOTSUPP in this version */
+	GM_SHARE,     /* one pmap for several contexts: pages are where the first one's device is */
 };
 
 /**
  * gm_as_attach - let a device see an address space
  *
- * -EBUSY if @dev is attached to @as already. Drivers wrap this call: see
- * gm_sim_attach() for the simulated accelerator.
+ * In mode GM_SHARE the device uses the page table of a device that is attached already and has
+ * the same kind of table, as their drivers say by a cookie: what is mapped for one is mapped for
+ * all of them, in the memory of the first, and in its mode. If there is none it has a table of
+ * its own, in mode GM_EXCLUSIVE, for others to share.
+ *
+ * -EBUSY if @dev is attached to @as already; -EOPNOTSUPP: it cannot be attached in that mode.
+ * Drivers wrap this call: see gm_sim_attach() for the simulated accelerator.
  */
 GM_API int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
 			struct gm_context **ctx);
@@ -246,7 +251,8 @@ GM_API int gm_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
 /**
  * gm_as_detach - bring home what the device holds of the address space; detach
  *
- * On failure the context is still attached and no byte is lost.
+ * On failure the context is still attached and no byte is lost. -EBUSY: others share its
+ * pmap; they go first.
  */
 GM_API int gm_as_detach(struct gm_context *ctx);
 

@@ -20,7 +20,8 @@
  * gm_as_from_fd - the address space of a descriptor, held until gm_as_release()
  *
  * -EBADF: not a descriptor, or of something else; -EPERM: of another process's address
- * space. A driver holds it as long as a context of its own is attached to it.
+ * space. A context holds its address space by itself, so a driver may release it as soon as it
+ * has attached its device.
  */
 int gm_as_from_fd(int fd, struct gm_as **as);
 void gm_as_release(struct gm_as *as);
@@ -37,6 +38,15 @@ int gm_kdev_create(struct module *owner, const struct gm_mmu *mmu, const char *n
 int gm_kdev_destroy(struct gm_dev *dev);
 #define gm_dev_create(mmu, name, data, dev) gm_kdev_create(THIS_MODULE, mmu, name, data, dev)
 #define gm_dev_destroy(dev) gm_kdev_destroy(dev)
+
+/** gm_as_attach, gm_as_attach_sparse, gm_as_detach - as in driver.h; the context holds @as */
+int gm_kas_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx);
+int gm_kas_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			 struct gm_context **ctx);
+int gm_kas_detach(struct gm_context *ctx);
+#define gm_as_attach gm_kas_attach
+#define gm_as_attach_sparse gm_kas_attach_sparse
+#define gm_as_detach(ctx) gm_kas_detach(ctx)
 
 static inline struct page *gm_host_page(uint64_t host)
 {

@@ -35,6 +35,11 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 #define GM_SIM_SPARSE                                                                              \
 	32U /* sees nothing of an address space but what gm_sim_window_add() shows it */
 
+#define GM_SIM_SHARE                                                                               \
+	64U /* it is attached in mode GM_SHARE: it uses another's page table, and memory */
+
+#define GM_SIM_READ_PEER 128U /* it reads where they are pages that another such device has */
+
 /* Zero is the default of every field. */
 struct gm_sim_options {
 	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */

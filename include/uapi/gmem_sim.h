@@ -18,6 +18,8 @@
 #define GMEM_SIM_ASYNC 2   /* copies are done by another thread */
 #define GMEM_SIM_NO_LINK 4 /* no link to other devices: what moves between them goes by the host */
 #define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
+#define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
+#define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
 
 /* Returns the hnode. */
 struct gmem_sim_create {

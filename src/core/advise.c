@@ -158,6 +158,8 @@ static int target(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32
 		*ctx = (*ctx)->next;
 	if (!*ctx)
 		return -ENODEV;
+	if ((*ctx)->owner != *ctx) /* its pages are at the owner's node */
+		return -EOPNOTSUPP;
 	/* In place nothing is to be moved there, or kept. */
 	err = gm_window_check(*ctx, va, va + len, advice == GM_PIN ? 1U << GM_EXCLUSIVE : ~0U);
 	if (err)

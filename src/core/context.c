@@ -2,7 +2,9 @@
 /*
  * Contexts: a device attached to an address space.
  *
- * A context owns a pmap, and windows through which it sees the address space (window.c). Its address space lists it; those who come from a block's
+ * A context owns a pmap, and windows through which it sees the address space (window.c), or it
+ * shares both with another, its owner: then it has neither windows nor pages, so those who walk
+ * views pass it over, and only invalidations and faults know of it. Its address space lists it; those who come from a block's
  * side find it there under ctx_lock. Detaching brings home what the device has of the
  * address space's regions; then the context leaves the list, and what others' faults
  * have mapped in it meanwhile is released, so the pmap is empty when it is destroyed.
@@ -33,25 +35,87 @@ static void list_change(struct gm_as *as, struct gm_context *add, struct gm_cont
 			break;
 		}
 	}
+	if (del && del->owner != del) {
+		struct gm_context **link = &del->owner->sharers;
+
+		while (*link != del)
+			link = &(*link)->next_sharer;
+		*link = del->next_sharer;
+		/* Its TLB goes with it: nobody invalidates there any more. */
+		del->dev->mmu->pmap_destroy(del->dev, del->pmap);
+	}
 	if (add) {
 		add->next = as->contexts;
 		as->contexts = add;
 	}
+	if (add && add->owner != add) {
+		add->next_sharer = add->owner->sharers;
+		add->owner->sharers = add;
+	}
 	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
 }
 
-static int attach_locked(struct gm_as *as, struct gm_dev *dev, struct gm_context *ctx)
+/* Whose pmap @dev can share: the first that has the same kind, or NULL. */
+static struct gm_context *owner_for(struct gm_as *as, const struct gm_dev *dev)
+{
+	struct gm_context *found = NULL;
+
+	for (struct gm_context *ctx = as->contexts; ctx; ctx = ctx->next) {
+		const struct gm_mmu *mmu = ctx->dev->mmu;
+
+		if (ctx->owner == ctx && mmu->cookie == dev->mmu->cookie &&
+		    mmu->pgsize_bitmap == dev->mmu->pgsize_bitmap &&
+		    mmu->va_bits == dev->mmu->va_bits)
+			found = ctx;
+	}
+	return found;
+}
+
+/* A pmap of its own, and windows; or those of whoever can share them. */
+static int pmap_begin(struct gm_context *ctx, bool sparse)
+{
+	struct gm_dev *dev = ctx->dev;
+	int err;
+
+	if (ctx->mode == GM_SHARE) {
+		ctx->owner = owner_for(ctx->as, dev);
+		if (ctx->owner && sparse)
+			return -EINVAL; /* it sees what the owner sees */
+		if (ctx->owner)
+			return dev->mmu->pmap_share(dev, ctx->owner->pmap, &ctx->pmap);
+		ctx->mode = GM_EXCLUSIVE;
+	}
+	ctx->owner = ctx;
+	err = gm_windows_init(ctx, sparse);
+	if (err)
+		return err;
+	err = gm_spans_new(dev, &ctx->spans);
+	if (err)
+		goto err_windows;
+	err = dev->mmu->pmap_create(dev, &ctx->pmap);
+	if (err)
+		goto err_spans;
+	return 0;
+
+err_spans:
+	gm_spans_free(ctx->spans);
+err_windows:
+	gm_windows_end(ctx);
+	return err;
+}
+
+static int attach_locked(struct gm_as *as, struct gm_context *ctx, bool sparse)
 {
 	int err;
 
-	if (gm_context_find(as, dev))
+	if (gm_context_find(as, ctx->dev))
 		return -EBUSY;
-	err = gm_hnode_attached(dev);
+	err = gm_hnode_attached(ctx->dev);
 	if (err)
 		return err;
-	err = dev->mmu->pmap_create(dev, &ctx->pmap);
+	err = pmap_begin(ctx, sparse);
 	if (err)
-		gm_hnode_detached(dev);
+		gm_hnode_detached(ctx->dev);
 	else
 		list_change(as, ctx, NULL);
 	return err;
@@ -62,7 +126,7 @@ int gm_mode_check(const struct gm_dev *dev, enum gm_mode mode)
 {
 	if ((unsigned int)mode > GM_SHARE)
 		return -EINVAL;
-	if (mode == GM_SHARE ||
+	if ((mode == GM_SHARE && (!dev->mmu->cookie || !dev->mmu->pmap_share)) ||
 	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
 		return -EOPNOTSUPP;
 	return 0;
@@ -87,26 +151,13 @@ static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, bool 
 	ctx->as = as;
 	ctx->dev = dev;
 	ctx->mode = mode;
-	err = gm_windows_init(ctx, sparse);
-	if (err)
-		goto err_ctx;
-	err = gm_spans_new(dev, &ctx->spans);
-	if (err)
-		goto err_windows;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	err = attach_locked(as, dev, ctx);
+	err = attach_locked(as, ctx, sparse);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
-		goto err_spans;
-	*out = ctx;
-	return 0;
-
-err_spans:
-	gm_spans_free(ctx->spans);
-err_windows:
-	gm_windows_end(ctx);
-err_ctx:
-	gm_os_free(ctx, sizeof(*ctx));
+		gm_os_free(ctx, sizeof(*ctx));
+	else
+		*out = ctx;
 	return err;
 }
 
@@ -176,6 +227,21 @@ static int unlist(struct gm_as *as, struct gm_context *ctx)
 	return err;
 }
 
+/* Bring home, release, unlist. as->lock held for writing. */
+static int detach_locked(struct gm_as *as, struct gm_context *ctx)
+{
+	int err;
+
+	if (ctx->sharers)
+		return -EBUSY;
+	err = gm_range_home(ctx, 0, UINT64_MAX);
+	if (!err)
+		err = unlist(as, ctx);
+	if (!err && ctx->owner == ctx)
+		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
+	return err;
+}
+
 int gm_as_detach(struct gm_context *ctx)
 {
 	struct gm_as *as;
@@ -188,13 +254,10 @@ int gm_as_detach(struct gm_context *ctx)
 		return err;
 	as = ctx->as;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	err = gm_range_home(ctx, 0, UINT64_MAX);
-	if (!err)
-		err = unlist(as, ctx);
+	err = detach_locked(as, ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (err)
 		return err;
-	ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
 	gm_hnode_detached(ctx->dev);
 	gm_spans_free(ctx->spans);
 	gm_windows_end(ctx);
@@ -221,4 +284,9 @@ int gm_context_empty(struct gm_context *ctx)
 void *gm_context_pmap(const struct gm_context *ctx)
 {
 	return ctx->pmap;
+}
+
+struct gm_as *gm_context_as(const struct gm_context *ctx)
+{
+	return ctx->as;
 }

@@ -109,8 +109,9 @@ struct gm_block {
 	uint64_t *pages;  /* else one entry a page [block] */
 	struct gm_resident *residents; /* [block] */
 	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
-	uint16_t nr_dev;	       /* pages on devices [block] */
-	uint16_t nr_retained;	       /* of these: with a host frame kept [block] */
+	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint16_t nr_dev;      /* pages on devices [block] */
+	uint16_t nr_retained; /* of these: with a host frame kept [block] */
 };
 
 /* ------------------------------------------------------------------- objects */
@@ -170,11 +171,14 @@ struct gm_seen {
 };
 
 struct gm_context {
-	struct gm_as *as;	 /* (c) */
-	struct gm_dev *dev;	 /* (c) */
-	void *pmap;		 /* (c) */
-	enum gm_mode mode;	 /* of new windows (c) */
-	struct gm_context *next; /* of the address space [ctx] */
+	struct gm_as *as;	    /* (c) */
+	struct gm_dev *dev;	    /* (c) */
+	void *pmap;		    /* (c) */
+	enum gm_mode mode;	    /* of new windows (c) */
+	struct gm_context *next;    /* of the address space [ctx] */
+	struct gm_context *owner;   /* of the pmap: itself, or whose it shares (c) */
+	struct gm_context *sharers; /* who shares this one's, by next_sharer; as windows are */
+	struct gm_context *next_sharer;
 
 	/* Written under [as] and [ctx], read under either. */
 	struct gm_seen **windows; /* sorted by address */
@@ -334,6 +338,8 @@ int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first,
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
+int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		struct gm_dev *peer, unsigned int first, unsigned int n);
 int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		unsigned int first, unsigned int n);
 void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);

@@ -116,8 +116,34 @@ static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsign
 	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
 }
 
+/*
+ * Read it where another device has it, if there is a link for that; what the other has around it
+ * comes along. -EOPNOTSUPP: it has to move.
+ */
+static int read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+{
+	uint64_t e = gm_block_entry(block, place->page);
+	struct gm_dev *dev = ctx->dev, *peer;
+	unsigned int first, n;
+	int err;
+
+	if (gm_entry_state(e) != GM_DEV || !dev->mmu->pmap_enter_peer)
+		return -EOPNOTSUPP;
+	peer = gm_core.dev[gm_entry_dev(e)];
+	if (peer->mmu->pmap_enter_peer != dev->mmu->pmap_enter_peer)
+		return -EOPNOTSUPP;
+	gm_policy_dev(dev, block, place->page, &first, &n);
+	clip(place, &first, &n);
+	err = gm_map_peer(ctx, place->region, block, peer, first, n);
+	if (err && err != -EOPNOTSUPP && n > 1)
+		err = gm_map_peer(ctx, place->region, block, peer, place->page, 1);
+	/* Without memory for the table the page moves: then others' make room for it. */
+	return err == -ENOSPC ? -EOPNOTSUPP : err;
+}
+
 /* One fault, the block locked. */
-static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		     uint32_t access)
 {
 	struct gm_dev *dev = ctx->dev;
 	unsigned int first, n;
@@ -125,6 +151,13 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
 		return -EHWPOISON;
+	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
+								   : -EOPNOTSUPP;
+	if (err != -EOPNOTSUPP) {
+		if (!err)
+			gm_count(dev, ctx->as, dev_faults_map, 1);
+		return err;
+	}
 	if (is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = map_dev(ctx, place->region, block, place->page, 1);
@@ -216,7 +249,7 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 			locate(ctx, f[done].va, f[done].access, &place);
 			if (traced)
 				from = gm_entry_node(gm_block_entry(block, place.page));
-			f[done].err = dev_fault(ctx, block, &place);
+			f[done].err = dev_fault(ctx, block, &place, f[done].access);
 			if (f[done].err == -EBUSY && ++tries < TRIES)
 				break;
 			if (traced)
@@ -248,6 +281,7 @@ static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned 
 
 unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
 {
+	struct gm_context *owner = ctx->owner; /* whose pmap it is, and whose memory */
 	uint64_t begin = gm_os_now_ns();
 	struct gm_as *as = ctx->as;
 	unsigned int failed = 0, busy = 0;
@@ -257,11 +291,11 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 	sort(faults, n);
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	for (unsigned int i = 0; i < n;)
-		i += block_faults(ctx, &faults[i], n - i, begin);
-	in_place = ctx->nr_in_place;
+		i += block_faults(owner, &faults[i], n - i, begin);
+	in_place = owner->nr_in_place;
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (in_place)
-		in_place_again(ctx, faults, n, begin);
+		in_place_again(owner, faults, n, begin);
 	for (unsigned int i = 0; i < n; i++) {
 		failed += faults[i].err != 0;
 		busy += faults[i].err == -EBUSY;

@@ -33,8 +33,8 @@ static bool leaf_fits(const struct gm_view *v, const struct gm_block *block, uin
 	entry = gm_block_entry(block, page);
 	pfn = gm_entry_pfn(entry);
 	dev = gm_entry_dev(entry);
-	if (gm_entry_state(entry) != GM_DEV || !gm_aligned(pfn, n))
-		return false;
+	if (gm_entry_state(entry) != GM_DEV || dev != v->ctx->dev->index || !gm_aligned(pfn, n))
+		return false; /* what another device has is mapped by small leaves */
 	if (!block->pages)
 		return true;
 	for (; i < n; i += got) { /* flags may differ */
@@ -144,6 +144,34 @@ int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block
 	return err;
 }
 
+/* Map for @ctx, for reading, what @peer has of [first, first+n): see struct gm_mmu. */
+int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		struct gm_dev *peer, unsigned int first, unsigned int n)
+{
+	uint64_t lo = gm_view_off(block, first), hi = gm_view_off(block, first + n);
+	struct gm_view v;
+	uint32_t i = 0;
+	int err = 0;
+
+	gm_lock_check_may_sleep();
+	block->readers |= 1ULL << ctx->dev->index; /* from the first mapping on: I3 */
+	while (!err && gm_view_next(ctx, region, lo, hi, &i, &v)) {
+		uint64_t off = GM_MAX(lo, v.lo), end = GM_MIN(hi, v.hi), got, e;
+
+		for (; off < end && !err; off += got) {
+			unsigned int page = gm_view_page(&v, block, off + v.delta);
+			unsigned int left = (unsigned int)((end - off) >> GM_PAGE_SHIFT);
+
+			got = (uint64_t)gm_block_run(block, page, page + left, &e) << GM_PAGE_SHIFT;
+			if (is_on(peer, e))
+				err = ctx->dev->mmu->pmap_enter_peer(
+					ctx->pmap, off + v.delta, peer,
+					gm_entry_pfn(e) << GM_PAGE_SHIFT, got);
+		}
+	}
+	return err;
+}
+
 /* --------------------------------------------------------------------- and out of it */
 
 /* The whole leaves around [*dva, *end), which is in one block; of what is in a span, the block. */
@@ -204,8 +232,8 @@ static int enter_rest(const struct gm_view *v, struct gm_block *block, uint64_t 
 }
 
 /*
- * Release [first, first+n) from all pmaps of @dev and invalidate. An error: some
- * may still map it. Does not look at other devices' pages.
+ * Release [first, first+n) from all pmaps of @dev, and of who reads there what @dev has, and
+ * invalidate. An error: some may still map it. Does not look at other devices' pages.
  */
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
 {

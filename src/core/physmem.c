@@ -275,6 +275,8 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);
+	if (!block->nr_dev)
+		block->readers = 0; /* what they read was released before it went */
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 }
 

@@ -47,20 +47,13 @@ void gm_gather_init(struct gm_gather *g)
 	g->range = g->few;
 }
 
-int gm_gather_flush(struct gm_gather *g)
+/* Invalidate for one device: the pmap's owner, or who shares it. */
+static int flush_one(const struct gm_gather *g, struct gm_context *ctx, unsigned int n)
 {
-	struct gm_context *ctx = g->ctx;
-	const struct gm_mmu *mmu;
-	uint64_t begin, ns, calls = 1;
-	unsigned int n = g->n;
+	const struct gm_mmu *mmu = ctx->dev->mmu;
+	uint64_t begin = gm_os_now_ns(), calls = 1;
 	int err = 0;
 
-	if (!n)
-		return 0;
-	gm_lock_check_may_sleep();
-	mmu = ctx->dev->mmu;
-	begin = gm_os_now_ns();
-	g->n = 0;
 	if (n > 1 && mmu->tlb_invl_coalesced) {
 		err = mmu->tlb_invl_coalesced(ctx->pmap, g->range, n);
 	} else {
@@ -68,11 +61,27 @@ int gm_gather_flush(struct gm_gather *g)
 		for (unsigned int i = 0; i < n && !err; i++)
 			err = mmu->tlb_invl(ctx->pmap, g->range[i].va, g->range[i].size);
 	}
-	ns = gm_os_now_ns() - begin;
 	gm_count(ctx->dev, ctx->as, tlb_ranges, n);
 	gm_count(ctx->dev, ctx->as, tlb_invls, calls);
-	gm_count(ctx->dev, ctx->as, ns_invl, ns);
-	if (gm_tracing(GM_EVENT_INVALIDATE))
+	gm_count(ctx->dev, ctx->as, ns_invl, gm_os_now_ns() - begin);
+	return err;
+}
+
+int gm_gather_flush(struct gm_gather *g)
+{
+	bool traced = gm_tracing(GM_EVENT_INVALIDATE);
+	uint64_t begin = traced ? gm_os_now_ns() : 0;
+	unsigned int n = g->n;
+	int err;
+
+	if (!n)
+		return 0;
+	gm_lock_check_may_sleep();
+	g->n = 0;
+	err = flush_one(g, g->ctx, n);
+	for (struct gm_context *ctx = g->ctx->sharers; ctx && !err; ctx = ctx->next_sharer)
+		err = flush_one(g, ctx, n);
+	if (traced)
 		trace_flush(g, n, begin, err);
 	return err;
 }
@@ -162,7 +171,7 @@ int gm_for_views(struct gm_block *block, const struct gm_dev *dev, unsigned int 
 			gm_rwlock_rdlock(&locked->ctx_lock, GM_RANK_CTX);
 		}
 		for (struct gm_context *ctx = r->as->contexts; ctx && !err; ctx = ctx->next)
-			if (!dev || ctx->dev == dev)
+			if (!dev || ctx->dev == dev || (block->readers >> ctx->dev->index & 1))
 				err = for_context(ctx, r, block, lo, hi, !dev, fn, g);
 	}
 	if (!err)

@@ -12,6 +12,9 @@
  * Two arrays of pointers, sorted by either address: hints and unmapping look from the address
  * space's side, faults from the device's.
  *
+ * Contexts that share a pmap share the windows of its owner: a change for one is a change for
+ * all of them.
+ *
  * In bulk. A call that removes many windows releases all, invalidates once, and then removes
  * them: while one of them is in the list others may enter mappings in it, so ctx_lock is held
  * for writing from the first release to the last removal. If a step fails the windows
@@ -336,6 +339,7 @@ int gm_window_add(struct gm_context *ctx, const struct gm_window *w, unsigned in
 
 	if (!ctx)
 		return -EINVAL;
+	ctx = ctx->owner;
 	err = check(ctx, w, n, true);
 	if (!err)
 		err = gm_enter();
@@ -512,6 +516,7 @@ int gm_window_remove(struct gm_context *ctx, const struct gm_window *ranges, uns
 
 	if (!ctx)
 		return -EINVAL;
+	ctx = ctx->owner;
 	err = check(ctx, ranges, n, false);
 	if (!err)
 		err = gm_enter();
@@ -530,6 +535,7 @@ int gm_context_set_mode(struct gm_context *ctx, uint64_t va, uint64_t len, enum 
 
 	if (!ctx || (mode != GM_EXCLUSIVE && mode != GM_REPLICATE))
 		return -EINVAL;
+	ctx = ctx->owner;
 	err = check(ctx, &range, 1, false);
 	if (!err)
 		err = gm_mode_check(ctx->dev, mode);

@@ -122,9 +122,14 @@ struct job {
 	uint64_t wrong;
 };
 
+uint64_t cf_word(uint64_t seed, uint64_t i)
+{
+	return (i + 1) * 0x9e3779b97f4a7c15ULL ^ seed;
+}
+
 static uint64_t value(const struct job *job, uint64_t i)
 {
-	return job->zero ? 0 : (job->first + i + 1) * 0x9e3779b97f4a7c15ULL ^ job->seed;
+	return job->zero ? 0 : cf_word(job->seed, job->first + i);
 }
 
 /* An access is a system call there: a lane takes page by page. */

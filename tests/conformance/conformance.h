@@ -65,7 +65,9 @@ void cf_unmap(struct cf *cf, void *p, uint64_t len);
 /* Every word of [p, p+len) to a value of its place and @seed; or check that it is so. */
 void cf_fill(struct cf *cf, int who, void *p, uint64_t len, uint64_t seed);
 void cf_check(struct cf *cf, int who, const void *p, uint64_t len, uint64_t seed);
-/* The same of a part, which begins @at bytes into what was filled. */
+/* Word number @i of what was filled so. */
+uint64_t cf_word(uint64_t seed, uint64_t i);
+/* As cf_check(), of a part, which begins @at bytes into what was filled. */
 void cf_check_at(struct cf *cf, int who, const void *p, uint64_t len, uint64_t seed, uint64_t at);
 void cf_check_zero(struct cf *cf, int who, const void *p, uint64_t len);
 /* One access of a word by a device: 0 or -errno. */
@@ -78,12 +80,16 @@ uint64_t cf_count_on(const void *p, uint64_t len, int node);
 struct gm_stats cf_dev_stats(struct cf *cf, int i);
 struct gm_stats cf_as_stats(struct cf *cf);
 
+extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
+extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
+
 /* Does the CPU's access to @p end in @sig? -1: no; else the signal's si_code. */
 int cf_cpu_dies(const void *p, bool write, int sig);
 
 extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[],
-	cf_place_tests[];
-extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests;
+	cf_place_tests[], cf_context_tests[];
+extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests,
+	cf_nr_context_tests;
 int cf_run_child(const char *name);
 
 #endif

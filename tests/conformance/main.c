@@ -33,10 +33,18 @@ int main(int argc, char **argv)
 		tests[n++] = cf_data_tests[i];
 	for (size_t i = 0; i < cf_nr_calls_tests; i++)
 		tests[n++] = cf_calls_tests[i];
+	for (size_t i = 0; i < cf_nr_hmm_tests; i++)
+		tests[n++] = cf_hmm_tests[i];
+	for (size_t i = 0; i < cf_nr_partial_tests; i++)
+		tests[n++] = cf_partial_tests[i];
+	for (size_t i = 0; i < cf_nr_peers_tests; i++)
+		tests[n++] = cf_peers_tests[i];
 	for (size_t i = 0; i < cf_nr_process_tests; i++)
 		tests[n++] = cf_process_tests[i];
 	for (size_t i = 0; i < cf_nr_place_tests; i++)
 		tests[n++] = cf_place_tests[i];
+	for (size_t i = 0; i < cf_nr_context_tests; i++)
+		tests[n++] = cf_context_tests[i];
 	/* What the macro of cmocka's calls, which wants an array of known length. */
 	return _cmocka_run_group_tests(argv[1], tests, n, warm_up, NULL);
 }

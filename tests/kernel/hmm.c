@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Those cases of the kernel's hmm-tests.c that no other test here has in it, under their
- * names; docs/kernel.md lists all.
+ * names; docs/checklist.md lists all.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -199,6 +199,7 @@ int main(void)
 	} else {
 		if (!strcmp(only, "figures")) /* they mean something with -icount only */
 			run_all(kt_figures, only);
+		run_all(kt_alloc, only);
 		run_all(kt_basic, only);
 		run_all(kt_vma, only);
 		run_all(kt_aperture, only);

@@ -25,6 +25,7 @@ struct kt_test {
 	unsigned int seconds; /* 0: 30 */
 };
 
+extern const struct kt_test kt_alloc[];
 extern const struct kt_test kt_basic[], kt_vma[], kt_proc[], kt_input[], kt_memory[], kt_module[],
 	kt_driver[], kt_hmm[], kt_trace[], kt_oom[], kt_fuzz[], kt_figures[], kt_aperture[],
 	kt_huge[], kt_limits[], kt_programs[], kt_requests[], kt_leaf[], kt_poison[], kt_peer[];

@@ -130,9 +130,9 @@ static void programs_unprivileged(void)
 }
 
 const struct kt_test kt_programs[] = {
-	{ "conformance_kernel", conformance_kernel, 120 },
-	{ "conformance_thread", conformance_thread, 240 },
-	{ "conformance_inline", conformance_inline, 240 },
+	{ "conformance_kernel", conformance_kernel, 240 },
+	{ "conformance_thread", conformance_thread, 480 },
+	{ "conformance_inline", conformance_inline, 480 },
 	{ "model_kernel", model_kernel, 240 },
 	{ "model_user", model_user, 240 },
 	{ "programs_kernel", programs_kernel, 60 },

@@ -11,7 +11,7 @@ static void attach_once(void **state)
 	struct gm_context *gm;
 
 	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &ctx), -EBUSY);
-	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), GM_SHARE, &gm), -EOPNOTSUPP);
+	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), GM_SHARE, &gm), -EBUSY);
 	assert_int_equal(gm_as_attach(u->as, unit_dev(u, 0), (enum gm_mode)9, &gm), -EINVAL);
 	assert_int_equal(gm_as_attach(NULL, unit_dev(u, 0), GM_EXCLUSIVE, &gm), -EINVAL);
 	assert_int_equal(gm_as_attach(u->as, NULL, GM_EXCLUSIVE, &gm), -EINVAL);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Eviction: under oversubscription, in order of recency, ahead of need, never of what is pinned. */
+#include <sys/mman.h>
+
 #include "unit.h"
+
+#include "toy.h"
 
 #define PAGES_OF_DEV (4 * BLOCK / PAGE)
 
@@ -130,6 +134,80 @@ static void table_is_full(void **state)
 	unit_verify(u, CPU, va, 2 * BLOCK + PAGE, 1);
 }
 
+/* A look at a word that moves nothing. */
+static void peek_word(struct unit *u, uint64_t va, uint64_t is)
+{
+	uint64_t v;
+
+	assert_int_equal(gm_copy(GM_NODE_NONE, NULL, (uintptr_t)&v, u->as, va, sizeof(v)), 0);
+	assert_int_equal(v, is);
+}
+
+#define MANY_BLOCKS 300ULL
+
+static bool table_full;
+static unsigned int refusals;
+static int (*toys_enter)(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
+			 uint32_t prot);
+
+static int enter_unless_full(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
+			     uint32_t prot)
+{
+	refusals += table_full;
+	return table_full ? -ENOSPC : toys_enter(pmap, va, pa, size, leaf, prot);
+}
+
+/*
+ * A driver that has no memory for its table however much is evicted, of a device with more
+ * blocks than there are tries: they are bounded, and no byte is lost.
+ */
+static void table_is_full_for_ever(void **state)
+{
+	struct unit *u = *state;
+	uint64_t len = (MANY_BLOCKS - 1) * BLOCK, va = unit_alloc(u, len + BLOCK), v = 7;
+	struct gm_context *ctx;
+	struct toy toy;
+
+	toy_init(&toy, MANY_BLOCKS);
+	toys_enter = toy.mmu.pmap_enter;
+	toy.mmu.pmap_enter = enter_unless_full;
+	assert_int_equal(gm_dev_create(&toy.mmu, "toy", &toy, &toy.dev), 0);
+	toy.memory = mmap(NULL, toy.size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_true(toy.memory != MAP_FAILED);
+	assert_int_equal(gm_dev_register_physmem(toy.dev, toy.base, toy.base + toy.size), 0);
+	unit_tune(toy.dev, PAGE, true, true);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	for (uint64_t at = 0; at < len; at += BLOCK)
+		assert_int_equal(toy_access(ctx, va + at, &at, 8, GM_WRITE), 0);
+	assert_int_equal(unit_dev_stats(toy.dev).evictions, 0);
+
+	unit_store(u, CPU, va + len, 5);
+	table_full = true;
+	assert_int_equal(gm_dev_fault(ctx, va + len, GM_READ), -ENOSPC);
+	assert_int_equal(refusals, 257);
+	assert_int_equal(unit_dev_stats(toy.dev).evictions, 256);
+	unit_check();
+	peek_word(u, va + len, 5);
+	for (uint64_t at = 0; at < len; at += BLOCK)
+		peek_word(u, va + at, at);
+	/* With few victims left it ends with the last of them; a hint ends likewise. */
+	assert_int_equal(gm_dev_fault(ctx, va + len, GM_READ), -ENOSPC);
+	assert_true(refusals < 2 * 257);
+	assert_int_equal(unit_dev_stats(toy.dev).evictions, MANY_BLOCKS - 1);
+	assert_int_equal(gm_advise(u->as, gm_dev_hnode(toy.dev), va, PAGE, GM_PREFETCH), -ENOSPC);
+	table_full = false;
+	assert_int_equal(toy_access(ctx, va + len, &v, 8, GM_READ), 0);
+	assert_int_equal(v, 5);
+	for (uint64_t at = 0; at < len; at += BLOCK)
+		assert_int_equal(unit_load(u, CPU, va + at), at);
+	unit_unmap(u->as, va, len + BLOCK);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	munmap(toy.memory, toy.size);
+	toy.memory = NULL;
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
 /* A trylock that fails makes a victim pass, not the fault fail. */
 static void victim_is_locked(void **state)
 {
@@ -239,6 +317,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(background, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(failing_victims, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(table_is_full, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(table_is_full_for_ever, unit_setup_as,
+						unit_teardown),
 		cmocka_unit_test_setup_teardown(victim_is_locked, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(all_victims_locked, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(room_beside_pins, unit_setup, unit_teardown),

@@ -19,6 +19,9 @@ static const struct gm_mmu sim_ops = {
 	.zero = gm_sim_op_zero,
 	.copy_peer = gm_sim_op_copy_peer,
 	.pmap_enter_host = gm_sim_op_pmap_enter_host,
+	.pmap_enter_peer = gm_sim_op_pmap_enter_peer,
+	.cookie = GM_SIM_COOKIE,
+	.pmap_share = gm_sim_op_pmap_share,
 };
 
 int gm_sim_probe(struct gm_sim *sim)
@@ -62,16 +65,9 @@ int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx)
 	return 0;
 }
 
-int gm_sim_detach(struct gm_sim_ctx *ctx)
+int gm_sim_leave(struct gm_sim_ctx *ctx)
 {
-	struct gm_sim *sim = ctx->sim;
-	int err = gm_sim_claim(sim);
-
-	if (err)
-		return err;
-	err = gm_as_detach(ctx->gm);
-	gm_sim_unclaim(sim);
-	return err;
+	return gm_as_detach(ctx->gm);
 }
 
 /* For the fault thread: what it found in the device's fault buffer. */

@@ -75,8 +75,9 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
-				GM_SIM_NO_LINK | GM_SIM_IN_PLACE | GM_SIM_SPARSE)) &&
+	       !(opt->flags &
+		 ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE | GM_SIM_NO_LINK |
+		   GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE | GM_SIM_READ_PEER)) &&
 	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 
@@ -200,7 +201,9 @@ int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
 	memcpy(sim->name, opt.name, strnlen(opt.name, sizeof(sim->name) - 1));
 	sim->flags = opt.flags;
 	sim->va_bits = opt.va_bits;
-	sim->mode = opt.flags & GM_SIM_IN_PLACE ? GM_REPLICATE : GM_EXCLUSIVE;
+	sim->mode = opt.flags & GM_SIM_IN_PLACE ? GM_REPLICATE
+		    : opt.flags & GM_SIM_SHARE	? GM_SHARE
+						: GM_EXCLUSIVE;
 	pthread_mutex_init(&sim->inject_lock, NULL);
 	err = mmu_init(sim, &opt);
 	if (err)
@@ -247,6 +250,18 @@ int gm_sim_destroy(struct gm_sim *sim)
 	pthread_mutex_destroy(&sim->inject_lock);
 	free(sim);
 	return 0;
+}
+
+int gm_sim_detach(struct gm_sim_ctx *ctx)
+{
+	struct gm_sim *sim = ctx->sim;
+	int err = gm_sim_claim(sim);
+
+	if (err)
+		return err;
+	err = gm_sim_leave(ctx);
+	gm_sim_unclaim(sim);
+	return err;
 }
 
 struct gm_dev *gm_sim_dev(struct gm_sim *sim)
@@ -344,8 +359,30 @@ void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap)
 	struct gm_sim_ctx *ctx = pmap;
 
 	(void)dev;
-	gm_sim_pmap_fini(&ctx->pmap);
+	if (ctx->owner)
+		gm_sim_pmap_unshare(&ctx->owner->pmap, &ctx->pmap);
+	else
+		gm_sim_pmap_fini(&ctx->pmap);
 	free(ctx);
+}
+
+int gm_sim_op_pmap_share(struct gm_dev *dev, void *pmap, void **shared)
+{
+	struct gm_sim *sim = gm_dev_data(dev);
+	struct gm_sim_ctx *ctx;
+	int err;
+
+	err = gm_sim_fails(sim, GM_SIM_PMAP_CREATE);
+	if (err)
+		return err;
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx)
+		return -ENOMEM;
+	ctx->sim = sim;
+	ctx->owner = pmap;
+	gm_sim_pmap_share(&ctx->owner->pmap, &ctx->pmap, &sim->mmu);
+	*shared = ctx;
+	return 0;
 }
 
 int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
@@ -363,6 +400,22 @@ int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t s
 	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
+}
+
+/* The peer's memory is an array of this process: a link that needs no hardware. */
+int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			      uint64_t size)
+{
+	struct gm_sim *from = gm_dev_data(peer);
+	struct gm_sim_ctx *ctx = pmap;
+	int err;
+
+	if (!(from->flags & ctx->sim->flags & GM_SIM_READ_PEER))
+		return -EOPNOTSUPP;
+	err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+	return err ? err
+		   : gm_sim_pmap_enter_host(&ctx->pmap, va, (uintptr_t)gm_sim_mem(&from->mmu, pa),
+					    size, GM_READ);
 }
 
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)

@@ -27,6 +27,7 @@
 /* A device attached to an address space; what gmem knows as the pmap. */
 struct gm_sim_ctx {
 	struct gm_sim_pmap pmap;
+	struct gm_sim_ctx *owner; /* whose page table it shares; NULL: it has its own */
 	struct gm_sim *sim;
 	struct gm_context *gm;
 	struct gm_as *as;    /* a device of the kernel's: what it is attached to, */
@@ -168,15 +169,19 @@ static inline void gm_sim_count(uint64_t *counter, uint64_t n)
 /* driver.c */
 int gm_sim_probe(struct gm_sim *sim);
 int gm_sim_remove(struct gm_sim *sim);
+int gm_sim_leave(struct gm_sim_ctx *ctx);
 void gm_sim_service(struct gm_sim_ctx *ctx, struct gm_fault *faults, unsigned int n);
 int gm_sim_service_one(struct gm_sim_ctx *ctx, uint64_t va, uint32_t access);
 
 /* sim.c: the operations of struct gm_mmu */
 int gm_sim_op_pmap_create(struct gm_dev *dev, void **pmap);
+int gm_sim_op_pmap_share(struct gm_dev *dev, void *pmap, void **shared);
 void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap);
 int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 			 uint32_t prot);
 int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
+int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			      uint64_t size);
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size);

@@ -128,7 +128,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 	err = lane_translate(lane, va, access, &pa);
 	if (unlikely(err))
 		lane_end(lane, err);
-	return gm_sim_at(&lane->sim->mmu, pa);
+	return gm_sim_at(lane->ctx->pmap.mmu, pa);
 }
 
 #define LANE_LOAD(name, type)                                                                      \
@@ -266,10 +266,10 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 		if (err)
 			return err;
 		if (in) {
-			copy_in(gm_sim_at(&lane->sim->mmu, pa), in, n);
+			copy_in(gm_sim_at(lane->ctx->pmap.mmu, pa), in, n);
 			in += n;
 		} else {
-			copy_out(out, gm_sim_at(&lane->sim->mmu, pa), n);
+			copy_out(out, gm_sim_at(lane->ctx->pmap.mmu, pa), n);
 			out += n;
 		}
 		gm_sim_tlb_unlock(lane->tlb);

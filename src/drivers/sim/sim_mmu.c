@@ -31,6 +31,7 @@
 
 #define TOP 3
 #define ENTRIES 512
+#define FOREIGN (1ULL << 63) /* in an asid: the addresses are those of another device's memory */
 
 /* One change to a pmap, under its lock. */
 struct edit {
@@ -195,7 +196,7 @@ static void tlb_seize(struct gm_sim_tlb *tlb)
 	__atomic_fetch_sub(&tlb->waiting, 1, __ATOMIC_RELAXED);
 }
 
-static void wait_for_walkers(struct gm_sim_mmu *mmu)
+static void wait_for_lanes(struct gm_sim_mmu *mmu)
 {
 	unsigned int i;
 
@@ -203,6 +204,15 @@ static void wait_for_walkers(struct gm_sim_mmu *mmu)
 		tlb_seize(&mmu->tlb[i]);
 		gm_sim_tlb_unlock(&mmu->tlb[i]);
 	}
+}
+
+static void wait_for_walkers(struct gm_sim_pmap *pmap)
+{
+	struct gm_sim_pmap *p;
+
+	wait_for_lanes(pmap->walker);
+	for (p = pmap->sharers; p; p = p->next_sharer)
+		wait_for_lanes(p->walker);
 }
 
 /* Drop what overlaps [va, last]: page by page, or entry by entry if that is less. */
@@ -231,7 +241,7 @@ static void tlb_drop(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_
 void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
 	const struct gm_tlb_range all = { .size = GM_SIM_VA_END };
-	struct gm_sim_mmu *mmu = pmap->mmu;
+	struct gm_sim_mmu *mmu = pmap->walker;
 	unsigned int i, k;
 
 	if (n > FEW_RANGES) {
@@ -338,7 +348,8 @@ static const struct gm_sim_tlb_entry *tlb_search(struct gm_sim_tlb *tlb, uint64_
 		for (i = 0; i <= tlb->mask; i++) {
 			const struct gm_sim_tlb_entry *e = &tlb_array(tlb, s)[i];
 
-			if (e->asid && e->pa < pa + len && e->pa + (1ULL << tlb->shift[s]) > pa)
+			if (e->asid && !(e->asid & FOREIGN) && e->pa < pa + len &&
+			    e->pa + (1ULL << tlb->shift[s]) > pa)
 				return e;
 		}
 	return NULL;
@@ -381,7 +392,7 @@ static void edit_end(struct edit *ed)
 {
 	gm_sim_spin_unlock(&ed->pmap->lock);
 	if (ed->cleared)
-		wait_for_walkers(ed->pmap->mmu);
+		wait_for_walkers(ed->pmap);
 	table_free_list(ed->pmap->mmu, ed->dead);
 }
 
@@ -633,6 +644,8 @@ int gm_sim_pmap_init(struct gm_sim_pmap *pmap, struct gm_sim_mmu *mmu)
 {
 	pmap->mmu = mmu;
 	pmap->lock = 0;
+	pmap->walker = mmu;
+	pmap->sharers = pmap->next_sharer = NULL;
 	pmap->asid = __atomic_add_fetch(&mmu->asid, 1, __ATOMIC_RELAXED);
 	return table_alloc(mmu, &pmap->root);
 }
@@ -645,4 +658,26 @@ void gm_sim_pmap_fini(struct gm_sim_pmap *pmap)
 	edit_range(&ed, pmap->root, TOP, 0, GM_SIM_VA_END);
 	table_bury(&ed, pmap->root);
 	edit_end(&ed);
+}
+
+void gm_sim_pmap_share(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle,
+		       struct gm_sim_mmu *walker)
+{
+	*handle = *pmap;
+	handle->walker = walker;
+	handle->asid = FOREIGN | __atomic_add_fetch(&walker->asid, 1, __ATOMIC_RELAXED);
+	handle->sharers = NULL;
+	handle->next_sharer = pmap->sharers;
+	pmap->sharers = handle;
+}
+
+void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle)
+{
+	struct gm_tlb_range all = { .size = GM_SIM_VA_END };
+	struct gm_sim_pmap **link = &pmap->sharers;
+
+	while (*link != handle)
+		link = &(*link)->next_sharer;
+	*link = handle->next_sharer;
+	gm_sim_tlb_invl(handle, &all, 1);
 }

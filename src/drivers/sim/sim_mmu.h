@@ -45,6 +45,7 @@
 #define GM_SIM_ALL_SIZES (2 * GM_SIM_1G - GM_SIM_4K)
 
 #define GM_SIM_MAX_SIZES 19
+#define GM_SIM_COOKIE 0x474d454d53494d31ULL /* of its page table's format: any number of our own */
 #define GM_SIM_NO_PA UINT64_MAX
 #define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: a pointer of the host's */
 
@@ -104,6 +105,9 @@ struct gm_sim_pmap {
 	uint64_t root; /* physical address of the level 3 table */
 	uint64_t asid; /* unique on this device for ever */
 	uint32_t lock; /* guards the tables' contents against other writers */
+	struct gm_sim_mmu
+		*walker; /* whose lanes use this: mmu's own, or another's that shares it */
+	struct gm_sim_pmap *sharers, *next_sharer; /* gmem sees to it that nobody looks meanwhile */
 };
 
 void gm_sim_mmu_init(struct gm_sim_mmu *mmu);
@@ -117,6 +121,11 @@ void gm_sim_tlb_init(struct gm_sim_tlb *tlb, uint64_t pgsizes, struct gm_sim_tlb
 /* Fails: -ENOSPC. The caller provides @pmap. */
 int gm_sim_pmap_init(struct gm_sim_pmap *pmap, struct gm_sim_mmu *mmu);
 void gm_sim_pmap_fini(struct gm_sim_pmap *pmap);
+
+/* Let lanes of @walker use @pmap, by a handle of their own that takes invalidations only. */
+void gm_sim_pmap_share(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle,
+		       struct gm_sim_mmu *walker);
+void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle);
 
 /* As in struct gm_mmu. Fails: -EINVAL, -ENOSPC, -EEXIST (other memory or a larger leaf is there). */
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,

@@ -74,7 +74,8 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 					 VM_NORESERVE);
 	if (IS_ERR(file)) {
 		kfree(o);
-		return PTR_ERR(file);
+		/* No memory for an inode is told so; here it would mean a full device. */
+		return PTR_ERR(file) == -ENOSPC ? -ENOMEM : PTR_ERR(file);
 	}
 	__module_get(THIS_MODULE); /* we run on behalf of a descriptor that holds it */
 	file->f_op = &backing_fops;

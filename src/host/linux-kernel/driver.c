@@ -5,10 +5,15 @@
  * Each device holds the module that made it, see <gmem/kernel.h>. Who that is stands in a
  * table by the device's place, which is the device's own from its creation to its end: it
  * is written by its creator before anybody else knows the device, and read before the end.
+ *
+ * A context holds the address space that it is attached to, which may not end under a device.
  */
 #include <linux/module.h>
 
 #include <gmem/kernel.h>
+
+#undef gm_as_attach
+#undef gm_as_attach_sparse
 
 #include "kernel.h"
 
@@ -41,5 +46,39 @@ int gm_kdev_destroy(struct gm_dev *dev)
 
 	if (!err)
 		module_put(owner);
+	return err;
+}
+
+typedef int attach_fn(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+		      struct gm_context **ctx);
+
+static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx,
+		  attach_fn *fn)
+{
+	int err = fn(as, dev, mode, ctx);
+
+	if (!err)
+		gm_kas_get(*gm_as_host(as));
+	return err;
+}
+
+int gm_kas_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, struct gm_context **ctx)
+{
+	return attach(as, dev, mode, ctx, gm_as_attach);
+}
+
+int gm_kas_attach_sparse(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
+			 struct gm_context **ctx)
+{
+	return attach(as, dev, mode, ctx, gm_as_attach_sparse);
+}
+
+int gm_kas_detach(struct gm_context *ctx)
+{
+	struct gm_as *as = ctx ? gm_context_as(ctx) : NULL;
+	int err = (gm_as_detach)(ctx);
+
+	if (!err)
+		gm_as_release(as);
 	return err;
 }

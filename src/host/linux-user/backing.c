@@ -213,9 +213,9 @@ int gm_os_backing_get(struct gm_object *obj, uint64_t off, uint64_t len, bool ex
 		      uint64_t *got)
 {
 	struct gm_user_object *o = gm_user_object(obj);
-	int err = 0;
+	int err = o->place ? gm_place_open(o, off, len) : 0;
 
-	if (!exist)
+	if (!exist && !err)
 		err = o->known ? make_huge(o, off, len) : populate(o, off, len);
 	*bus = (uint64_t)(uintptr_t)(o->alias + off);
 	*got = len;

@@ -284,6 +284,26 @@ static void repair(uint64_t va, uint64_t len)
 }
 
 /*
+ * Pages are moved with the protection that the application's memory had, and so stays the part of
+ * the staging area where they were; mostly it is what it should be, and nothing is to be done.
+ */
+static int make_accessible(struct gm_user_object *o, uint64_t off, uint64_t len)
+{
+	if (!mprotect(o->alias + off, len, PROT_READ | PROT_WRITE))
+		return 0;
+	__atomic_store_n(&o->place->protected, true, __ATOMIC_RELEASE);
+	return -ENOMEM;
+}
+
+/* Before the staging area is used: the same again, if it has ever failed. */
+int gm_place_open(struct gm_user_object *o, uint64_t off, uint64_t len)
+{
+	return __atomic_load_n(&o->place->protected, __ATOMIC_ACQUIRE)
+		       ? make_accessible(o, off, len)
+		       : 0;
+}
+
+/*
  * The pages of [off, off+len), none of which is staged. The range may lie in several mappings;
  * what is not armed is not what was registered, and is left alone.
  */
@@ -308,8 +328,7 @@ static int stage_run(struct gm_user_object *o, uint64_t off, uint64_t len)
 			return -ENOMEM;
 		}
 		gm_bits_set(p->staged, off / GM_PAGE, n / GM_PAGE);
-		/* As it may have been protected; mostly nothing is to be done. */
-		if (mprotect(pointer(to), n, PROT_READ | PROT_WRITE))
+		if (make_accessible(o, off, n))
 			return -ENOMEM;
 		off += n;
 		step = n * 2;
@@ -320,8 +339,8 @@ static int stage_run(struct gm_user_object *o, uint64_t off, uint64_t len)
 static int stage(struct gm_user_object *o, uint64_t off, uint64_t len)
 {
 	uint64_t end = off + len, run;
+	int err = gm_place_open(o, off, len);
 	bool staged;
-	int err = 0;
 
 	for (; off < end && !err; off += run) {
 		run = gm_bits_run(o->place->staged, off / GM_PAGE, (end - off) / GM_PAGE, &staged) *
@@ -447,8 +466,11 @@ static int put_staged(struct gm_user_object *o, uint64_t off, uint64_t len)
 {
 	struct gm_user_place *p = o->place;
 	uint64_t done;
-	int err = put_in(p->u, p->base + off, staging_of(o) + off, len, &done);
+	int err = gm_place_open(o, off, len);
 
+	if (err)
+		return err;
+	err = put_in(p->u, p->base + off, staging_of(o) + off, len, &done);
 	if (done)
 		unstage(o, off, done);
 	return err;

@@ -169,6 +169,7 @@ struct gm_user_place {
 	uint64_t *staged; /* a bit a page: its host bytes are in the staging area */
 	uint64_t *armed;  /* a bit a page: the CPU faults where it is missing [lock] */
 	pthread_mutex_t lock;
+	bool protected;			   /* parts of the staging area may be; atomic */
 	struct gm_user_place *prev, *next; /* [places] */
 	uint64_t size;
 };
@@ -182,6 +183,7 @@ void gm_place_disarm(struct gm_user_as *u, uint64_t va, uint64_t len);
 int gm_place_arm(const struct gm_region *r, uint64_t va, uint64_t len);
 int gm_place_cpu_map(struct gm_region *r, uint64_t va, uint64_t len);
 int gm_place_revoke(struct gm_region *r, uint64_t va, uint64_t len);
+int gm_place_open(struct gm_user_object *o, uint64_t off, uint64_t len);
 int gm_place_access(struct gm_user_object *o, uint64_t off, void *buf, uint64_t len, bool write);
 uint64_t gm_place_run(struct gm_user_object *o, uint64_t off, uint64_t len, bool *present);
 void gm_place_free(struct gm_user_object *o, uint64_t off, uint64_t len);

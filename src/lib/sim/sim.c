@@ -76,6 +76,10 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 		c.flags |= GMEM_SIM_CHECK;
 	if (opt->flags & GM_SIM_NO_LINK)
 		c.flags |= GMEM_SIM_NO_LINK;
+	if (opt->flags & GM_SIM_READ_PEER)
+		c.flags |= GMEM_SIM_READ_PEER;
+	if (opt->flags & GM_SIM_SHARE)
+		c.flags |= GMEM_SIM_SHARE;
 	if (opt->flags & GM_SIM_SPARSE)
 		c.flags |= GMEM_SIM_SPARSE;
 	if (opt->copy_threads)

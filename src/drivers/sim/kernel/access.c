@@ -57,7 +57,7 @@ static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, 
 int gm_ksim_access(struct gm_ksim_ctx *ctx, unsigned int lane, u32 op, u64 va, void *buf,
 		   size_t len)
 {
-	struct gm_sim_tlb *tlb = &ctx->pmap.mmu->tlb[lane];
+	struct gm_sim_tlb *tlb = &ctx->pmap.walker->tlb[lane];
 	int err = 0;
 
 	while (len && !err) {

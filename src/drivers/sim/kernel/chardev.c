@@ -24,8 +24,8 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags &
-		 ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_SPARSE)) &&
+	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_SPARSE |
+			      GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
 	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~GM_SIM_ALL_SIZES) &&
@@ -151,6 +151,7 @@ static int sim_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	init_rwsem(&sim->life);
 	spin_lock_init(&sim->inject_lock);
+	sim->file = file;
 	file->private_data = sim;
 	return 0;
 }
@@ -251,7 +252,7 @@ static long sim_lookup(struct gm_ksim *sim, void *arg)
 	int err = -EINVAL;
 
 	if (l->ctx < GM_KSIM_CTXS && sim->ctx[l->ctx])
-		err = gm_as_lookup(sim->ctx[l->ctx]->as, l->va, &at);
+		err = gm_as_lookup(gm_context_as(sim->ctx[l->ctx]->gm), l->va, &at);
 	l->node = at.node;
 	l->flags = at.flags;
 	l->pa = at.pa;

@@ -18,6 +18,9 @@ static const struct gm_mmu ksim_ops = {
 	.copy = gm_ksim_copy,
 	.zero = gm_ksim_zero,
 	.copy_peer = gm_ksim_copy_peer,
+	.pmap_enter_peer = gm_ksim_pmap_enter_peer,
+	.cookie = GM_SIM_COOKIE,
+	.pmap_share = gm_ksim_pmap_share,
 };
 
 /* The id of its node, or -errno. */
@@ -57,26 +60,19 @@ int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)
 
 	if (err)
 		return err;
-	err = (sim->flags & GMEM_SIM_SPARSE ? gm_as_attach_sparse
-					    : gm_as_attach)(as, sim->dev, GM_EXCLUSIVE, &gm);
-	if (err) {
-		gm_as_release(as);
+	err = (sim->flags & GMEM_SIM_SPARSE ? gm_as_attach_sparse : gm_as_attach)(
+		as, sim->dev, sim->flags & GMEM_SIM_SHARE ? GM_SHARE : GM_EXCLUSIVE, &gm);
+	gm_as_release(as);
+	if (err)
 		return err;
-	}
 	*ctx = gm_context_pmap(gm);
 	(*ctx)->gm = gm;
-	(*ctx)->as = as;
 	return 0;
 }
 
 int gm_ksim_detach(struct gm_ksim_ctx *ctx)
 {
-	struct gm_as *as = ctx->as;
-	int err = gm_as_detach(ctx->gm); /* frees ctx */
-
-	if (!err)
-		gm_as_release(as);
-	return err;
+	return gm_as_detach(ctx->gm); /* frees ctx */
 }
 
 int gm_ksim_service(struct gm_ksim_ctx *ctx, u64 va, u32 access)

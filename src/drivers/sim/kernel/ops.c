@@ -5,11 +5,16 @@
  * A copy is done by whoever starts it, or, with GMEM_SIM_ASYNC, by a worker, if there
  * is memory for the request.
  */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "sim_k.h"
 
 static struct workqueue_struct *engine;
+static DEFINE_MUTEX(sharing_lock); /* who shares whose table */
 
 /* ------------------------------------------------------------------------ injection */
 
@@ -63,10 +68,61 @@ int gm_ksim_pmap_create(struct gm_dev *dev, void **pmap)
 
 void gm_ksim_pmap_destroy(struct gm_dev *dev, void *pmap)
 {
-	struct gm_ksim_ctx *ctx = pmap;
+	struct gm_ksim_ctx *ctx = pmap, *owner = ctx->owner;
 
-	gm_sim_pmap_fini(&ctx->pmap);
+	if (owner) {
+		gm_sim_pmap_unshare(&owner->pmap, &ctx->pmap);
+		atomic_dec(&ctx->sim->sharing);
+		atomic_dec(&owner->sim->shared);
+		fput(owner->sim->file);
+	} else {
+		gm_sim_pmap_fini(&ctx->pmap);
+	}
 	kfree(ctx);
+}
+
+/*
+ * The owner of the table stays as long as somebody shares it: his descriptor is held. No device
+ * both shares and is shared, lest two hold each other for ever.
+ */
+static int hold_owner(struct gm_ksim *sim, struct gm_ksim *owner)
+{
+	int err = 0;
+
+	mutex_lock(&sharing_lock);
+	if (atomic_read(&sim->shared) || atomic_read(&owner->sharing))
+		err = -EBUSY;
+	else if (!get_file_rcu(owner->file)) /* it is being closed */
+		err = -ENODEV;
+	if (!err) {
+		atomic_inc(&sim->sharing);
+		atomic_inc(&owner->shared);
+	}
+	mutex_unlock(&sharing_lock);
+	return err;
+}
+
+int gm_ksim_pmap_share(struct gm_dev *dev, void *pmap, void **shared)
+{
+	struct gm_ksim *sim = gm_dev_data(dev);
+	struct gm_ksim_ctx *ctx, *owner = pmap;
+	int err = fails(sim, GMEM_SIM_PMAP_CREATE);
+
+	if (err)
+		return err;
+	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL);
+	if (!ctx)
+		return -ENOMEM;
+	ctx->sim = sim;
+	ctx->owner = owner;
+	err = hold_owner(sim, owner->sim);
+	if (err) {
+		kfree(ctx);
+		return err;
+	}
+	gm_sim_pmap_share(&owner->pmap, &ctx->pmap, &sim->mmu);
+	*shared = ctx;
+	return 0;
 }
 
 int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
@@ -78,13 +134,24 @@ int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
 }
 
-/*
- * A process may have addresses that the device's 48 bits do not reach (five levels of page
- * table). Nothing is mapped there, so nothing need be done: how much is left of a range.
- */
-static u64 within_reach(u64 va, u64 size)
+/* The peer's memory, page by page: it is contiguous for the peer only. */
+int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			    uint64_t size)
 {
-	return va < GM_SIM_VA_END ? min(size, GM_SIM_VA_END - va) : 0;
+	struct gm_ksim *from = gm_dev_data(peer);
+	struct gm_ksim_ctx *ctx = pmap;
+	u64 off;
+	int err;
+
+	if (!(from->flags & ctx->sim->flags & GMEM_SIM_READ_PEER) || from->cpu)
+		return -EOPNOTSUPP;
+	err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+	for (off = 0; off < size && !err; off += PAGE_SIZE)
+		err = gm_sim_pmap_enter_host(&ctx->pmap, va + off,
+					     (u64)vmalloc_to_pfn(gm_sim_mem(&from->mmu, pa + off))
+						     << PAGE_SHIFT,
+					     PAGE_SIZE, GM_READ);
+	return err;
 }
 
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)
@@ -92,8 +159,7 @@ int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)
 	struct gm_ksim_ctx *ctx = pmap;
 	int err = fails(ctx->sim, GMEM_SIM_PMAP_RELEASE);
 
-	size = within_reach(va, size);
-	return err || !size ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
+	return err ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
 }
 
 int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
@@ -101,8 +167,7 @@ int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 	struct gm_ksim_ctx *ctx = pmap;
 	int err = fails(ctx->sim, GMEM_SIM_PMAP_PROTECT);
 
-	size = within_reach(va, size);
-	return err || !size ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
+	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
 }
 
 int gm_ksim_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)

@@ -31,9 +31,9 @@ struct gm_ksim;
 
 struct gm_ksim_ctx {
 	struct gm_sim_pmap pmap;
+	struct gm_ksim_ctx *owner; /* whose page table it shares; NULL: it has its own */
 	struct gm_ksim *sim;
 	struct gm_context *gm;
-	struct gm_as *as; /* held */
 };
 
 struct gm_ksim_injection {
@@ -49,7 +49,9 @@ struct gm_ksim {
 	struct gm_dev *dev; /* NULL: not plugged in; life */
 	struct gm_sim_mmu mmu;
 	struct gm_sim_tlb_entry *tlb_entries;
-	u64 cpu; /* the CPU's address of its memory, or 0 */
+	struct file *file;	  /* that it is */
+	atomic_t sharing, shared; /* contexts that use another's table; and that use one of its */
+	u64 cpu;		  /* the CPU's address of its memory, or 0 */
 	struct rw_semaphore life;
 	struct gm_ksim_ctx *ctx[GM_KSIM_CTXS]; /* life */
 	spinlock_t inject_lock;
@@ -66,9 +68,12 @@ int gm_ksim_service(struct gm_ksim_ctx *ctx, u64 va, u32 access);
 
 /* ops.c: the operations of struct gm_mmu */
 int gm_ksim_pmap_create(struct gm_dev *dev, void **pmap);
+int gm_ksim_pmap_share(struct gm_dev *dev, void *pmap, void **shared);
 void gm_ksim_pmap_destroy(struct gm_dev *dev, void *pmap);
 int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 		       uint32_t prot);
+int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
+			    uint64_t size);
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 int gm_ksim_tlb_invl(void *pmap, uint64_t va, uint64_t size);
