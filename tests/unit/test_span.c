@@ -617,7 +617,7 @@ static void every_call_of_the_host(void **state)
 /* --------------------------------------------------------------------------- threads */
 
 #define WORKERS 3
-#define TURNS 400
+#define TURNS 1000
 
 static unsigned int lost;
 

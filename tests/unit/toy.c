@@ -321,10 +321,8 @@ int toy_unplug(struct toy *toy)
 {
 	int err = gm_dev_destroy(toy->dev);
 
-	if (!err) {
+	if (!err)
 		free(toy->memory);
-		pthread_mutex_destroy(&toy->lock);
-	}
 	assert_int_equal(toy->broken, 0);
 	return err;
 }
@@ -359,10 +357,12 @@ static bool access_once(struct toy_pmap *p, uint64_t va, void *buf, uint64_t len
 {
 	struct toy_pte *e;
 	uint8_t *mem;
+	bool may;
 
 	pthread_mutex_lock(&p->lock);
 	e = find(p, va);
-	if (e && (e->prot & access)) {
+	may = e && (e->prot & access);
+	if (may) {
 		mem = p->toy->memory + (e->pa + (va - e->va) - p->toy->base);
 		if (access == GM_WRITE)
 			memcpy(mem, buf, len);
@@ -370,7 +370,7 @@ static bool access_once(struct toy_pmap *p, uint64_t va, void *buf, uint64_t len
 			memcpy(buf, mem, len);
 	}
 	pthread_mutex_unlock(&p->lock);
-	return e && (e->prot & access);
+	return may;
 }
 
 int toy_access(struct gm_context *ctx, uint64_t va, void *buf, uint64_t len, uint32_t access)
