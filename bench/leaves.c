@@ -90,16 +90,13 @@ void bench_bulk(void)
 
 /* ------------------------------------------------------------------ a large leaf */
 
-#define LARGE_ROUNDS 5U
-
 /* An address space with 1 GiB, and a device that has room for it and such leaves. */
-static void large_create(struct setup *s, uint64_t base, uint64_t pgsizes)
+static void large_create(struct setup *s)
 {
 	struct gm_sim_options opt = { .size = sizeof(opt),
 				      .memory = GIB + GIB / 2,
-				      .base = base,
 				      .lanes = 1,
-				      .pgsize_bitmap = pgsizes,
+				      .pgsize_bitmap = 4096 | 2 * MIB | GIB,
 				      .flags = GM_SIM_SYNC_FAULTS };
 	struct gm_sim_ctx *ctx; /* goes with the address space */
 	void *mem;
@@ -113,12 +110,18 @@ static void large_create(struct setup *s, uint64_t base, uint64_t pgsizes)
 	memset(mem, 1, GIB);
 }
 
-/* Milliseconds for 1 GiB to come home. */
-static double come_home(struct setup *s)
+/*
+ * Milliseconds for 1 GiB to come home: from one leaf, or, after its last page has come, from
+ * those of 2 MiB that the leaf was taken apart into. The same memory both times: from one piece
+ * to another of what the kernel gives the copy differs by more than there is to see.
+ */
+static double come_home(struct setup *s, bool apart)
 {
 	double begin;
 
 	must(hmadvise(s->node, s->mem, GIB, GM_PREFETCH), "PREFETCH");
+	if (apart)
+		must(hmadvise(GM_NODE_HOST, s->mem + GIB - 4096, 4096, GM_PREFETCH), "PREFETCH");
 	begin = now_us();
 	must(hmadvise(GM_NODE_HOST, s->mem, GIB, GM_PREFETCH), "PREFETCH");
 	return (now_us() - begin) / 1000;
@@ -126,29 +129,25 @@ static double come_home(struct setup *s)
 
 void bench_large_leaf(void)
 {
-	double got[LARGE_ROUNDS], bare[LARGE_ROUNDS], ratio[LARGE_ROUNDS], r;
-	struct setup large, small;
+	double got[ROUNDS], bare[ROUNDS], ratio[ROUNDS], r;
+	struct setup s;
 
 	progress("a leaf of 1 GiB");
-	gm_retain_limit(4 * GIB);
-	large_create(&large, 4 * GIB, 4096 | 2 * MIB | GIB);
-	large_create(&small, 64 * GIB, 4096 | 2 * MIB);
-	come_home(&large); /* the first times are not like the others */
-	come_home(&small);
-	for (unsigned int i = 0; i < LARGE_ROUNDS; i++) {
+	gm_retain_limit(2 * GIB);
+	large_create(&s);
+	come_home(&s, false); /* the first time is not like the others */
+	for (unsigned int i = 0; i < ROUNDS; i++) {
 		if (i % 2)
-			bare[i] = come_home(&small);
-		got[i] = come_home(&large);
+			bare[i] = come_home(&s, true);
+		got[i] = come_home(&s, false);
 		if (!(i % 2))
-			bare[i] = come_home(&small);
+			bare[i] = come_home(&s, true);
 		ratio[i] = got[i] / bare[i];
 	}
-	r = median(ratio, LARGE_ROUNDS);
-	row("1 GiB home from one leaf, against 512 of 2 MiB", median(got, LARGE_ROUNDS),
-	    median(bare, LARGE_ROUNDS), "ms", r, "<= 1.05", r <= 1.05);
-	must(gm_as_destroy(large.as), "gm_as_destroy");
-	must(gm_as_destroy(small.as), "gm_as_destroy");
-	must(gm_sim_destroy(large.sim), "gm_sim_destroy");
-	must(gm_sim_destroy(small.sim), "gm_sim_destroy");
+	r = median(ratio, ROUNDS);
+	row("1 GiB home from one leaf, against 512 of 2 MiB", median(got, ROUNDS),
+	    median(bare, ROUNDS), "ms", r, "<= 1.05", r <= 1.05);
+	must(gm_as_destroy(s.as), "gm_as_destroy");
+	must(gm_sim_destroy(s.sim), "gm_sim_destroy");
 	gm_retain_limit(GIB);
 }
