@@ -56,7 +56,9 @@ struct gm_mmu {
 
 	/*
 	 * Leaf sizes of the page table: a bit for each, e.g. 4 KiB | 64 KiB |
-	 * 2 MiB | 1 GiB. 4 KiB is required in this version.
+	 * 2 MiB | 1 GiB. The smallest is the device's base page: 4 KiB to 2 MiB. Where it is larger
+	 * than 4 KiB, pages come to the device and leave it in whole base pages, aligned in
+	 * the object, and no operation below but copy and zero is asked for less.
 	 */
 	uint64_t pgsize_bitmap;
 
@@ -68,8 +70,8 @@ struct gm_mmu {
 
 	/*
 	 * pmap_destroy (required): free it. Nothing is mapped in it any more and
-	 * its translations have been invalidated. Locks held: as pmap_create. Of a table
-	 * that is shared, see pmap_share.
+	 * its translations have been invalidated, but for what gm_dev_remove() has left.
+	 * Locks held: as pmap_create. Of a table that is shared, see pmap_share.
 	 */
 	void (*pmap_destroy)(struct gm_dev *dev, void *pmap);
 
@@ -150,8 +152,10 @@ struct gm_mmu {
 	/*
 	 * pmap_enter_host (optional, for a link that is coherent with the CPU's caches): map
 	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
-	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations. Without it the
-	 * device cannot be attached in mode GM_REPLICATE. Locks held: the block's.
+	 * 4 KiB. Otherwise as pmap_enter, and undone by the same operations; the memory stays
+	 * where it is until the tlb_invl after its pmap_release has returned 0. Without it, or
+	 * with a base page larger than that, the device cannot be attached in mode
+	 * GM_REPLICATE. Locks held: the block's.
 	 */
 	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
 			       uint32_t prot);
@@ -224,7 +228,7 @@ GM_API void *gm_dev_data(const struct gm_dev *dev);
 /**
  * gm_dev_register_physmem - hand device memory [begin, end) to gmem
  *
- * Physical addresses as pmap_enter and copy take them, multiples of 4 KiB. May
+ * Physical addresses as pmap_enter and copy take them, multiples of the base page. May
  * be called any number of times; ranges must not overlap (-EEXIST). 2 MiB-aligned
  * pieces are worth most: a range holding none of them is refused (-EINVAL).
  */
@@ -262,7 +266,8 @@ GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_
  *
  * They are not used again as long as they are registered. If they held a page its bytes are
  * lost, and nothing else: it is unmapped from the device and, in an aperture, from the CPU;
- * the rest of its leaf stays mapped, and stays where it is. Its next access by the CPU raises
+ * the rest of its leaf stays mapped, and stays where it is, but what shares its base page goes
+ * home, unharmed, and the memory of the whole base page is given up. Its next access by the CPU raises
  * SIGBUS (BUS_MCEERR_AR), its next fault by a device is -EHWPOISON; gm_query() says
  * GM_PAGE_POISONED, until the page is dropped.
  *
@@ -273,13 +278,40 @@ GM_API int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_
  */
 GM_API int gm_dev_poison(struct gm_dev *dev, uint64_t pa);
 
+/**
+ * gm_dev_remove - the device goes, or is gone already, whoever uses it
+ *
+ * For surprise removal and hot unplug, at any time, from any thread: contexts may be attached,
+ * faults, hints and evictions under way. The driver has stopped the device first: nothing reads
+ * or writes memory by way of a pmap any more, by itself or because nobody is there; devices that
+ * share its pmaps (GM_SHARE) among them: to them it is as if they were gone as well.
+ *
+ * From now on the device takes nothing in: gm_dev_fault(), PREFETCH and PIN say -ENODEV, as do
+ * gm_as_attach() and gm_dev_register_physmem(). What it has comes home, pinned or not, by
+ * @copy, which is the one operation that is still called, but for pmap_destroy: pmaps are left
+ * as they are. Where copy or its fence fails the copy is tried again in smaller pieces, at last
+ * page by page; a page that cannot be copied by itself is lost, as by gm_dev_poison(), and
+ * nothing else. Nobody is given zeros, or bytes that are older. copy of a device that is gone
+ * fails soon: there may be two calls a page. -ENOMEM of copy loses nothing: the driver may
+ * have memory later. Apertures: the CPU's mappings go, and its accesses with them.
+ *
+ * 0: no page is there any more. Then gm_as_detach() and gm_as_destroy() of its contexts
+ * succeed, whatever the device says, and gm_dev_destroy() once they are gone; an operation that
+ * another thread began before may be running until gm_as_detach() of the context returns. Twice
+ * is no error. -EBUSY: somebody holds pages of an aperture, or frames for long; -ENOMEM:
+ * the host has no memory. What is still there is as it was, nothing is
+ * taken in, and the call may be repeated. Takes the locks of gm_dev_unregister_physmem(): not
+ * from an operation of struct gm_mmu.
+ */
+GM_API int gm_dev_remove(struct gm_dev *dev);
+
 /* Zero is the default of every field. */
 struct gm_dev_tunables {
 	size_t size;   /* of this struct */
 	uint64_t low;  /* background eviction starts with less than this free, bytes; 0: total/64 */
 	uint64_t high; /* and stops here; 0: 2 * low; low <= high <= half of all memory */
-	uint32_t
-		granule; /* bytes moved for one device fault: power of two, 4 KiB to 2 MiB; 0: 64 KiB */
+	/* bytes moved for one device fault: power of two, 4 KiB to 2 MiB; 0: 64 KiB; a base page at least */
+	uint32_t granule;
 	uint32_t no_grow; /* not 0: move just the granule, do not grow it where a block fills up */
 	uint32_t no_background; /* not 0: evict only when a fault needs room */
 };
@@ -357,10 +389,13 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
  *
  * When it returns 0 the page is mapped and the access can be replayed (and will
  * fault again in the rare case that the page was taken away meanwhile).
- * -EFAULT: nothing is mapped there, or the context does not see it; -EACCES: not writable; -ENOSPC: device memory
- * is full of pinned pages; -EHWPOISON: its bytes are gone, see gm_dev_poison();
- * -EBUSY: all else is in use by other faults, replay later. Must not be called from an operation of struct gm_mmu, nor once the context
- * is being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
+ * -EFAULT: nothing is mapped there, or the context does not see it; -EACCES: not writable;
+ * -ENOSPC: device memory is full of pinned pages; -EHWPOISON: its bytes are gone, see
+ * gm_dev_poison(), or those of a page that shares the device's base page; -EADDRNOTAVAIL: the
+ * device's base page is not mapped as a whole by one mapping, or out of step with the object;
+ * -ENODEV: the device is gone, see gm_dev_remove(); -EBUSY: all else is in use by other faults,
+ * replay later. Must not be called from an operation of struct gm_mmu, nor once the context is
+ * being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
 

@@ -19,7 +19,9 @@
  *	-ENODEV      no such hnode, or the device is going away
  *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
  *	-EIO         the device reported that a copy or an invalidation failed
- *	-EHWPOISON   the bytes are gone: the memory they were in has failed
+ *	-EHWPOISON   the bytes are gone, with the memory or the device they were in
+ *	-EADDRNOTAVAIL
+ *		     the device's base page is larger than what is mapped there
  *
  * Unless said otherwise a function may sleep, may be called from any thread
  * and takes addresses of managed memory without touching them.
@@ -197,6 +199,10 @@ GM_API int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t pr
  *
  * Zero-filled, readable and writable, 2 MiB aligned if 2 MiB or more. @flags:
  * GM_OBJECT_*. Free all or part of it with gm_as_unmap().
+ *
+ * If a device's base page is larger than 4 KiB it is aligned to that, and the last base page
+ * is completed: the addresses up to its end are mapped too, and go with what is before them.
+ * So every device that there is when the memory is made can use all of it.
  */
 GM_API int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
 
@@ -230,8 +236,12 @@ GM_API int gm_unregister(struct gm_as *as, void *addr, uint64_t len);
 
 enum gm_mode {
 	GM_EXCLUSIVE, /* pages migrate to whoever touches them */
-	GM_REPLICATE, /* map host memory in place: nothing migrates to this device, see gmem(7) */
-	GM_SHARE,     /* one pmap for several contexts: pages are where the first one's device is */
+	/*
+	 * Map host memory in place: nothing migrates to this device, see gmem(7). On the kernel
+	 * host what is mapped counts against RLIMIT_MEMLOCK, and a fault beyond is -ENOMEM.
+	 */
+	GM_REPLICATE,
+	GM_SHARE, /* one pmap for several contexts: pages are where the first one's device is */
 };
 
 /**
@@ -294,9 +304,13 @@ enum gm_advice {
  *
  * Errors: -EINVAL (unknown advice, zero length, an hnode that makes no sense),
  * -EFAULT (not managed, or with a hole), -EACCES (DONTNEED of what is mapped
- * read-only), -ENODEV (unknown hnode, or it is not attached here), -ENOSPC (it does
- * not fit, or all else is pinned). PREFETCH and PIN may have moved, and PIN may have
+ * read-only), -ENODEV (unknown hnode, or it is not attached here, or was removed), -ENOSPC (it
+ * does not fit, or all else is pinned). PREFETCH and PIN may have moved, and PIN may have
  * pinned, a part of the range when they fail.
+ *
+ * A device whose base page is larger than 4 KiB has whole base pages: what shares one is moved,
+ * kept by a pin, and brought home together. What it cannot have, for a mapping ends within the
+ * base page, PREFETCH leaves out, and PIN refuses (-EADDRNOTAVAIL).
  */
 GM_API int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice);
 

@@ -5,7 +5,8 @@
  * There an address space comes from a descriptor that a program hands to the driver; and
  * the @host of an extent is a physical address of the machine's memory. A driver of
  * hardware maps it for its device, dma_map_page(dev, gm_host_page(host), ...), before it
- * tells its copy engine, and unmaps it when the copy is done.
+ * tells its copy engine, and unmaps it when the copy is done. So is @host of pmap_enter_host():
+ * that it maps there, and unmaps when the translations of what pmap_release() took are dropped.
  */
 #ifndef GMEM_KERNEL_H
 #define GMEM_KERNEL_H

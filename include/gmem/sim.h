@@ -48,10 +48,11 @@ struct gm_sim_options {
 		memory; /* bytes for data, a multiple of 2 MiB; 0: 64 MiB. Page tables come on top */
 	uint64_t
 		table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory/64, 256 KiB at least */
-	uint64_t base;		/* physical address of its memory, a multiple of 2 MiB; 0: 4 GiB */
-	uint64_t pgsize_bitmap; /* of 4 KiB to 1 GiB, 4 KiB included; 0: 4 KiB | 64 KiB | 2 MiB */
-	uint32_t lanes;		/* 0: 4; at most 256 */
-	uint32_t tlb_entries;	/* per lane and page size, a power of two; 0: 64 */
+	uint64_t base; /* physical address of its memory, a multiple of 2 MiB; 0: 4 GiB */
+	uint64_t
+		pgsize_bitmap; /* of 4 KiB to 1 GiB, one up to 2 MiB included; 0: 4 KiB | 64 KiB | 2 MiB */
+	uint32_t lanes;	       /* 0: 4; at most 256 */
+	uint32_t tlb_entries; /* per lane and page size, a power of two; 0: 64 */
 	uint32_t
 		copy_threads; /* asynchronous copy engines; 0: copies are done by whoever starts them */
 	uint32_t fault_batch; /* faults the buffer holds; 0: 256 */
@@ -63,6 +64,13 @@ struct gm_sim_options {
 GM_API int gm_sim_create(const struct gm_sim_options *opt, struct gm_sim **sim);
 /** gm_sim_destroy - -EBUSY while it is attached; otherwise as gm_dev_destroy() */
 GM_API int gm_sim_destroy(struct gm_sim *sim);
+/**
+ * gm_sim_unplug - pull the device out, whoever uses it: gm_dev_remove()
+ *
+ * Kernels that run end at their next access, with -ENODEV. How its copy engine does is up to
+ * gm_sim_inject(). The contexts are still to be detached, and the device to be destroyed.
+ */
+GM_API int gm_sim_unplug(struct gm_sim *sim);
 GM_API struct gm_dev *gm_sim_dev(struct gm_sim *sim);
 GM_API unsigned int gm_sim_lanes(const struct gm_sim *sim);
 

@@ -51,6 +51,8 @@ struct gmem_as_create {
  * multiples of 2 MiB; a block of 2 MiB comes home as a whole.
  */
 #define GMEM_OBJECT_HUGE 1
+/* With as many bytes more as complete the last page of the device whose pages are largest. */
+#define GMEM_OBJECT_WHOLE 2
 
 /* Returns a descriptor. */
 struct gmem_object_create {
@@ -76,6 +78,8 @@ struct gmem_hnode_info {
 /* ------------------------------------------------------ on an address space */
 
 #define GMEM_MAP_FIXED 1 /* at addr exactly; EEXIST if anything is there */
+/* All that GMEM_OBJECT_WHOLE added; it goes with what is before it, by GMEM_UNMAP of that. */
+#define GMEM_MAP_WHOLE 2
 
 struct gmem_map {
 	__u32 size;

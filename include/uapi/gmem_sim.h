@@ -14,9 +14,10 @@
 
 #define GMEM_SIM_MAGIC 'G'
 
-#define GMEM_SIM_CHECK 1   /* look for stale translations at every copy */
-#define GMEM_SIM_ASYNC 2   /* copies are done by another thread */
-#define GMEM_SIM_NO_LINK 4 /* no link to other devices: what moves between them goes by the host */
+#define GMEM_SIM_CHECK 1    /* look for stale translations at every copy */
+#define GMEM_SIM_ASYNC 2    /* copies are done by another thread */
+#define GMEM_SIM_NO_LINK 4  /* no link to other devices: what moves between them goes by the host */
+#define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
 #define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
 #define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
 #define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
@@ -27,7 +28,7 @@ struct gmem_sim_create {
 	__u32 flags;  /* GMEM_SIM_* */
 	__u64 memory; /* bytes for data, a multiple of 2 MiB; 0: 16 MiB */
 	__u64 table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory / 64, 256 KiB at least */
-	__u64 pgsize_bitmap; /* of 4 KiB to 1 GiB, 4 KiB included; 0: 4 KiB, 64 KiB, 2 MiB */
+	__u64 pgsize_bitmap; /* of 4 KiB to 1 GiB, one up to 2 MiB included; 0: 4 KiB, 64 KiB, 2 MiB */
 	__u32 lanes;	     /* 0: 4; at most 64 */
 	__u32 tlb_entries;   /* a lane and page size, a power of two; 0: 64; at most 4096 */
 	__u64 cpu; /* its memory, tables included, is at this address of the CPU's, no RAM the kernel uses; 0: anywhere, and not the CPU's. CAP_SYS_RAWIO */
@@ -131,6 +132,15 @@ struct gmem_sim_window {
 	__u64 dev_va; /* for ADD */
 };
 
+/*
+ * The device is pulled out while it is at work: gm_dev_remove() of <gmem/driver.h>. Accesses
+ * that are under way end with ENODEV. Its contexts are detached as ever.
+ */
+struct gmem_sim_remove {
+	__u32 size;
+	__u32 pad;
+};
+
 struct gmem_sim_stats {
 	__u32 size;
 	__u32 tables; /* pages of page table in use now */
@@ -152,5 +162,6 @@ struct gmem_sim_stats {
 #define GMEM_SIM_IOC_LOOKUP _IOWR(GMEM_SIM_MAGIC, 7, struct gmem_sim_lookup)
 #define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
 #define GMEM_SIM_IOC_WINDOW _IOW(GMEM_SIM_MAGIC, 12, struct gmem_sim_window)
+#define GMEM_SIM_IOC_REMOVE _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_remove)
 
 #endif

@@ -38,8 +38,11 @@ static int set_pinned(struct gm_block *block, unsigned int first, unsigned int n
 static int prefetch_dev(struct gm_context *ctx, const struct gm_piece *piece, bool pin)
 {
 	struct gm_block *block;
-	int err = gm_prefetch_piece(ctx, piece, &block);
+	int err;
 
+	if (pin && !gm_unit_fits(ctx, piece->region, piece->index, piece->first, piece->n))
+		return -EADDRNOTAVAIL;
+	err = gm_prefetch_piece(ctx, piece, &block);
 	if (err)
 		return err;
 	if (pin)

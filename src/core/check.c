@@ -3,13 +3,34 @@
  * Whole-state checks of the invariants, in debug builds.
  *
  * gm_check_block() runs at every unlock of a block: its counts are what its entries
- * say. gm_check_all() runs when nothing else does: every frame is free, or held by
+ * say, and devices have whole units. gm_check_all() runs when nothing else does: every frame is free, or held by
  * exactly one page; every hnode's sums and lists are what the blocks say.
  */
 #include "core/check.h"
 #include "core/core.h"
 
 #ifdef GM_DEBUG
+
+/* What a device has is whole units: aligned, in frames that follow one another and are aligned alike. */
+static void check_units(const struct gm_block *block)
+{
+	for (unsigned int page = 0; page < GM_BLOCK_PAGES; page++) {
+		uint64_t e = gm_block_entry(block, page), first;
+		unsigned int unit, in;
+
+		if (gm_entry_state(e) != GM_DEV)
+			continue;
+		unit = gm_core.dev[gm_entry_dev(e)]->unit;
+		in = page & (unit - 1);
+		first = gm_block_entry(block, page - in);
+		gm_bug_on(gm_entry_pfn(e) % unit != in);
+		gm_bug_on(gm_entry_state(first) != GM_DEV ||
+			  gm_entry_dev(first) != gm_entry_dev(e) ||
+			  gm_entry_pfn(first) + in != gm_entry_pfn(e));
+		if (in + 1 < unit) /* the next one looks back */
+			gm_bug_on(gm_entry_state(gm_block_entry(block, page + 1)) != GM_DEV);
+	}
+}
 
 void gm_check_block(const struct gm_block *block)
 {
@@ -27,6 +48,8 @@ void gm_check_block(const struct gm_block *block)
 		gm_bug_on(gm_entry_state(e) == GM_BAD && e != GM_BAD);
 	}
 	gm_bug_on(dev != block->nr_dev || retained != block->nr_retained);
+	if (dev)
+		check_units(block);
 	for (const struct gm_resident *res = block->residents; res; res = res->next) {
 		gm_bug_on(res->block != block || res->nr_pinned > res->nr);
 		nr += res->nr;
@@ -65,6 +88,8 @@ static void tally_block(struct gm_dev *dev, const struct gm_block *block, struct
 		pages++;
 		pinned += !!(e & GM_E_PINNED);
 	}
+	if (dev->unit > 1)
+		pinned = gm_units_pinned(block, dev);
 	gm_bug_on(pages != (res ? res->nr : 0) || pinned != (res ? res->nr_pinned : 0));
 	gm_bug_on(res && gm_list_empty(&res->lru) != !res->nr);
 	t->pinned += pinned;

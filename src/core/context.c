@@ -127,7 +127,8 @@ int gm_mode_check(const struct gm_dev *dev, enum gm_mode mode)
 	if ((unsigned int)mode > GM_SHARE)
 		return -EINVAL;
 	if ((mode == GM_SHARE && (!dev->mmu->cookie || !dev->mmu->pmap_share)) ||
-	    (mode == GM_REPLICATE && (!dev->mmu->pmap_enter_host || !gm_os_backing_in_place(NULL))))
+	    (mode == GM_REPLICATE &&
+	     (!dev->mmu->pmap_enter_host || dev->unit > 1 || !gm_os_backing_in_place(NULL))))
 		return -EOPNOTSUPP;
 	return 0;
 }
@@ -237,6 +238,8 @@ static int detach_locked(struct gm_as *as, struct gm_context *ctx)
 	err = gm_range_home(ctx, 0, UINT64_MAX);
 	if (!err)
 		err = unlist(as, ctx);
+	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
+		gm_in_place_left(as->regions[i], as->regions[i]->va, gm_region_end(as->regions[i]));
 	if (!err && ctx->owner == ctx)
 		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
 	return err;
@@ -265,7 +268,10 @@ int gm_as_detach(struct gm_context *ctx)
 	return 0;
 }
 
-/* The pmap of a context that has windows in mode GM_REPLICATE is full: all of it goes, the device faults for what it needs. */
+/*
+ * The pmap of a context that has windows in mode GM_REPLICATE is full, or too many pages are held
+ * for it: all of it goes, and the pages are let go; the device faults for what it needs.
+ */
 int gm_context_empty(struct gm_context *ctx)
 {
 	struct gm_as *as = ctx->as;
@@ -276,6 +282,8 @@ int gm_context_empty(struct gm_context *ctx)
 		gm_rwlock_wrlock(&as->regions[i]->obj->maps_lock, GM_RANK_MAPS);
 		err = gm_release_region(as->regions[i], ctx, false, 0);
 		gm_rwlock_unlock(&as->regions[i]->obj->maps_lock, GM_RANK_MAPS);
+		if (!err)
+			err = gm_in_place_take(as->regions[i]);
 	}
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	return err;

@@ -6,9 +6,10 @@
  * they are in, written under the lock of the other. So two blocks are never locked at
  * once, and any pair of host, device and plain memory is two simple halves. A page on
  * a device is unmapped from it while its bytes are read or written, as in any other
- * copy (I3), and mapped again.
+ * copy (I3), and mapped again. From device to device there may be a shorter way, which is
+ * tried first (copy_direct.c).
  *
- * Locking: for each half the address space for reading, then the block. Where there is
+ * Locking, by way of the buffer: for each half the address space for reading, then the block. Where there is
  * no block, gm_block_find_or_hold() keeps one from coming to be.
  */
 #include "core/core.h"
@@ -174,11 +175,23 @@ static int copy_chunk(struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, 
 	return gm_os_copy_plain((void *)(uintptr_t)dst, buf, len);
 }
 
+/* A buffer for up to *chunk bytes, or for less, then *chunk says so. */
+static unsigned char *buffer_get(uint64_t *chunk, uint64_t *bus)
+{
+	unsigned char *buf = gm_os_bounce_alloc(*chunk, bus);
+
+	if (buf || *chunk <= CHUNK_MIN)
+		return buf;
+	*chunk = CHUNK_MIN;
+	return gm_os_bounce_alloc(*chunk, bus);
+}
+
 int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
 	    uint64_t len)
 {
-	uint64_t bus, chunk;
-	unsigned char *buf;
+	bool direct = dst_as && dst_as == src_as;
+	unsigned char *buf = NULL;
+	uint64_t bus = 0, chunk;
 	int err;
 
 	if (!len || src + len < src || dst + len < dst ||
@@ -196,17 +209,24 @@ int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as,
 	if (err)
 		return err;
 	chunk = GM_MIN(gm_round_up(len, GM_PAGE_SIZE), CHUNK);
-	buf = gm_os_bounce_alloc(chunk, &bus);
-	if (!buf && chunk > CHUNK_MIN) {
-		chunk = CHUNK_MIN;
-		buf = gm_os_bounce_alloc(chunk, &bus);
-	}
-	if (!buf)
-		return -ENOMEM;
-	for (uint64_t done = 0, n; done < len && !err; done += n) {
+	for (uint64_t done = 0, n = 0; done < len && !err; done += n) {
+		n = 0;
+		if (direct)
+			err = gm_copy_direct(dst_as, dst + done, src + done, len - done, &n);
+		if (err == -EOPNOTSUPP) { /* no link */
+			direct = false;
+			err = 0;
+		}
+		if (err || n)
+			continue;
+		if (!buf)
+			buf = buffer_get(&chunk, &bus);
+		if (!buf)
+			return -ENOMEM;
 		n = GM_MIN(len - done, chunk);
 		err = copy_chunk(dst_as, dst + done, src_as, src + done, n, buf, bus);
 	}
-	gm_os_bounce_free(buf, chunk, bus);
+	if (buf)
+		gm_os_bounce_free(buf, chunk, bus);
 	return err;
 }

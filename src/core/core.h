@@ -117,16 +117,16 @@ struct gm_block {
 /* ------------------------------------------------------------------- objects */
 
 struct gm_object {
-	uint64_t id;	    /* for events (c) */
-	uint64_t size;	    /* (c) */
-	uint64_t granule;   /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
-	uint32_t flags;	    /* (c) */
-	bool anonymous;	    /* of gm_alloc(): bytes that nothing maps are gone (c) */
-	uint32_t refs;	    /* (a) handle and regions */
-	uint64_t near;	    /* (a) where block 0 would be, by the last that was placed (physmem.c) */
-	void *host;	    /* the host's */
-	void *root;	    /* (a) radix tree of blocks */
-	uint32_t height;    /* its levels (c) */
+	uint64_t id;	  /* for events (c) */
+	uint64_t size;	  /* (c) */
+	uint64_t granule; /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
+	uint32_t flags;	  /* (c) */
+	bool anonymous;	  /* of gm_alloc(): bytes that nothing maps are gone (c) */
+	uint32_t refs;	  /* (a) handle and regions */
+	uint64_t near;	  /* (a) where block 0 would be, by the last that was placed (physmem.c) */
+	void *host;	  /* the host's */
+	void *root;	  /* (a) radix tree of blocks */
+	uint32_t height;  /* its levels (c) */
 	uint64_t nr_blocks; /* (a) */
 	struct gm_rwlock maps_lock;
 	struct gm_region *regions;  /* [maps] */
@@ -231,15 +231,17 @@ struct gm_hnode {
 };
 
 struct gm_dev {
-	struct gm_mmu ops;	  /* the driver's, what it lacks is NULL (c) */
-	const struct gm_mmu *mmu; /* ops (c) */
-	void *data;		  /* the driver's (c) */
-	char name[GM_DEV_NAME];	  /* (c) */
-	unsigned int index;	  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
-	uint32_t granule;	  /* pages moved for a fault (a) */
-	uint32_t no_grow;	  /* (a) */
-	uint32_t contexts;	  /* attached [hnode] */
-	uint32_t apertures;	  /* ranges that the CPU can address; written under [core] (a) */
+	struct gm_mmu ops;		  /* the driver's, what it lacks is NULL (c) */
+	struct gm_mmu gone;		  /* the same once the device was removed (c) */
+	const struct gm_mmu *_Atomic mmu; /* ops; gone, for good (remove.c) (a) */
+	void *data;			  /* the driver's (c) */
+	char name[GM_DEV_NAME];		  /* (c) */
+	unsigned int index;		  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
+	unsigned int unit;		  /* pages of its base page (c) */
+	uint32_t granule;		  /* pages moved for a fault (a) */
+	uint32_t no_grow;		  /* (a) */
+	uint32_t contexts;		  /* attached [hnode] */
+	uint32_t apertures; /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
 	struct gm_counters counters; /* (a) */
@@ -256,6 +258,7 @@ struct gm_core {
 	uint64_t nr_objects;		 /* [objects_lock] */
 	uint64_t retained, retain_max;	 /* (a) pages */
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
+	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids;			 /* given to objects and address spaces so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
 	struct gm_pool small; /* objects, regions */
@@ -335,6 +338,7 @@ void gm_windows_free(struct gm_context *ctx);
 
 void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
 int gm_unmap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
+int gm_unmap_in_place(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 	       unsigned int first, unsigned int n);
@@ -351,6 +355,11 @@ int gm_arm_block(struct gm_block *block);
 /* ------------------------------------------- span.c: leaves larger than a block */
 
 size_t gm_span_size(void);
+
+/* --------------------------- held.c: host pages that devices map where they are */
+
+void gm_in_place_left(const struct gm_region *region, uint64_t va, uint64_t end);
+int gm_in_place_take(const struct gm_region *region);
 
 /* ---------------------------------------------------- physmem.c: the hnodes */
 
@@ -389,6 +398,23 @@ size_t gm_bad_bytes(const struct gm_physmem *range);
 void gm_bad_free(struct gm_physmem *range);
 unsigned int gm_good_run(const struct gm_block *block, unsigned int page, unsigned int end);
 bool gm_block_unmappable(const struct gm_block *block);
+void gm_unit_lose(struct gm_block *block, struct gm_dev *dev, unsigned int first);
+
+/* ---------------------------------------------------------- copy_direct.c */
+
+int gm_copy_direct(struct gm_as *as, uint64_t dst, uint64_t src, uint64_t len, uint64_t *done);
+
+/* --------------------------------------------------------- remove.c, dev.c */
+
+void gm_gone_init(struct gm_dev *dev);
+int gm_salvage(struct gm_block *block, struct gm_dev *dev);
+int gm_dev_empty(struct gm_dev *dev, struct gm_physmem *range);
+
+/* Was it removed? Then it takes nothing in any more. */
+static inline bool gm_dev_gone(const struct gm_dev *dev)
+{
+	return dev->mmu == &dev->gone;
+}
 
 /* --------------------------------------------------------------- account.c */
 
@@ -412,6 +438,7 @@ struct gm_home {
 	enum gm_why why;
 	bool skip_pinned;
 	bool yields;	     /* gives up if somebody wants the block */
+	bool *engine;	     /* out: it was the copy engine that failed; NULL: nobody asks */
 	uint64_t begin, end; /* only frames in this range; end 0: any */
 };
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
@@ -428,6 +455,36 @@ int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, u
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
 void gm_evict_work(struct gm_os_work *work);
 void gm_evict_kick(struct gm_dev *dev);
+
+/* ------------------------------------------------------------------ unit.c */
+
+static inline uint64_t gm_unit_bytes(const struct gm_dev *dev)
+{
+	return (uint64_t)dev->unit << GM_PAGE_SHIFT;
+}
+
+/* Whole units of @dev around [*first, *first + *n). */
+static inline void gm_unit_round(const struct gm_dev *dev, unsigned int *first, unsigned int *n)
+{
+	unsigned int end = (*first + *n + dev->unit - 1) & ~(dev->unit - 1);
+
+	*first &= ~(dev->unit - 1);
+	*n = end - *first;
+}
+
+void gm_units_changed(void);
+unsigned int gm_unit_at(const struct gm_block *block, unsigned int page);
+unsigned int gm_unit_run(const struct gm_block *block, const struct gm_dev *dev, unsigned int page,
+			 unsigned int n, bool *pinned);
+unsigned int gm_units_pinned(const struct gm_block *block, const struct gm_dev *dev);
+bool gm_unit_bad(const struct gm_block *block, const struct gm_dev *dev, unsigned int page);
+bool gm_unit_clip(struct gm_context *ctx, const struct gm_region *region, uint64_t index,
+		  unsigned int *first, unsigned int *n);
+bool gm_unit_fits(struct gm_context *ctx, const struct gm_region *region, uint64_t index,
+		  unsigned int first, unsigned int n);
+int gm_unit_cut(struct gm_block *block, struct gm_dev *dev, unsigned int page);
+int gm_units_cut(struct gm_block *block, unsigned int first, unsigned int n,
+		 const struct gm_dev *but);
 
 /* ---------------------------------------------------------------- policy.c */
 

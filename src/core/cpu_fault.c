@@ -136,6 +136,7 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 {
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
 	bool huge = block->obj->granule > GM_PAGE_SIZE;
+	unsigned int first = page & ~(granule - 1);
 	int err = 0;
 
 	if (is_bad(block, page))
@@ -143,14 +144,19 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	if (gm_entry_state(gm_block_entry(block, page)) == GM_DEV || (huge && block->nr_dev)) {
 		if (as)
 			gm_tally(&as->counters, cpu_faults_moved, 1);
-		err = gm_migrate_home(block, page & ~(granule - 1), granule, &how);
+		err = gm_migrate_home(block, first, granule, &how);
 		/* The rest of the granule was only a guess. */
 		if (err && granule > 1 && !huge)
 			err = gm_migrate_home(block, page, 1, &how);
-	}
-	if (err || (!huge && gm_entry_state(gm_block_entry(block, page)) == GM_HOST))
-		return err;
-	return huge ? gm_make_host(block, 0, GM_BLOCK_PAGES) : gm_make_host(block, page, 1);
+	} else if (!huge && gm_entry_state(gm_block_entry(block, page)) == GM_HOST)
+		return 0; /* who maps it in place has it already, or faults */
+	if (!err && huge)
+		err = gm_make_host(block, 0, GM_BLOCK_PAGES);
+	else if (!err && gm_entry_state(gm_block_entry(block, page)) != GM_HOST)
+		err = gm_make_host(block, page, 1);
+	if (!err)
+		gm_mirror(block, first, granule);
+	return err;
 }
 
 /* The pages around @page, within its granule, that are in host backing as it is. */
@@ -194,6 +200,7 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 		return 0;
 	was = traced ? gm_entry_node(gm_block_entry(found->block, page)) : GM_NODE_NONE;
 	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
+	granule = GM_MAX(granule, gm_unit_at(found->block, page));
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
 		err = home_page(found->block, as, page, granule);

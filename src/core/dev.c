@@ -4,7 +4,8 @@
  *
  * A device and its hnode are one: the hnode's id is that of the first id behind the
  * real NUMA nodes plus the device's place in the table. A device leaves only when it
- * holds no page: until then its index means something in somebody's entry.
+ * holds no page: until then its index means something in somebody's entry. One that goes
+ * whoever uses it is removed first (remove.c).
  *
  * Locking: gm_core.lock over the table, over ranges that come and go and over the
  * draining of a device. A new range is made without the hnode's spinlock and linked
@@ -31,7 +32,7 @@ static int copy_mmu(struct gm_mmu *mmu, const struct gm_mmu *from, const char *n
 
 static int check_mmu(const struct gm_mmu *mmu, const char *name)
 {
-	uint64_t known = GM_PAGE_SIZE | (2 * (1ULL << 30) - GM_PAGE_SIZE);
+	uint64_t known = 2 * (1ULL << 30) - GM_PAGE_SIZE;
 
 	if (!mmu->pmap_create)
 		return refuse("no pmap_create in driver", name);
@@ -47,8 +48,8 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 		return refuse("no copy in driver", name);
 	if (!mmu->zero)
 		return refuse("no zero in driver", name);
-	if (!(mmu->pgsize_bitmap & GM_PAGE_SIZE))
-		return refuse("pgsize_bitmap lacks 4 KiB, in driver", name);
+	if (!(mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1)))
+		return refuse("pgsize_bitmap has no size up to 2 MiB, in driver", name);
 	if (mmu->pgsize_bitmap & ~known)
 		return refuse("pgsize_bitmap has a size below 4 KiB or above 1 GiB, in driver",
 			      name);
@@ -59,8 +60,9 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 
 static void set_defaults(struct gm_dev *dev)
 {
-	gm_store(&dev->granule,
-		 dev->tunables.granule ? dev->tunables.granule >> GM_PAGE_SHIFT : 16);
+	uint32_t granule = dev->tunables.granule ? dev->tunables.granule >> GM_PAGE_SHIFT : 16;
+
+	gm_store(&dev->granule, GM_MAX(granule, dev->unit));
 	gm_store(&dev->no_grow, dev->tunables.no_grow);
 	gm_store(&dev->hnode.background, !dev->tunables.no_background);
 	gm_hnode_set_marks(dev);
@@ -87,6 +89,8 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 		return -ENOMEM;
 	dev->ops = ops;
 	dev->mmu = &dev->ops;
+	gm_gone_init(dev);
+	dev->unit = 1U << (gm_ctz(ops.pgsize_bitmap) - GM_PAGE_SHIFT);
 	dev->data = data;
 	for (i = 0; i < sizeof(dev->name) - 1 && name[i]; i++)
 		dev->name[i] = name[i];
@@ -100,6 +104,7 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	dev->index = i;
 	if (i < GM_MAX_DEVS)
 		gm_core.dev[i] = dev;
+	gm_units_changed();
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (i == GM_MAX_DEVS) {
 		gm_hnode_destroy(&dev->hnode);
@@ -149,16 +154,14 @@ static bool in_use(struct gm_dev *dev, const struct gm_physmem *range)
 }
 
 /*
- * Bring everything home with the doors closed; on success they stay closed, and nothing
- * is behind them. Faults that have frames in hand, but no page there yet, are waited for.
+ * Bring everything home; the doors are closed. Faults that have frames in hand, but no page
+ * there yet, are waited for. gm_core.lock held.
  */
-static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
+int gm_dev_empty(struct gm_dev *dev, struct gm_physmem *range)
 {
 	unsigned int tries = 0;
-	int err = set_closing(dev, range, true);
+	int err;
 
-	if (err)
-		return err;
 	do {
 		if (tries)
 			gm_os_yield(tries);
@@ -166,7 +169,18 @@ static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
 		if (!err && in_use(dev, range))
 			err = -EBUSY;
 	} while (err == -EBUSY && ++tries < DRAIN_TRIES);
+	return err;
+}
+
+/* The same with doors that are open; on success they stay closed, and nothing is behind them. */
+static int close_and_drain(struct gm_dev *dev, struct gm_physmem *range)
+{
+	int err = set_closing(dev, range, true);
+
 	if (err)
+		return err;
+	err = gm_dev_empty(dev, range);
+	if (err && (range || !gm_dev_gone(dev)))
 		set_closing(dev, range, false);
 	return err;
 }
@@ -186,6 +200,7 @@ int gm_dev_destroy(struct gm_dev *dev)
 		for (struct gm_physmem *r = dev->hnode.ranges; r; r = r->next)
 			gm_aperture_close(dev, r);
 		gm_core.dev[dev->index] = NULL;
+		gm_units_changed();
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (err)
@@ -222,8 +237,9 @@ static int register_range(struct gm_dev *dev, uint64_t begin, uint64_t end, uint
 	struct gm_physmem *range;
 	int err;
 
-	if (!dev || !gm_aligned(begin | end, GM_PAGE_SIZE) || begin >= end || end > 1ULL << 58 ||
-	    end - begin > 1ULL << 48 || gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
+	if (!dev || !gm_aligned(begin | end, gm_unit_bytes(dev)) || begin >= end ||
+	    end > 1ULL << 58 || end - begin > 1ULL << 48 ||
+	    gm_round_up(begin, GM_BLOCK_SIZE) + GM_BLOCK_SIZE > end)
 		return -EINVAL;
 	err = gm_enter();
 	if (err)
@@ -235,7 +251,9 @@ static int register_range(struct gm_dev *dev, uint64_t begin, uint64_t end, uint
 	end >>= GM_PAGE_SHIFT;
 	range->cpu = cpu;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
-	err = overlaps(dev, begin, end) ? -EEXIST : gm_buddy_init(&range->buddy, begin, end);
+	err = gm_dev_gone(dev) ? -ENODEV : overlaps(dev, begin, end) ? -EEXIST : 0;
+	if (!err)
+		err = gm_buddy_init(&range->buddy, begin, end);
 	if (err)
 		goto err_range;
 	err = cpu ? gm_aperture_open(dev, range) : 0;

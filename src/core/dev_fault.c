@@ -68,26 +68,37 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
 		clip(place, &first, &n);
+	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
+		return 0; /* a hint for what the device cannot map */
 	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
 	return err ? err : map_dev(ctx, place->region, block, first, n);
 }
 
 /*
  * For a context that maps host memory in place: bring the piece home, as for the CPU, and map
- * what the whole block has there.
+ * of it what is wanted. What the rest of the block has there is mapped too, as far as it can be:
+ * it is only a guess.
  */
 static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 			  const struct gm_place *place, unsigned int first, unsigned int n,
 			  enum gm_why why)
 {
 	struct gm_home how = { .as = ctx->as, .why = why };
+	bool all = why == GM_WHY_PREFETCH;
 	int err;
 
 	clip(place, &first, &n);
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
-	return err ? err : gm_map_host(ctx, place->region, block, 0, GM_BLOCK_PAGES);
+	if (!err)
+		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
+				  all ? n : 1);
+	/* From the page on, and around: who goes through memory in order gets on where few may be held. */
+	if (!err &&
+	    !gm_map_host(ctx, place->region, block, place->page, GM_BLOCK_PAGES - place->page))
+		(void)gm_map_host(ctx, place->region, block, 0, place->page);
+	return err;
 }
 
 /* Alike, for one fault. */
@@ -127,7 +138,7 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	unsigned int first, n;
 	int err;
 
-	if (gm_entry_state(e) != GM_DEV || !dev->mmu->pmap_enter_peer)
+	if (gm_entry_state(e) != GM_DEV || !dev->mmu->pmap_enter_peer || dev->unit > 1)
 		return -EOPNOTSUPP;
 	peer = gm_core.dev[gm_entry_dev(e)];
 	if (peer->mmu->pmap_enter_peer != dev->mmu->pmap_enter_peer)
@@ -149,7 +160,13 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	unsigned int first, n;
 	int err;
 
+	if (gm_dev_gone(dev))
+		return -ENODEV;
 	if (gm_entry_state(gm_block_entry(block, place->page)) == GM_BAD)
+		return -EHWPOISON;
+	if (dev->unit > 1 && !gm_unit_fits(ctx, place->region, place->index, place->page, 1))
+		return -EADDRNOTAVAIL;
+	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
 		return -EHWPOISON;
 	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
 								   : -EOPNOTSUPP;
@@ -166,7 +183,7 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
 		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
-		if (err && n > 1)
+		if (err && n > dev->unit)
 			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_moved, 1);
@@ -263,15 +280,16 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 }
 
 /*
- * Faults that found no memory for the table of a context that maps host memory in place. What
- * is in there can all be entered anew, so it is emptied, and they are tried once more. (Where
- * it has other windows as well it may have been the device's memory for data: no harm.)
+ * Faults of a context that maps host memory in place which found no memory for its table, or
+ * must not hold more of the host's. What is in there can all be entered anew, so it is emptied,
+ * and they are tried once more. (Where it has other windows as well it may have been the
+ * device's memory for data: no harm.)
  */
 static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned int n,
 			   uint64_t begin)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		if (f[i].err != -ENOSPC || gm_context_empty(ctx))
+		if ((f[i].err != -ENOSPC && f[i].err != -ENOMEM) || gm_context_empty(ctx))
 			continue;
 		gm_rwlock_rdlock(&ctx->as->lock, GM_RANK_AS);
 		block_faults(ctx, &f[i], 1, begin);
@@ -333,6 +351,8 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 	do {
 		if (tries)
 			gm_os_yield(tries);
+		if (gm_dev_gone(ctx->dev))
+			return -ENODEV;
 		err = gm_block_get(piece->region->obj, piece->index, true, block);
 		if (err)
 			return err;

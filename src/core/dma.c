@@ -19,6 +19,7 @@ void gm_dma_begin(struct gm_dma *dma, struct gm_dev *dev, enum gm_dma_op op, str
 	dma->op = op;
 	dma->n = 0;
 	dma->err = 0;
+	dma->engine = false;
 	dma->begin = 0;
 }
 
@@ -49,8 +50,10 @@ static void submit(struct gm_dma *dma)
 	for (unsigned int i = 0; dma->obj && i < dma->n; i++)
 		gm_os_backing_put(dma->obj, dma->off[i], dma->ext[i].len);
 	dma->n = 0;
-	if (!dma->err)
+	if (!dma->err) {
 		dma->err = err;
+		dma->engine = err != 0;
+	}
 }
 
 static void add(struct gm_dma *dma, uint64_t pa, uint64_t bus, uint64_t off, uint64_t len)

@@ -15,6 +15,7 @@ struct gm_dma {
 	enum gm_dma_op op;
 	unsigned int n;
 	int err;
+	bool engine; /* err is the copy engine's */
 	uint64_t begin;
 	uint64_t off[GM_DMA_MAX];
 	struct gm_extent ext[GM_DMA_MAX];

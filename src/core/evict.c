@@ -200,7 +200,8 @@ static int drain_list(struct gm_dev *dev, struct gm_list *list, const struct gm_
 	while (!err && (block = gm_resident_walk(&dev->hnode, list))) {
 		gm_mutex_lock(&block->lock, GM_RANK_BLOCK);
 		if (block->obj && gm_resident_find(block, dev))
-			err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, how);
+			err = gm_dev_gone(dev) ? gm_salvage(block, dev)
+					       : gm_migrate_home(block, 0, GM_BLOCK_PAGES, how);
 		gm_block_unlock(block);
 	}
 	gm_resident_walk_end(&dev->hnode);
@@ -210,7 +211,8 @@ static int drain_list(struct gm_dev *dev, struct gm_list *list, const struct gm_
 /*
  * Bring home what a device holds in @range, or all (NULL), pinned or not; the range or
  * the device is closing. A block that moves in the lists meanwhile may be missed: the
- * caller sees it by the frames in use. Stops at the first error. gm_core.lock held, no
+ * caller sees it by the frames in use. What a device that is gone cannot give any more is
+ * lost. Stops at the first error. gm_core.lock held, no
  * address space's.
  */
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range)

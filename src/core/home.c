@@ -22,16 +22,50 @@ static bool goes_home(uint64_t e, unsigned int n, const struct gm_dev *dev,
 	return !how->end || (gm_entry_pfn(e) < how->end && gm_entry_pfn(e) + n > how->begin);
 }
 
+/* For a device of larger units: what of a run goes together, so that units go as a whole or not at all. */
+static unsigned int unit_run(const struct gm_block *block, const struct gm_dev *dev,
+			     const struct gm_home *how, unsigned int page, unsigned int n,
+			     uint64_t e, bool *goes)
+{
+	uint64_t pfn = gm_entry_pfn(e);
+	bool pinned;
+
+	/* A flag may part a unit; the end of a range of frames does not. One entry goes as it is. */
+	if (how->end && block->pages && pfn < how->begin && how->begin - pfn < n)
+		n = (unsigned int)(how->begin - pfn);
+	if (how->end && block->pages && pfn < how->end && how->end - pfn < n)
+		n = (unsigned int)(how->end - pfn);
+	if (how->skip_pinned)
+		n = gm_unit_run(block, dev, page, n, &pinned);
+	*goes = !(how->skip_pinned && pinned) &&
+		(!how->end || (pfn < how->end && pfn + n > how->begin));
+	return n;
+}
+
+/* How many pages from @page on, below @end, are alike, and go home from @dev or do not. */
+static unsigned int home_run(const struct gm_block *block, const struct gm_dev *dev,
+			     const struct gm_home *how, unsigned int page, unsigned int end,
+			     uint64_t *e, bool *goes)
+{
+	unsigned int n = gm_block_run(block, page, end, e);
+
+	*goes = goes_home(*e, n, dev, how);
+	if (dev->unit == 1 || gm_entry_state(*e) != GM_DEV || gm_entry_dev(*e) != dev->index)
+		return n;
+	return unit_run(block, dev, how, page, n, *e, goes);
+}
+
 /* Narrow [*first, *end) to the pages that go home from @dev; how many they are. */
 static unsigned int home_bounds(struct gm_block *block, struct gm_dev *dev,
 				const struct gm_home *how, unsigned int *first, unsigned int *end)
 {
 	unsigned int lo = *end, hi = *first, count = 0, n;
 	uint64_t e;
+	bool goes;
 
 	for (unsigned int page = *first; page < *end; page += n) {
-		n = gm_block_run(block, page, *end, &e);
-		if (!goes_home(e, n, dev, how))
+		n = home_run(block, dev, how, page, *end, &e, &goes);
+		if (!goes)
 			continue;
 		lo = GM_MIN(lo, page);
 		hi = page + n;
@@ -48,24 +82,27 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 	struct gm_dma dma gm_uninitialized;
 	unsigned int n;
 	uint64_t e;
+	bool goes;
 	int err;
 
 	gm_dma_begin(&dma, dev, GM_DMA_OUT, block->obj);
 	for (unsigned int page = first; page < end; page += n) {
-		n = gm_block_run(block, page, end, &e);
-		if (goes_home(e, n, dev, how))
+		n = home_run(block, dev, how, page, end, &e, &goes);
+		if (goes)
 			gm_dma_add(&dma, gm_entry_pfn(e) << GM_PAGE_SHIFT, gm_page_off(block, page),
 				   gm_page_bytes(n), e & GM_E_RETAINED);
 	}
 	err = gm_dma_end(&dma, how->as);
+	if (how->engine)
+		*how->engine = dma.engine && err != -ENOMEM; /* that the driver may have later */
 	if (!err && how->yields && gm_load(&block->willneed))
 		err = -EAGAIN;
 	if (!err)
 		return 0;
 	/* The pages stay on the device; host frames made for them go again. */
 	for (unsigned int page = first; page < end; page += n) {
-		n = gm_block_run(block, page, end, &e);
-		if (goes_home(e, n, dev, how) && !(e & GM_E_RETAINED))
+		n = home_run(block, dev, how, page, end, &e, &goes);
+		if (goes && !(e & GM_E_RETAINED))
 			gm_free_backing(block, page, n);
 	}
 	return err;
@@ -76,10 +113,11 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 {
 	unsigned int n, moved = 0, pinned = 0, retained = 0;
 	uint64_t e;
+	bool goes;
 
 	for (unsigned int page = first; page < end; page += n) {
-		n = gm_block_run(block, page, end, &e);
-		if (!goes_home(e, n, dev, how))
+		n = home_run(block, dev, how, page, end, &e, &goes);
+		if (!goes)
 			continue;
 		moved += n;
 		pinned += e & GM_E_PINNED ? n : 0;
@@ -106,11 +144,12 @@ static int unmap_apertures(struct gm_block *block, struct gm_dev *dev, const str
 {
 	unsigned int n;
 	uint64_t e;
+	bool goes;
 	int err = 0;
 
 	for (unsigned int page = first; page < end && !err; page += n) {
-		n = gm_block_run(block, page, end, &e);
-		if (goes_home(e, n, dev, how))
+		n = home_run(block, dev, how, page, end, &e, &goes);
+		if (goes)
 			err = gm_aperture_unmap(block, dev, page, n);
 	}
 	return err;
@@ -132,12 +171,15 @@ static int copy_home_anyhow(struct gm_block *block, struct gm_dev *dev, const st
 int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		 unsigned int first, unsigned int end)
 {
-	unsigned int count = home_bounds(block, dev, how, &first, &end);
 	bool traced = gm_tracing(GM_EVENT_MIGRATE);
 	int node = gm_dev_node(dev); /* the device may be gone when the pages are */
 	uint64_t begin = traced ? gm_os_now_ns() : 0;
+	unsigned int n = end - first, count;
 	int err;
 
+	gm_unit_round(dev, &first, &n);
+	end = first + n;
+	count = home_bounds(block, dev, how, &first, &end);
 	if (!count)
 		return 0;
 	err = gm_prepare_change(block, end - first);
@@ -220,6 +262,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 
 	for (unsigned int page = first; page < first + n; page += len) {
 		len = gm_block_run(block, page, first + n, &e);
+		gm_block_set(block, page, len, GM_NONE);
 		if (gm_entry_state(e) == GM_DEV) {
 			struct gm_dev *dev = gm_core.dev[gm_entry_dev(e)];
 
@@ -230,19 +273,23 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 			block->nr_retained = (uint16_t)(block->nr_retained - len);
 			gm_retain_drop(block->obj, len);
 		}
-		gm_block_set(block, page, len, GM_NONE);
 	}
 	gm_block_fold(block);
 	gm_resident_put_idle(block);
 }
 
-/* Drop the bytes of [first, first+n), wherever they are. An error: nothing is dropped. */
+/*
+ * Drop the bytes of [first, first+n), wherever they are; the rest of a unit that is cut goes
+ * home first. An error: nothing is dropped.
+ */
 int gm_discard(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	uint64_t off = gm_page_off(block, first);
 	int err;
 
-	err = gm_prepare_change(block, n);
+	err = gm_units_cut(block, first, n, NULL);
+	if (!err)
+		err = gm_prepare_change(block, n);
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
 		err = gm_unmap_dev(block, res->dev, first, n);
 	if (!err)

@@ -35,8 +35,10 @@ static int enter_host(const struct gm_view *v, const struct gm_block *block, uin
 		err = gm_os_backing_get(obj, off, got, true, &bus, &got);
 		if (err)
 			break;
-		err = v->ctx->dev->mmu->pmap_enter_host(v->ctx->pmap, dva, bus, got,
-							v->region->prot);
+		err = gm_os_in_place_hold(obj, off, got);
+		if (!err)
+			err = v->ctx->dev->mmu->pmap_enter_host(v->ctx->pmap, dva, bus, got,
+								v->region->prot);
 		gm_os_backing_put(obj, off, got);
 	}
 	return err;
@@ -89,13 +91,18 @@ static int release_view(const struct gm_view *v, struct gm_block *block, uint64_
 	return err ? err : gm_gather_add(g, v->ctx, dva, end - dva);
 }
 
-/* Take host memory of [first, first+n) away from everybody who maps it in place. */
-int gm_release_in_place(struct gm_block *block, unsigned int first, unsigned int n)
+/* Take host memory of [first, first+n) away from whoever maps it in place, at all addresses. */
+int gm_unmap_in_place(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	struct gm_gather g gm_uninitialized;
+	int err = 0;
 
-	if (!gm_load(&gm_core.in_place))
-		return 0;
-	gm_gather_init(&g);
-	return gm_for_views(block, NULL, first, n, release_view, &g);
+	if (gm_load(&gm_core.in_place)) {
+		gm_gather_init(&g);
+		err = gm_for_views(block, NULL, first, n, release_view, &g);
+	}
+	if (!err)
+		gm_os_in_place_drop(block->obj, gm_view_off(block, first),
+				    (uint64_t)n << GM_PAGE_SHIFT);
+	return err;
 }

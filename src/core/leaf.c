@@ -48,22 +48,21 @@ static bool leaf_fits(const struct gm_view *v, const struct gm_block *block, uin
 	return true;
 }
 
-/* The leaf that maps @dva, or would: its size; 4 KiB if nothing larger fits. */
+/* The leaf that maps @dva, or would: its size; the base page if nothing larger fits. */
 uint64_t gm_leaf_of(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
 		    uint64_t barrier)
 {
-	uint64_t sizes = v->ctx->dev->mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1) &
-			 ~(GM_PAGE_SIZE - 1);
+	uint64_t sizes = v->ctx->dev->mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1);
+	uint64_t base = gm_unit_bytes(v->ctx->dev);
 
-	while (sizes > GM_PAGE_SIZE) {
+	while (sizes > base) {
 		uint64_t leaf = 1ULL << gm_log2(sizes);
 
-		if (leaf > GM_PAGE_SIZE &&
-		    leaf_fits(v, block, gm_round_down(dva, leaf), leaf, barrier))
+		if (leaf_fits(v, block, gm_round_down(dva, leaf), leaf, barrier))
 			return leaf;
 		sizes &= ~leaf;
 	}
-	return GM_PAGE_SIZE;
+	return base;
 }
 
 static bool is_on(const struct gm_dev *dev, uint64_t e)
@@ -134,13 +133,15 @@ int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block
 	       unsigned int first, unsigned int n)
 {
 	uint64_t lo = gm_view_off(block, first), hi = gm_view_off(block, first + n);
+	uint64_t dva, end;
 	struct gm_view v;
 	uint32_t i = 0;
 	int err = 0;
 
-	while (!err && gm_view_next(ctx, region, lo, hi, &i, &v))
-		err = gm_leaf_enter(&v, block, GM_MAX(lo, v.lo) + v.delta,
-				    GM_MIN(hi, v.hi) + v.delta, 0);
+	while (!err && gm_view_next(ctx, region, lo, hi, &i, &v)) {
+		gm_view_clip(&v, lo, hi, &dva, &end);
+		err = gm_leaf_enter(&v, block, dva, end, 0);
+	}
 	return err;
 }
 
@@ -299,8 +300,12 @@ int gm_split_leaf(struct gm_region *region, struct gm_block *block, uint64_t va)
 		struct gm_view v;
 		uint32_t i = 0;
 
-		if (gm_view_next(ctx, region, off, off + GM_PAGE_SIZE, &i, &v))
+		if (!gm_view_next(ctx, region, off, off + GM_PAGE_SIZE, &i, &v))
+			continue;
+		if (gm_aligned(off, gm_unit_bytes(ctx->dev)))
 			err = gm_leaf_cut(&v, block, off + v.delta);
+		else
+			err = gm_unit_cut(block, ctx->dev, gm_view_page(&v, block, off + v.delta));
 	}
 	return err;
 }

@@ -13,6 +13,7 @@
  *	DEV    DEV'   gm_migrate_to_dev()    copied from the one to the other, if they have a
  *					     link (peer.c); else home, then in
  *	DEV    BAD    gm_dev_poison()        gone, with the frame they were in
+ *	DEV    BAD    gm_dev_remove()        gone, with the device that would not copy them out
  *	any    NONE   gm_discard()           dropped, because told so
  *
  * Each is a transaction: everything that can fail comes first (metadata, frames,
@@ -31,13 +32,13 @@
 #define RUNS_MAX 32U
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
 
-/* The largest aligned extent that is free, of 1 << @best frames or less. */
+/* The largest aligned extent that is free, of 1 << @best frames or less, but whole units. */
 static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned int best,
 		      struct gm_run *run)
 {
 	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 
-	for (unsigned int order = best + 1; order-- > 0;) {
+	for (unsigned int order = best + 1, least = gm_ctz(dev->unit); order-- > least;) {
 		if (order == GM_BLOCK_ORDER ? gm_hnode_alloc_block(dev, block, &run->pfn)
 					    : gm_hnode_alloc(dev, charge, order, &run->pfn)) {
 			run->n = 1U << order;
@@ -68,11 +69,31 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 
 		if (!scarce && take_free(dev, block, best, run))
 			return 0;
-		err = gm_reclaim(dev, block, scarce ? n : 1, in_hand);
+		err = gm_reclaim(dev, block, scarce ? n : dev->unit, in_hand);
 	}
 	if (take_free(dev, block, best, run))
 		return 0;
 	return err ? err : -EBUSY; /* others take what we evict */
+}
+
+/*
+ * How many pages from @page on, before @end, which for what is not there yet begins a unit, are
+ * alike in this: they can come to @dev, or cannot, being there or bad.
+ */
+static unsigned int takes_run(const struct gm_block *block, const struct gm_dev *dev,
+			      unsigned int page, unsigned int end, bool *can)
+{
+	uint64_t e;
+	unsigned int n = gm_block_run(block, page, end, &e);
+	bool there = gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
+
+	if (dev->unit > 1 && !there) {
+		n = dev->unit;
+		*can = !gm_unit_bad(block, dev, page);
+	} else {
+		*can = !there && gm_entry_state(e) != GM_BAD;
+	}
+	return n;
 }
 
 /* Frames for the pages of [*page, end) that are neither on @dev nor bad, as many as runs can hold. */
@@ -80,7 +101,7 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 		      unsigned int end, struct gm_run *runs, unsigned int *nr)
 {
 	unsigned int in_hand = 0;
-	uint64_t e;
+	bool can;
 	int err;
 
 	*nr = 0;
@@ -88,13 +109,12 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 		unsigned int n = 0, skip = 0;
 
 		while (*page + n < end && !skip) {
-			unsigned int len = gm_block_run(block, *page + n, end, &e);
+			unsigned int len = takes_run(block, dev, *page + n, end, &can);
 
-			if (gm_entry_state(e) == GM_BAD ||
-			    (gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index))
-				skip = len;
-			else
+			if (can)
 				n += len;
+			else
+				skip = len;
 		}
 		if (n) {
 			err = alloc_extent(dev, block, *page, n, in_hand, &runs[*nr]);
@@ -226,6 +246,9 @@ static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 		goto done;
 	lo = runs[0].page;
 	hi = runs[nr - 1].page + runs[nr - 1].n;
+	err = gm_units_cut(block, lo, hi - lo, dev); /* what others would lose in part, they lose */
+	if (err)
+		goto err_runs;
 	gm_peer_sources(block, runs, nr, &from);
 	err = gm_prepare_change(block, nr == 1 ? runs[0].n : 0);
 	if (!err)
@@ -292,7 +315,7 @@ static int unlinked_home(struct gm_block *block, unsigned int first, unsigned in
 }
 
 /*
- * Bring [first, first+n) to @dev; mapping it there is the caller's. An error: some
+ * Bring [first, first+n), and the rest of its units, to @dev; mapping it there is the caller's. An error: some
  * pages may be there, the others are where they were, or home if a device had them that
  * has no link to @dev. -ENOSPC, -EBUSY: see gm_reclaim().
  */
@@ -300,10 +323,12 @@ int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n
 		      struct gm_dev *dev, struct gm_as *as, enum gm_why why)
 {
 	struct gm_home home = { .as = as, .why = GM_WHY_DEV_FAULT };
-	unsigned int page = first;
 	struct gm_dev *no_link;
+	unsigned int page;
 	int err;
 
+	gm_unit_round(dev, &first, &n);
+	page = first;
 	err = unlinked_home(block, first, n, dev, as);
 	if (!err && !gm_resident_get(block, dev))
 		err = -ENOMEM;

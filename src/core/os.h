@@ -32,7 +32,23 @@ struct gm_region {
 	uint32_t prot;		       /* GM_READ, GM_WRITE */
 	void *host;		       /* the host's own */
 	struct gm_region *prev, *next; /* the core's: the object's regions */
+	uint64_t spare; /* the core's: bytes at the end that complete a device's base page */
 };
+
+/*
+ * Where the host chooses an address, it agrees with the offset modulo this: then the object's
+ * blocks, the largest leaves that the region has room for, or what devices map at least, are
+ * aligned in the address space too.
+ */
+uint64_t gm_map_align(const struct gm_region *region);
+
+/*
+ * For a host that maps by itself what gm_alloc() would have: @len, and what any device needs to
+ * map the last of it; that the last @spare bytes before @end are that; how many are so behind @end.
+ */
+uint64_t gm_units_complete(uint64_t len);
+void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare);
+uint64_t gm_as_spare(struct gm_as *as, uint64_t end);
 
 /* ------------------------------------------------------------------- memory */
 
@@ -127,31 +143,39 @@ void gm_os_warn(const char *what, const char *arg);
 /* ------------------------------------------------------------------- tracing */
 
 /* On whose behalf pages move. */
-enum gm_why { GM_WHY_CPU_FAULT, GM_WHY_DEV_FAULT, GM_WHY_PREFETCH, GM_WHY_EVICT, GM_WHY_DRAIN };
+enum gm_why {
+	GM_WHY_CPU_FAULT,
+	GM_WHY_DEV_FAULT,
+	GM_WHY_PREFETCH,
+	GM_WHY_EVICT,
+	GM_WHY_DRAIN,
+	GM_WHY_POISON,
+};
 
 enum gm_event_kind {
 	GM_EVENT_FAULT,	  /* a fault of the CPU or a device was serviced, or failed */
 	GM_EVENT_MIGRATE, /* pages of one block went from one place to another, or could not */
 	GM_EVENT_EVICT,	  /* a block was a victim; its migration is an event of its own, before */
 	GM_EVENT_INVALIDATE, /* a device's TLB was told to drop translations */
+	GM_EVENT_POISON, /* a frame has failed, or went with its device; what was in it is lost */
 	GM_EVENT_KINDS,
 };
 
 /*
  * What happened, once it has. A field that says nothing of a kind is 0, or GM_NODE_NONE.
  *
- *	field	FAULT		MIGRATE		EVICT		INVALIDATE
- *	as	faulting	charged		charged		whose translations
- *	obj	of the page	of the pages	of the block	-
- *	offset	of the page	first page	of the block	-
- *	va	touched, or 0	-		-		first
- *	len	a page		first to last	a block		of all ranges
- *	pages	-		moved		moved		-
- *	bytes	-		copied		-		-
- *	from	page was at	node		the device	the device
- *	to	wanted at	node		host		-
- *	why	which fault	why		EVICT		-
- *	n	access		-		a fault waits	ranges
+ *	field	FAULT		MIGRATE		EVICT		INVALIDATE	POISON
+ *	as	faulting	charged		charged		whose translations  -
+ *	obj	of the page	of the pages	of the block	-		of the page, if any
+ *	offset	of the page	first page	of the block	-		of the page
+ *	va	touched, or 0	-		-		first		physical, of the frame
+ *	len	a page		first to last	a block		of all ranges	a page
+ *	pages	-		moved		moved		-		lost: 1, or 0
+ *	bytes	-		copied		-		-		-
+ *	from	page was at	node		the device	the device	the device
+ *	to	wanted at	node		host		-		-
+ *	why	which fault	why		EVICT		-		POISON; DRAIN: removed
+ *	n	access		-		a fault waits	ranges		-
  *
  * @err is 0 or -errno; then @pages is what was to move, and @bytes is 0.
  *
@@ -208,9 +232,23 @@ void gm_os_backing_put(struct gm_object *obj, uint64_t off, uint64_t len);
 
 /*
  * May a device map pages in place: do bus addresses of gm_os_backing_get() stay good, though
- * they were put, until the pages are freed? NULL: of any object at all?
+ * they were put, until gm_os_in_place_drop()? NULL: of any object at all?
  */
 bool gm_os_backing_in_place(const struct gm_object *obj);
+
+/*
+ * A device is about to map bytes [off, off+len) in place, which are got at this moment: from
+ * now on their pages stay where they are. To hold what is held already changes nothing. Fails:
+ * -ENOMEM, also at a limit of the host's; some of the pages may be held then. Fault path.
+ */
+int gm_os_in_place_hold(struct gm_object *obj, uint64_t off, uint64_t len);
+/*
+ * No device maps any of it in place, nor has a translation of it; devices may have written it.
+ * What is not held is passed over. Fault path. Both: block locked.
+ */
+void gm_os_in_place_drop(struct gm_object *obj, uint64_t off, uint64_t len);
+/* Is anything of the object held? A host that holds nothing, for nothing moves, says no. */
+bool gm_os_in_place_any(struct gm_object *obj);
 
 /*
  * Read or write bytes of pages that exist; for hmemcpy, where no device has them. Fails:
@@ -384,6 +422,9 @@ int gm_aperture_poison(uint64_t cpu);
  * answer is yes; before that call a host may fill the block without the core's help.
  */
 bool gm_object_touched(struct gm_object *obj, uint64_t off);
+
+/* Is any device attached that maps host memory in place? */
+bool gm_in_place(void);
 
 /*
  * Accounts: the objects of one hold no more of any device's memory than a percentage of

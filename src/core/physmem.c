@@ -255,7 +255,10 @@ static void resident_place(struct gm_resident *res, bool hot)
 		gm_list_add_tail(&res->own, hot ? &charge->cold : charge->cold.next);
 }
 
-/* @pages more of the block are on @dev, @pinned more of these are pinned; may be negative. */
+/*
+ * @pages more of the block are on @dev, and its entries say so; @pinned more of these are
+ * pinned; may be negative.
+ */
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned)
 {
 	struct gm_charge *charge = gm_charge_of(block->obj, dev);
@@ -263,6 +266,11 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	struct gm_hnode *h = &dev->hnode;
 	bool whole;
 
+	/* Of larger units each counts as a whole; of those that are on their way here some may not count yet. */
+	if (dev->unit > 1)
+		pinned = (int)GM_MIN(gm_units_pinned(block, dev),
+				     (unsigned int)((int)res->nr + pages)) -
+			 (int)res->nr_pinned;
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	whole = res->nr && res->nr_pinned == res->nr;
 	res->nr = (uint32_t)((int)res->nr + pages);

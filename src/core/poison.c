@@ -14,6 +14,10 @@
  * but hnode.poisoned, and charged to nobody. A bit for it, in an array that a range has
  * from its first bad frame on, tells it from a frame that a fault has in hand.
  *
+ * Where the device's unit is larger than a page (unit.c), only the page in the bad frame is
+ * lost, and the rest of its unit goes home; the frames of the unit are retired together, for
+ * none of them can be used without the others.
+ *
  * Which page has a frame is not recorded anywhere, so it is searched for among the hnode's
  * residents. Frames that are in nobody's entry and not free, or whose block moved in the
  * lists while we looked, are looked for again, a bounded number of times.
@@ -21,10 +25,12 @@
  * Everything that can fail comes before the commit (I4). A driver that fails to release
  * has the page as it was, and may say it again.
  *
+ * A page is lost too if its device is removed and cannot hand it over (remove.c).
+ *
  * Locking. gm_core.lock over all, so ranges stay and nobody else walks; blocks are locked
  * one at a time, from the hnode's lists, with no lock of an hnode. As draining (evict.c).
  */
-#include "core/core.h"
+#include "core/move.h"
 
 #define TRIES 1000U /* as many as a drain has; with gm_os_yield() about a second */
 
@@ -76,20 +82,60 @@ bool gm_block_unmappable(const struct gm_block *block)
 	       gm_good_run(block, 0, GM_BLOCK_PAGES) < GM_BLOCK_PAGES;
 }
 
-/* A frame that is in use by nobody any more, @charge's if it was a page's, is out of it. */
+/*
+ * A frame that is in use by nobody any more, @charge's if it was a page's, is out of it, and
+ * the others of its unit, which are free. hnode locked.
+ */
 static void retire(struct gm_dev *dev, struct gm_physmem *range, struct gm_charge *charge,
 		   uint64_t pfn)
 {
+	uint64_t first = gm_round_down(pfn, dev->unit);
 	struct gm_hnode *h = &dev->hnode;
-	uint64_t i = pfn - range->buddy.begin;
 
-	range->bad[i / 64] |= 1ULL << (i % 64);
-	range->nr_bad++;
-	h->poisoned++;
-	gm_store(&h->total, h->total - 1);
+	for (uint64_t at = first; at < first + dev->unit; at++) {
+		uint64_t i = at - range->buddy.begin;
+
+		if (at != pfn) {
+			gm_bug_on(!gm_buddy_take(&range->buddy, at));
+			gm_store(&h->free, h->free - 1);
+		}
+		range->bad[i / 64] |= 1ULL << (i % 64);
+	}
+	range->nr_bad += dev->unit;
+	h->poisoned += dev->unit;
+	gm_store(&h->total, h->total - dev->unit);
 	if (charge)
 		gm_store(&charge->used, charge->used - 1);
 	gm_hnode_set_marks(dev);
+}
+
+/* @obj is NULL: nobody's page was in the frame. */
+static void trace_poison(const struct gm_dev *dev, enum gm_why why, uint64_t pfn,
+			 struct gm_object *obj, uint64_t off, uint64_t begin, int err)
+{
+	struct gm_event ev = {
+		.kind = GM_EVENT_POISON,
+		.why = why,
+		.obj = obj,
+		.offset = off,
+		.va = pfn << GM_PAGE_SHIFT,
+		.len = GM_PAGE_SIZE,
+		.pages = obj ? 1 : 0,
+		.from = gm_dev_node(dev),
+		.to = GM_NODE_NONE,
+	};
+
+	gm_trace_end(&ev, begin, err);
+}
+
+/* Of a unit on its way to be free, a part may be so already: that can be looked at again. */
+static bool unit_free(const struct gm_dev *dev, const struct gm_physmem *range, uint64_t pfn)
+{
+	uint64_t first = gm_round_down(pfn, dev->unit), at = first;
+
+	while (at < first + dev->unit && gm_buddy_is_free(&range->buddy, at))
+		at++;
+	return at == first + dev->unit;
 }
 
 /* True: it was free, or is retired already. */
@@ -100,20 +146,75 @@ static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t p
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	bad = gm_frame_bad(range, pfn);
-	taken = !bad && gm_buddy_take(&range->buddy, pfn);
+	taken = !bad && unit_free(dev, range, pfn);
 	if (taken) {
+		gm_buddy_take(&range->buddy, pfn);
 		gm_store(&h->free, h->free - 1);
 		retire(dev, range, NULL, pfn);
 	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+	if (taken && gm_tracing(GM_EVENT_POISON))
+		trace_poison(dev, GM_WHY_POISON, pfn, NULL, 0, gm_os_now_ns(), 0);
 	return bad || taken;
+}
+
+/* The page that had entry @e is BAD: what was kept for it goes. */
+static void forget_kept(struct gm_block *block, unsigned int page, uint64_t e)
+{
+	if (!(e & GM_E_RETAINED))
+		return;
+	block->nr_retained--;
+	gm_retain_drop(block->obj, 1);
+	gm_free_backing(block, page, 1);
+}
+
+/*
+ * The bytes of a unit on @dev, which is gone, cannot be had: gm_home_from() has just failed
+ * to copy it alone, so it is mapped nowhere, and the block is split.
+ */
+void gm_unit_lose(struct gm_block *block, struct gm_dev *dev, unsigned int first)
+{
+	uint64_t pfn = gm_entry_pfn(gm_block_entry(block, first));
+	int pinned = 0;
+
+	for (unsigned int page = first; page < first + dev->unit; page++) {
+		uint64_t e = gm_block_entry(block, page);
+
+		pinned += !!(e & GM_E_PINNED);
+		gm_block_set(block, page, 1, GM_BAD);
+		forget_kept(block, page, e);
+		if (gm_tracing(GM_EVENT_POISON))
+			trace_poison(dev, GM_WHY_DRAIN, pfn + (page - first), block->obj,
+				     gm_page_off(block, page), gm_os_now_ns(), 0);
+	}
+	gm_hnode_free(dev, gm_charge_of(block->obj, dev), pfn, dev->unit);
+	/* Last: a device that holds nothing any more may be destroyed. */
+	gm_resident_count(block, dev, -(int)dev->unit, -pinned);
+}
+
+/*
+ * The page becomes BAD, and the rest of its unit, which is mapped nowhere, goes home. An error:
+ * it is as it was.
+ */
+static int part(struct gm_block *block, struct gm_dev *dev, unsigned int page, uint64_t e)
+{
+	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN };
+	int err = 0;
+
+	gm_block_set(block, page, 1, GM_BAD);
+	if (dev->unit > 1)
+		err = gm_home_from(block, dev, &how, page, page + 1);
+	if (err)
+		gm_block_set(block, page, 1, e);
+	return err;
 }
 
 static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physmem *range,
 		     unsigned int page, uint64_t e)
 {
-	uint64_t off = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
 	struct gm_charge *charge = gm_charge_of(block->obj, dev);
+	bool traced = gm_tracing(GM_EVENT_POISON);
+	uint64_t pfn = gm_entry_pfn(e), begin = traced ? gm_os_now_ns() : 0;
 	int err;
 
 	err = gm_block_split(block);
@@ -121,21 +222,20 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 		err = gm_unmap_dev(block, dev, page, 1);
 	if (!err && range->cpu)
 		err = gm_unmap_cpu(block, page, 1); /* who holds it keeps what it held */
-	if (err)
-		return err;
-	gm_block_set(block, page, 1, GM_BAD);
-	if (e & GM_E_RETAINED) {
-		block->nr_retained--;
-		gm_retain_drop(block->obj, 1);
-		if (block->obj->granule == GM_PAGE_SIZE)
-			gm_os_backing_free(block->obj, off, GM_PAGE_SIZE);
+	if (!err)
+		err = part(block, dev, page, e);
+	if (!err) {
+		forget_kept(block, page, e);
+		gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
+		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+		retire(dev, range, charge, pfn);
+		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+		gm_resident_put_idle(block);
 	}
-	gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
-	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-	retire(dev, range, charge, gm_entry_pfn(e));
-	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
-	gm_resident_put_idle(block);
-	return 0;
+	if (traced)
+		trace_poison(dev, GM_WHY_POISON, pfn, block->obj, gm_page_off(block, page), begin,
+			     err);
+	return err;
 }
 
 /* The page of a locked block that is in frame @pfn: 0, or an error; -ENOENT: it has none. */

@@ -37,7 +37,7 @@ void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigne
 {
 	unsigned int end;
 
-	granule_around(page, as->cpu_granule, first, n);
+	granule_around(page, GM_MAX(as->cpu_granule, gm_unit_at(block, page)), first, n);
 	/* It is mapped in one piece, so it does not reach across a bad page. */
 	end = *first + *n;
 	for (unsigned int good; (good = *first + gm_good_run(block, *first, end)) <= page;)

@@ -191,6 +191,7 @@ static int cut_region(struct gm_as *as, struct gm_region *low, struct gm_region 
 		low->len += high->len;
 		return err;
 	}
+	low->spare = 0;
 	link_region(high);
 	gm_object_get(low->obj);
 	insert(as, high);
@@ -279,7 +280,7 @@ static bool overlaps(const struct gm_as *as, const struct gm_region *region)
 }
 
 static int map_locked(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
-		      uint32_t prot, bool fixed, uint64_t *va)
+		      uint64_t spare, uint32_t prot, bool fixed, uint64_t *va)
 {
 	struct gm_region *region;
 	int err;
@@ -297,6 +298,7 @@ static int map_locked(struct gm_as *as, struct gm_object *obj, uint64_t offset, 
 		.len = len,
 		.offset = offset,
 		.prot = prot,
+		.spare = spare,
 	};
 	err = gm_os_region_map(region, fixed);
 	if (err)
@@ -332,8 +334,8 @@ err_region:
 	return err;
 }
 
-int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len, uint32_t prot,
-	      uint32_t flags, void **addr)
+static int map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
+	       uint64_t spare, uint32_t prot, uint32_t flags, void **addr)
 {
 	uint64_t va;
 	int err;
@@ -349,26 +351,34 @@ int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t
 	if (err)
 		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	err = map_locked(as, obj, offset, len, prot, flags & GM_MAP_FIXED, &va);
+	err = map_locked(as, obj, offset, len, spare, prot, flags & GM_MAP_FIXED, &va);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (!err)
 		*addr = (void *)(uintptr_t)va;
 	return err;
 }
 
+int gm_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len, uint32_t prot,
+	      uint32_t flags, void **addr)
+{
+	return map(as, obj, offset, len, 0, prot, flags, addr);
+}
+
 int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 {
 	uint64_t unit = flags & GM_OBJECT_HUGETLB ? GM_BLOCK_SIZE : GM_PAGE_SIZE;
 	struct gm_object *obj;
+	uint64_t whole;
 	int err;
 
 	if (!as || !addr || !len || (flags & ~GM_OBJECT_HUGETLB) || !gm_aligned(len, unit) ||
 	    len > GM_OBJECT_MAX_SIZE)
 		return -EINVAL;
-	err = gm_object_new(len, flags, true, &obj);
+	whole = gm_units_complete(len);
+	err = gm_object_new(whole, flags, true, &obj);
 	if (err)
 		return err;
-	err = gm_as_map(as, obj, 0, len, GM_READ | GM_WRITE, 0, addr);
+	err = map(as, obj, 0, whole, whole - len, GM_READ | GM_WRITE, 0, addr);
 	gm_object_put(obj); /* the region holds it now */
 	return err;
 }
@@ -417,6 +427,7 @@ int gm_region_unmap(struct gm_as *as, struct gm_region *region)
 	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
 	if (err)
 		return err;
+	gm_in_place_left(region, region->va, gm_region_end(region));
 	erase(as, region);
 	gm_os_region_free(region);
 	if (obj->anonymous && gm_load(&obj->refs) > 1)
@@ -461,6 +472,35 @@ static int protect_region(struct gm_as *as, struct gm_region *region, uint32_t p
 	return err;
 }
 
+/* What gm_alloc() has added to what ends at @end goes the way of that. */
+static uint64_t spare_behind(struct gm_as *as, uint64_t end)
+{
+	struct gm_region *r = gm_region_find(as, end - 1);
+
+	return r && gm_region_end(r) - r->spare == end ? r->spare : 0;
+}
+
+void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare)
+{
+	struct gm_region *r;
+
+	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
+	r = gm_region_find(as, end - 1);
+	if (r && gm_region_end(r) == end) /* else somebody was faster */
+		r->spare = spare;
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+}
+
+uint64_t gm_as_spare(struct gm_as *as, uint64_t end)
+{
+	uint64_t spare;
+
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	spare = spare_behind(as, end);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return spare;
+}
+
 /* Carve [va, va+len) and do @fn to each region of it, in order, until one fails. */
 static int for_range(struct gm_as *as, uint64_t va, uint64_t len,
 		     int (*fn)(struct gm_as *as, struct gm_region *region, uint32_t arg),
@@ -472,7 +512,8 @@ static int for_range(struct gm_as *as, uint64_t va, uint64_t len,
 	if (err)
 		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	err = carve_range(as, va, len);
+	end += len ? spare_behind(as, end) : 0;
+	err = carve_range(as, va, end - va);
 	while (!err && va < end) {
 		struct gm_region *r = gm_region_find(as, va);
 

@@ -37,7 +37,7 @@ int gm_unmap_cpu(struct gm_block *block, unsigned int first, unsigned int n)
 		first = 0;
 		n = GM_BLOCK_PAGES;
 	}
-	err = gm_release_in_place(block, first, n);
+	err = gm_unmap_in_place(block, first, n);
 	if (err)
 		return err;
 	err = gm_os_object_revoke(

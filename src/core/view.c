@@ -104,10 +104,23 @@ int gm_gather_add(struct gm_gather *g, struct gm_context *ctx, uint64_t dva, uin
 
 /* ------------------------------------------------------------------------- views */
 
+/* Of what a view would show: whole base pages of the device, if they are in step with the object. */
+static bool narrow(const struct gm_dev *dev, struct gm_view *view, uint64_t lo, uint64_t hi)
+{
+	uint64_t unit = gm_unit_bytes(dev);
+
+	if (dev->unit > 1) {
+		if (!gm_aligned(view->delta, unit))
+			return false;
+		view->lo = gm_round_up(view->lo, unit);
+		view->hi = gm_round_down(view->hi, unit);
+	}
+	return view->lo < view->hi && view->lo < hi && view->hi > lo;
+}
+
 bool gm_view_next(struct gm_context *ctx, const struct gm_region *r, uint64_t lo, uint64_t hi,
 		  uint32_t *i, struct gm_view *view)
 {
-	const struct gm_seen *w;
 	uint64_t va, end;
 
 	lo = GM_MAX(lo, r->offset);
@@ -118,36 +131,47 @@ bool gm_view_next(struct gm_context *ctx, const struct gm_region *r, uint64_t lo
 	end = r->va + (hi - r->offset);
 	if (!*i)
 		*i = gm_window_lower(ctx, va);
-	if (*i == ctx->nr_windows)
-		return false;
-	w = ctx->windows[(*i)++];
-	if (w->va >= end)
-		return false;
-	va = GM_MAX(r->va, w->va);
-	end = GM_MIN(gm_region_end(r), w->end);
-	*view = (struct gm_view){
-		.ctx = ctx,
-		.region = r,
-		.lo = va - r->va + r->offset,
-		.hi = end - r->va + r->offset,
-		.delta = r->va - r->offset + w->dev_va - w->va,
-		.mode = w->mode,
-	};
-	return true;
+	while (*i < ctx->nr_windows && ctx->windows[*i]->va < end) {
+		const struct gm_seen *w = ctx->windows[(*i)++];
+
+		*view = (struct gm_view){
+			.ctx = ctx,
+			.region = r,
+			.lo = GM_MAX(r->va, w->va) - r->va + r->offset,
+			.hi = GM_MIN(gm_region_end(r), w->end) - r->va + r->offset,
+			.delta = r->va - r->offset + w->dev_va - w->va,
+			.mode = w->mode,
+		};
+		if (narrow(ctx->dev, view, lo, hi))
+			return true;
+	}
+	return false;
+}
+
+/* The device's addresses of what @v shows of [lo, hi), rounded out to its base pages. */
+void gm_view_clip(const struct gm_view *v, uint64_t lo, uint64_t hi, uint64_t *dva, uint64_t *end)
+{
+	uint64_t unit = gm_unit_bytes(v->ctx->dev);
+
+	*dva = GM_MAX(gm_round_down(lo, unit), v->lo) + v->delta;
+	*end = GM_MIN(gm_round_up(hi, unit), v->hi) + v->delta;
 }
 
 /* All views that @ctx has of [lo, hi) of the block's object in the region. */
 static int for_context(struct gm_context *ctx, const struct gm_region *r, struct gm_block *block,
 		       uint64_t lo, uint64_t hi, bool in_place, gm_view_fn *fn, struct gm_gather *g)
 {
+	uint64_t dva, end;
 	struct gm_view v;
 	uint32_t i = 0;
 	int err = 0;
 
-	while (!err && gm_view_next(ctx, r, lo, hi, &i, &v))
-		if (!in_place || v.mode == GM_REPLICATE)
-			err = fn(&v, block, GM_MAX(lo, v.lo) + v.delta, GM_MIN(hi, v.hi) + v.delta,
-				 g);
+	while (!err && gm_view_next(ctx, r, lo, hi, &i, &v)) {
+		if (in_place && v.mode != GM_REPLICATE)
+			continue;
+		gm_view_clip(&v, lo, hi, &dva, &end);
+		err = fn(&v, block, dva, end, g);
+	}
 	return err;
 }
 

@@ -10,7 +10,8 @@
 
 /*
  * What a region and a window of a context have in common: a piece of the object that lies
- * at one piece of the device's addresses. No leaf reaches beyond it.
+ * at one piece of the device's addresses, in whole base pages of the device's. No leaf reaches
+ * beyond it.
  */
 struct gm_view {
 	struct gm_context *ctx;
@@ -23,6 +24,8 @@ struct gm_view {
 /* The next view that @ctx has of [lo, hi) of the region's object; *i: the window to look at, 0 first. */
 bool gm_view_next(struct gm_context *ctx, const struct gm_region *r, uint64_t lo, uint64_t hi,
 		  uint32_t *i, struct gm_view *view);
+
+void gm_view_clip(const struct gm_view *v, uint64_t lo, uint64_t hi, uint64_t *dva, uint64_t *end);
 
 /* Pages [first, first+n) of a block, in the object. */
 static inline uint64_t gm_view_off(const struct gm_block *block, unsigned int first)
@@ -74,7 +77,5 @@ uint64_t gm_leaf_of(const struct gm_view *v, const struct gm_block *block, uint6
 int gm_leaf_enter(const struct gm_view *v, const struct gm_block *block, uint64_t dva, uint64_t end,
 		  uint64_t barrier);
 int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t dva);
-
-int gm_release_in_place(struct gm_block *block, unsigned int first, unsigned int n);
 
 #endif

@@ -482,6 +482,18 @@ static bool is_window(const struct gm_context *ctx, const struct gm_window *rang
 	return w && w->va == range->va && w->end == range->va + range->len;
 }
 
+/* What was held because a device mapped it in place, and none does any more. */
+static void let_go(struct gm_context *ctx, uint64_t va, uint64_t end)
+{
+	while ((va = gm_region_after(ctx->as, va, end)) < end) {
+		const struct gm_region *r = gm_region_find(ctx->as, va);
+		uint64_t stop = GM_MIN(end, gm_region_end(r));
+
+		gm_in_place_left(r, va, stop);
+		va = stop;
+	}
+}
+
 /* as->lock held for writing. -ENOENT: a range is not wholly shown. */
 static int change(struct gm_context *ctx, const struct gm_window *ranges, unsigned int n,
 		  window_fn *fn, enum gm_mode mode)
@@ -507,6 +519,8 @@ static int change(struct gm_context *ctx, const struct gm_window *ranges, unsign
 	err = change_locked(ctx, ranges, n, fn, mode, &g);
 	gm_rwlock_unlock(&ctx->as->ctx_lock, GM_RANK_CTX);
 	gather_end(&g);
+	for (unsigned int i = 0; i < n && !err; i++)
+		let_go(ctx, ranges[i].va, ranges[i].va + ranges[i].len);
 	return err;
 }
 

@@ -210,6 +210,11 @@ int gm_dev_unregister_physmem(struct gm_dev *dev, uint64_t begin, uint64_t end)
 	return gm_host()->dev_unregister_physmem(dev, begin, end);
 }
 
+int gm_dev_remove(struct gm_dev *dev)
+{
+	return gm_host()->dev_remove(dev);
+}
+
 int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats)
 {
 	return gm_host()->dev_stats(dev, stats);

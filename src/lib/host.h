@@ -53,6 +53,7 @@ struct gm_host {
 	int (*dev_from_hnode)(int hnode, struct gm_dev **dev);
 	int (*dev_hnode)(const struct gm_dev *dev);
 	int (*dev_poison)(struct gm_dev *dev, uint64_t pa);
+	int (*dev_remove)(struct gm_dev *dev);
 	int (*dev_register_physmem)(struct gm_dev *dev, uint64_t begin, uint64_t end);
 	int (*dev_register_physmem_cpu)(struct gm_dev *dev, uint64_t begin, uint64_t end,
 					uint64_t cpu);

@@ -22,6 +22,7 @@
 #define gm_dev_destroy(...) gm_core_dev_destroy(__VA_ARGS__)
 #define gm_dev_hnode(...) gm_core_dev_hnode(__VA_ARGS__)
 #define gm_dev_poison(...) gm_core_dev_poison(__VA_ARGS__)
+#define gm_dev_remove(...) gm_core_dev_remove(__VA_ARGS__)
 #define gm_dev_register_physmem(...) gm_core_dev_register_physmem(__VA_ARGS__)
 #define gm_dev_register_physmem_cpu(...) gm_core_dev_register_physmem_cpu(__VA_ARGS__)
 #define gm_dev_stats(...) gm_core_dev_stats(__VA_ARGS__)

@@ -72,6 +72,7 @@ const struct gm_host gm_host_user = {
 	.dev_from_hnode = user_dev_from_hnode,
 	.dev_hnode = gm_core_dev_hnode,
 	.dev_poison = gm_core_dev_poison,
+	.dev_remove = gm_core_dev_remove,
 	.dev_register_physmem = gm_core_dev_register_physmem,
 	.dev_register_physmem_cpu = gm_core_dev_register_physmem_cpu,
 	.dev_unregister_physmem = gm_core_dev_unregister_physmem,

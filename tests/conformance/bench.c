@@ -8,6 +8,7 @@
 
 uint32_t cf_flags;
 bool cf_kernel;
+uint64_t cf_pgsizes;
 static struct proc_resources before;
 
 bool cf_not_here(bool when, const char *why)
@@ -30,15 +31,27 @@ struct gm_as *cf_as(void)
 	return as;
 }
 
-struct gm_sim *cf_sim(void)
+uint64_t cf_unit(void)
 {
-	struct gm_sim_options opt = {
-		.size = sizeof(opt), .memory = DEV_MEMORY, .lanes = 2, .flags = GM_SIM_CHECK
-	};
+	return cf_pgsizes ? cf_pgsizes & -cf_pgsizes : PAGE;
+}
+
+static struct gm_sim *sim_of(uint64_t sizes)
+{
+	struct gm_sim_options opt = { .size = sizeof(opt),
+				      .memory = DEV_MEMORY,
+				      .lanes = 2,
+				      .pgsize_bitmap = sizes,
+				      .flags = GM_SIM_CHECK };
 	struct gm_sim *sim;
 
 	assert_int_equal(gm_sim_create(&opt, &sim), 0);
 	return sim;
+}
+
+struct gm_sim *cf_sim(void)
+{
+	return sim_of(0);
 }
 
 struct cf *cf_setup(void)
@@ -49,7 +62,7 @@ struct cf *cf_setup(void)
 	before = proc_resources();
 	cf->as = cf_as();
 	for (int i = 0; i < NR_DEVS; i++) {
-		cf->sim[i] = cf_sim();
+		cf->sim[i] = sim_of(i ? 0 : cf_pgsizes);
 		assert_int_equal(gm_sim_attach(cf->sim[i], cf->as, &cf->ctx[i]), 0);
 	}
 	return cf;

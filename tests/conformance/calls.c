@@ -41,7 +41,7 @@ static void test_dontneed(struct cf *cf)
 	cf_fill(cf, 0, p, BLOCK, 1);
 	assert_int_equal(hmadvise(0, p + 1, 4 * PAGE - 1, GM_DONTNEED), 0);
 	cf_on(p + PAGE, 3 * PAGE, GM_NODE_NONE);
-	cf_on(p, PAGE, cf_node(cf, 0));
+	cf_on(p, PAGE, cf_unit() > PAGE ? GM_NODE_HOST : cf_node(cf, 0));
 	cf_check(cf, CPU, p, PAGE, 1);
 	cf_check_zero(cf, CPU, p + PAGE, 3 * PAGE);
 	cf_check_zero(cf, 0, p + PAGE, 3 * PAGE);
@@ -130,6 +130,10 @@ static void test_query_into_itself(struct cf *cf)
 	char *p = cf_alloc(cf, BLOCK);
 	struct gm_page_info *info = (struct gm_page_info *)(void *)p;
 
+	if (cf_not_here(cf_unit() == BLOCK, "where the answer is put all else goes")) {
+		cf_unmap(cf, p, BLOCK);
+		return;
+	}
 	cf_fill(cf, 0, p, BLOCK, 1);
 	assert_int_equal(gm_query(p, BLOCK, info), 0);
 	/* All was there when it was looked at; what was written to came home. */
@@ -195,24 +199,56 @@ static void test_hmemcpy(struct cf *cf)
 
 static void test_protect(struct cf *cf)
 {
-	char *p = cf_alloc(cf, BLOCK);
-	uint64_t v;
+	uint64_t unit = cf_unit(), len = unit == BLOCK ? 4 * BLOCK : BLOCK, v;
+	char *p = cf_alloc(cf, len);
 
-	cf_fill(cf, 0, p, BLOCK, 1);
-	assert_int_equal(gm_as_protect(cf->as, p + PAGE, 2 * PAGE, GM_READ), 0);
-	assert_int_equal(cf_dev_store(cf, 0, p + PAGE, 1), -EACCES);
-	assert_int_equal(cf_dev_load(cf, 0, p + PAGE, &v), 0);
-	assert_int_equal(cf_dev_store(cf, 0, p + 3 * PAGE, 1), 0);
-	assert_true(cf_cpu_dies(p + 2 * PAGE, true, SIGSEGV) > 0);
-	cf_check(cf, CPU, p, 3 * PAGE, 1);
-	assert_true(cf_cpu_dies(p + PAGE, true, SIGSEGV) > 0);
-	assert_int_equal(gm_as_protect(cf->as, p, BLOCK, GM_READ | GM_WRITE), 0);
-	cf_fill(cf, CPU, p, BLOCK, 2);
-	cf_fill(cf, 0, p, BLOCK, 3);
-	cf_check(cf, CPU, p, BLOCK, 3);
-	assert_int_equal(gm_as_protect(cf->as, p, BLOCK, 0), -EINVAL);
-	assert_int_equal(gm_as_protect(cf->as, p, 2 * BLOCK, GM_READ), -EFAULT);
-	cf_unmap(cf, p, BLOCK);
+	cf_fill(cf, 0, p, len, 1);
+	assert_int_equal(gm_as_protect(cf->as, p + unit, 2 * unit, GM_READ), 0);
+	assert_int_equal(cf_dev_store(cf, 0, p + unit, 1), -EACCES);
+	assert_int_equal(cf_dev_load(cf, 0, p + unit, &v), 0);
+	assert_int_equal(cf_dev_store(cf, 0, p + 3 * unit, 1), 0);
+	assert_true(cf_cpu_dies(p + 2 * unit, true, SIGSEGV) > 0);
+	cf_check(cf, CPU, p, 3 * unit, 1);
+	assert_true(cf_cpu_dies(p + unit, true, SIGSEGV) > 0);
+	assert_int_equal(gm_as_protect(cf->as, p, len, GM_READ | GM_WRITE), 0);
+	cf_fill(cf, CPU, p, len, 2);
+	cf_fill(cf, 0, p, len, 3);
+	cf_check(cf, CPU, p, len, 3);
+	assert_int_equal(gm_as_protect(cf->as, p, len, 0), -EINVAL);
+	assert_int_equal(gm_as_protect(cf->as, p, len + BLOCK, GM_READ), -EFAULT);
+	cf_unmap(cf, p, len);
+}
+
+/* A part of a base page: its bytes are the CPU's and the other device's, this one cannot have them. */
+static void test_base_pages(struct cf *cf)
+{
+	uint64_t unit = cf_unit(), len = 4 * unit + PAGE, v;
+	char *p = cf_alloc(cf, len), *part = p + unit;
+
+	cf_fill(cf, 0, p, len, 1); /* the last page too, alone as it is */
+	assert_int_equal((uintptr_t)p % unit, 0);
+	assert_int_equal(gm_as_protect(cf->as, part, PAGE, GM_READ), 0);
+	for (uint64_t at = 0; at < 3 * unit; at += PAGE) {
+		bool cut = unit > PAGE && at >= unit && at < 2 * unit;
+
+		assert_int_equal(cf_dev_load(cf, 0, p + at, &v), cut ? -EADDRNOTAVAIL : 0);
+	}
+	cf_check(cf, 1, p, len, 1);
+	assert_int_equal(hmadvise(cf_node(cf, 0), p, 2 * unit, GM_PREFETCH), 0);
+	assert_int_equal(hmadvise(cf_node(cf, 0), p + 2 * unit, 2 * unit + PAGE, GM_PREFETCH), 0);
+	cf_on(p, unit, cf_node(cf, 0));
+	cf_on(p + 2 * unit, 2 * unit + PAGE, cf_node(cf, 0));
+	if (unit > PAGE) {
+		cf_on(part, unit, cf_node(cf, 1));
+		assert_int_equal(hmadvise(cf_node(cf, 0), part, PAGE, GM_PIN), -EADDRNOTAVAIL);
+	}
+	assert_int_equal(hmadvise(cf_node(cf, 0), p + 2 * unit, 1, GM_PIN), 0);
+	cf_fill(cf, 1, p + 2 * unit, PAGE, 2);
+	cf_check(cf, CPU, p, 2 * unit, 1);
+	cf_check(cf, 0, p + 2 * unit, PAGE, 2);
+	cf_check_at(cf, CPU, p + 2 * unit + PAGE, 2 * unit, 1, 2 * unit + PAGE);
+	cf_unmap(cf, p, len);
+	assert_int_equal(cf_dev_load(cf, 0, p + len, &v), -EFAULT);
 }
 
 static void test_detach(struct cf *cf)
@@ -319,11 +355,18 @@ static void test_bad_calls(struct cf *cf)
 }
 
 const struct CMUnitTest cf_calls_tests[] = {
-	CF_TEST(test_prefetch),	 CF_TEST(test_dontneed),
-	CF_TEST(test_pin),	 CF_TEST(test_recency),
-	CF_TEST(test_bad_hints), CF_TEST(test_query_into_itself),
-	CF_TEST(test_hmemcpy),	 CF_TEST(test_protect),
-	CF_TEST(test_detach),	 CF_TEST(test_destroy_with_pages),
-	CF_TEST(test_retention), CF_TEST(test_bad_calls),
+	CF_TEST(test_prefetch),
+	CF_TEST(test_dontneed),
+	CF_TEST(test_pin),
+	CF_TEST(test_recency),
+	CF_TEST(test_bad_hints),
+	CF_TEST(test_query_into_itself),
+	CF_TEST(test_hmemcpy),
+	CF_TEST(test_protect),
+	CF_TEST(test_base_pages),
+	CF_TEST(test_detach),
+	CF_TEST(test_destroy_with_pages),
+	CF_TEST(test_retention),
+	CF_TEST(test_bad_calls),
 };
 const size_t cf_nr_calls_tests = sizeof(cf_calls_tests) / sizeof(cf_calls_tests[0]);

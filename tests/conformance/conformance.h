@@ -25,6 +25,9 @@
 /* How faults are delivered in this run; and is it the kernel host's? */
 extern uint32_t cf_flags;
 extern bool cf_kernel;
+/* The first device's page sizes, 0: the usual; and the smallest of them. */
+extern uint64_t cf_pgsizes;
+uint64_t cf_unit(void);
 
 struct cf {
 	struct gm_as *as;
@@ -87,9 +90,9 @@ extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 int cf_cpu_dies(const void *p, bool write, int sig);
 
 extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[],
-	cf_place_tests[], cf_context_tests[];
+	cf_place_tests[], cf_context_tests[], cf_remove_tests[], cf_in_place_tests[];
 extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests,
-	cf_nr_context_tests;
+	cf_nr_context_tests, cf_nr_remove_tests, cf_nr_in_place_tests;
 int cf_run_child(const char *name);
 
 #endif

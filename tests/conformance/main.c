@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* conformance thread|inline|kernel [PATTERN of tests]: see conformance.h. */
+/*
+ * conformance thread|inline|kernel[-16k|-64k|-2m] [PATTERN of tests]: see conformance.h. With
+ * a size, the first device's base page is that large.
+ */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -12,23 +15,45 @@ static int warm_up(void **state)
 	return 0;
 }
 
+/* How faults are delivered, and what is behind it: the base page. False: neither. */
+static bool parse(const char *mode)
+{
+	static const char *const modes[] = { "thread", "inline", "kernel" };
+	static const struct {
+		const char *name;
+		uint64_t sizes;
+	} pages[] = {
+		{ "", 0 }, { "-16k", 1 << 14 | 1 << 21 }, { "-64k", 1 << 16 }, { "-2m", 1 << 21 }
+	};
+
+	for (unsigned int i = 0; i < 3 * 4; i++) {
+		size_t len = strlen(modes[i % 3]);
+
+		if (strncmp(mode, modes[i % 3], len) || strcmp(mode + len, pages[i / 3].name))
+			continue;
+		cf_flags = i % 3 == 1 ? GM_AS_INLINE : 0;
+		cf_kernel = i % 3 == 2;
+		cf_pgsizes = pages[i / 3].sizes;
+		return true;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[96];
+	struct CMUnitTest tests[160];
 	size_t n = 0;
 
 	if (argc == 3 && !strcmp(argv[1], "child"))
 		_exit(cf_run_child(argv[2]));
-	if (argc < 2 || argc > 3 ||
-	    (strcmp(argv[1], "thread") && strcmp(argv[1], "inline") && strcmp(argv[1], "kernel"))) {
-		fprintf(stderr, "usage: %s thread|inline|kernel [PATTERN]\n", argv[0]);
+	if (argc < 2 || argc > 3 || !parse(argv[1])) {
+		fprintf(stderr, "usage: %s thread|inline|kernel[-16k|-64k|-2m] [PATTERN]\n",
+			argv[0]);
 		return 2;
 	}
-	cf_kernel = !strcmp(argv[1], "kernel");
 	setenv("GMEM_HOST", cf_kernel ? "kernel" : "user", 1);
 	if (argc == 3)
 		cmocka_set_test_filter(argv[2]);
-	cf_flags = !strcmp(argv[1], "inline") ? GM_AS_INLINE : 0;
 	for (size_t i = 0; i < cf_nr_data_tests; i++)
 		tests[n++] = cf_data_tests[i];
 	for (size_t i = 0; i < cf_nr_calls_tests; i++)
@@ -45,6 +70,10 @@ int main(int argc, char **argv)
 		tests[n++] = cf_place_tests[i];
 	for (size_t i = 0; i < cf_nr_context_tests; i++)
 		tests[n++] = cf_context_tests[i];
+	for (size_t i = 0; i < cf_nr_remove_tests; i++)
+		tests[n++] = cf_remove_tests[i];
+	for (size_t i = 0; i < cf_nr_in_place_tests; i++)
+		tests[n++] = cf_in_place_tests[i];
 	/* What the macro of cmocka's calls, which wants an array of known length. */
 	return _cmocka_run_group_tests(argv[1], tests, n, warm_up, NULL);
 }

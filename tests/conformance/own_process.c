@@ -381,6 +381,7 @@ static void test_kernel_devices(struct cf *cf)
 	assert_int_equal(gm_dev_register_physmem(dev, 0, BLOCK), -EOPNOTSUPP);
 	assert_int_equal(gm_dev_unregister_physmem(dev, 0, BLOCK), -EOPNOTSUPP);
 	assert_int_equal(gm_dev_destroy(dev), -EOPNOTSUPP);
+	assert_int_equal(gm_dev_remove(dev), -EOPNOTSUPP);
 	assert_int_equal(gm_dev_from_hnode(cf_node(cf, 0) + 50, &dev), -ENODEV);
 	assert_int_equal(gm_dev_from_hnode(GM_NODE_HOST, &dev), -ENODEV);
 	assert_int_equal(gm_hnode_info(cf_node(cf, 1), &info), 0);
@@ -391,7 +392,7 @@ static void test_kernel_devices(struct cf *cf)
 	p = cf_alloc(cf, BLOCK);
 	cf_fill(cf, CPU, p, BLOCK, 1);
 	cf_check(cf, 0, p, PAGE, 1);
-	assert_int_equal(cf_dev_stats(cf, 0).pages_to_dev, 1);
+	assert_int_equal(cf_dev_stats(cf, 0).pages_to_dev, cf_unit() / PAGE);
 	t.granule = 3;
 	assert_int_equal(gm_dev_tune(dev, &t), -EINVAL);
 	cf_unmap(cf, p, BLOCK);

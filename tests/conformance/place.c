@@ -59,14 +59,55 @@ static bool not_here(struct cf *cf)
 	return true;
 }
 
+/* Nor what takes a device that has any page. */
+static bool not_in_parts(struct cf *cf)
+{
+	return not_here(cf) || cf_not_here(cf_unit() > PAGE, "see test_place_units");
+}
+
 /* ------------------------------------------------------------------------ data, both ways */
+
+/* Memory that begins and ends in a base page: of these the device has none, of others all. */
+static void test_place_units(struct cf *cf)
+{
+	uint64_t unit = cf_unit(), len = 2 * BLOCK + 5 * PAGE, v, had = 0;
+	char *all, *p;
+
+	if (not_here(cf))
+		return;
+	all = map_private(len + 6 * PAGE);
+	p = all + 3 * PAGE;
+	cf_fill(cf, CPU, all, len + 6 * PAGE, 1);
+	assert_int_equal(gm_register(cf->as, p, len), 0);
+	assert_int_equal(hmadvise(cf_node(cf, 0), p, len, GM_PREFETCH), 0);
+	for (uint64_t at = 0; at < len; at += PAGE) {
+		uintptr_t begin = (uintptr_t)(p + at) & ~(unit - 1);
+		bool whole = begin >= (uintptr_t)p && begin + unit <= (uintptr_t)p + len;
+
+		assert_int_equal(cf_count_on(p + at, PAGE, cf_node(cf, 0)), whole);
+		assert_int_equal(cf_dev_load(cf, 0, p + at, &v), whole ? 0 : -EADDRNOTAVAIL);
+		had += whole;
+	}
+	assert_true(had * PAGE > len - 2 * unit);
+	for (uint64_t round = 0; round < 8; round++) {
+		cf_check_at(cf, round % 2 ? 1 : CPU, p, len, round ? 100 + round - 1 : 1,
+			    round ? 0 : 3 * PAGE);
+		cf_fill(cf, round % 2 ? CPU : 1, p, len, 100 + round);
+		assert_int_equal(hmadvise(cf_node(cf, 0), p, len, GM_PREFETCH), 0);
+	}
+	assert_int_equal(gm_unregister(cf->as, p, len), 0);
+	cf_check(cf, CPU, p, len, 107);
+	cf_check_at(cf, CPU, all, 3 * PAGE, 1, 0);
+	cf_check_at(cf, CPU, p + len, 3 * PAGE, 1, 3 * PAGE + len);
+	munmap(all, len + 6 * PAGE);
+}
 
 static void test_place_both_ways(struct cf *cf)
 {
 	uint64_t len = 2 * BLOCK + 5 * PAGE, at = 3 * PAGE;
 	char *all, *p;
 
-	if (not_here(cf))
+	if (not_in_parts(cf))
 		return;
 	all = map_private(len + 6 * PAGE);
 	p = all + at;
@@ -143,7 +184,7 @@ static void test_place_not_retained(struct cf *cf)
 	uint64_t len = BLOCK + 3 * PAGE, limit = 1ULL << 32;
 	char *p;
 
-	if (not_here(cf))
+	if (not_in_parts(cf))
 		return;
 	p = registered(cf, len);
 	gm_retain_limit(0);
@@ -281,7 +322,7 @@ static void test_place_parts(struct cf *cf)
 	struct gm_as *as;
 	char *p;
 
-	if (not_here(cf))
+	if (not_in_parts(cf))
 		return;
 	as = cf_as();
 	p = map_private(len);
@@ -396,7 +437,7 @@ static void test_place_storers(struct cf *cf)
 	uint32_t stop;
 	char *p;
 
-	if (not_here(cf))
+	if (not_in_parts(cf))
 		return;
 	p = map_private(len);
 	storers_start(s, p, len / PAGE, &stop);
@@ -620,7 +661,7 @@ static void test_place_own_calls(struct cf *cf)
 	char *p, *q, *to, *all;
 	uint64_t v;
 
-	if (not_here(cf))
+	if (not_in_parts(cf))
 		return;
 	p = registered_blocks(cf, 3, &all);
 	cf_fill(cf, CPU, p, 3 * BLOCK, 1);
@@ -731,12 +772,20 @@ static void test_place_huge_pages(struct cf *cf)
 }
 
 const struct CMUnitTest cf_place_tests[] = {
-	CF_TEST(test_place_both_ways),	    CF_TEST(test_place_zero),
-	CF_TEST(test_place_oversubscribed), CF_TEST(test_place_not_retained),
-	CF_TEST(test_place_hints),	    CF_TEST(test_place_refused),
-	CF_TEST(test_place_parts),	    CF_TEST(test_place_failures),
-	CF_TEST(test_place_storers),	    CF_TEST(test_place_fork),
-	CF_TEST(test_place_fork_busy),	    CF_TEST(test_place_fork_unprepared),
-	CF_TEST(test_place_own_calls),	    CF_TEST(test_place_huge_pages),
+	CF_TEST(test_place_units),
+	CF_TEST(test_place_both_ways),
+	CF_TEST(test_place_zero),
+	CF_TEST(test_place_oversubscribed),
+	CF_TEST(test_place_not_retained),
+	CF_TEST(test_place_hints),
+	CF_TEST(test_place_refused),
+	CF_TEST(test_place_parts),
+	CF_TEST(test_place_failures),
+	CF_TEST(test_place_storers),
+	CF_TEST(test_place_fork),
+	CF_TEST(test_place_fork_busy),
+	CF_TEST(test_place_fork_unprepared),
+	CF_TEST(test_place_own_calls),
+	CF_TEST(test_place_huge_pages),
 };
 const size_t cf_nr_place_tests = sizeof(cf_place_tests) / sizeof(cf_place_tests[0]);

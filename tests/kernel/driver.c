@@ -83,7 +83,8 @@ static void wrong_tables(void)
 {
 	static const char size[] = "gmem: struct gm_mmu of a size that is not known, in driver: "
 				   "kt-bad";
-	static const char lacks[] = "gmem: pgsize_bitmap lacks 4 KiB, in driver: kt-bad";
+	static const char lacks[] = "gmem: pgsize_bitmap has no size up to 2 MiB, in driver: "
+				    "kt-bad";
 	static const char odd[] = "gmem: pgsize_bitmap has a size below 4 KiB or above 1 GiB, in "
 				  "driver: kt-bad";
 	static const char *const want[] = { size, size, size, lacks, lacks, odd, odd, odd };

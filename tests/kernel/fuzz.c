@@ -151,6 +151,11 @@ static unsigned long fill(uint64_t *seed, void *buf)
 			};
 			return GMEM_SIM_IOC_POISON;
 		}
+		if (!(kt_random(seed) & 255)) {
+			*(struct gmem_sim_remove *)buf =
+				(struct gmem_sim_remove){ sizeof(struct gmem_sim_remove), 0 };
+			return GMEM_SIM_IOC_REMOVE;
+		}
 		*(struct gmem_sim_inject *)buf =
 			(struct gmem_sim_inject){ sizeof(struct gmem_sim_inject),
 						  kt_random(seed) % 8,

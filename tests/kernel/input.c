@@ -67,6 +67,7 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(t->sim, GMEM_SIM_IOC_TUNE, gmem_sim_tune, .granule = 0);
 	ADD(t->sim, GMEM_SIM_IOC_STATS, gmem_sim_stats, .tables = 0);
 	ADD(t->sim, GMEM_SIM_IOC_POISON, gmem_sim_poison, .pa = 4ULL << 30);
+	ADD(t->sim, GMEM_SIM_IOC_REMOVE, gmem_sim_remove, .pad = 0); /* last: it is gone then */
 }
 
 /* Sizes and pointers, of every request. */
@@ -143,7 +144,7 @@ static void bad_maps(void)
 
 	kt_begin(&t, BLOCK, 0);
 	va = (uint64_t)(uintptr_t)t.mem;
-	CHECK_EQ(map(&t, 2, t.obj, RW, 0, PAGE, 0), -EINVAL);
+	CHECK_EQ(map(&t, 4, t.obj, RW, 0, PAGE, 0), -EINVAL);
 	CHECK_EQ(map(&t, 0, t.obj, 0, 0, PAGE, 0), -EINVAL);
 	CHECK_EQ(map(&t, 0, t.obj, GMEM_PROT_WRITE, 0, PAGE, 0), -EINVAL);
 	CHECK_EQ(map(&t, 0, t.obj, 7, 0, PAGE, 0), -EINVAL);
@@ -276,7 +277,7 @@ static const struct wrong {
 	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 2 * BLOCK, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, GMEM_OBJECT_HUGE,
 	      -EINVAL), /* of a page */
-	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 2, -EINVAL),
+	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, flags, 4, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 0, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, PAGE - 1, -EINVAL),
 	FIELD(GMEM_OBJECT_CREATE, gmem_object_create, bytes, 1ULL << 63, -EINVAL),
@@ -285,7 +286,7 @@ static const struct wrong {
 	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, -1U, -ENODEV),
 	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, 1U << 31, -ENODEV),
 	FIELD(GMEM_HNODE_INFO, gmem_hnode_info, hnode, INT32_MAX, -ENODEV),
-	FIELD(GMEM_MAP, gmem_map, flags, 2, -EINVAL),
+	FIELD(GMEM_MAP, gmem_map, flags, 4, -EINVAL),
 	FIELD(GMEM_MAP, gmem_map, flags, GMEM_MAP_FIXED, -EINVAL), /* at 0 */
 	FIELD(GMEM_MAP, gmem_map, fd, -1U, -EBADF),
 	FIELD(GMEM_MAP, gmem_map, fd, INT32_MAX, -EBADF),
@@ -335,6 +336,7 @@ static const struct wrong {
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pad, 1, -EINVAL),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, 0, -ENOENT),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, -1ULL, -ENOENT),
+	FIELD(GMEM_SIM_IOC_REMOVE, gmem_sim_remove, pad, 1, -EINVAL),
 };
 
 static void fields(void)

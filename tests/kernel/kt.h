@@ -28,7 +28,8 @@ struct kt_test {
 extern const struct kt_test kt_alloc[];
 extern const struct kt_test kt_basic[], kt_vma[], kt_proc[], kt_input[], kt_memory[], kt_module[],
 	kt_driver[], kt_hmm[], kt_trace[], kt_oom[], kt_fuzz[], kt_figures[], kt_aperture[],
-	kt_huge[], kt_limits[], kt_programs[], kt_requests[], kt_leaf[], kt_poison[], kt_peer[];
+	kt_huge[], kt_limits[], kt_programs[], kt_requests[], kt_leaf[], kt_poison[], kt_peer[],
+	kt_remove[], kt_in_place[], kt_memlock[];
 
 /* Says what is wrong and ends the test. */
 __attribute__((noreturn, format(printf, 3, 4))) void kt_fail(const char *file, int line,
@@ -100,6 +101,13 @@ uint64_t kt_random(uint64_t *state);
 int kt_wait(pid_t pid);
 void kt_send_fd(int sock, int fd);
 int kt_receive_fd(int sock);
+/* Bytes of host memory that are held for devices which map them in place; of the machine. */
+uint64_t kt_held(void);
+/* Swap on the disk /dev/vda; lock all memory of the machine but @left bytes. memory.c */
+void kt_swap_on(void);
+void kt_swap_off(void);
+uint64_t kt_swap_used(void);
+void kt_take_memory(uint64_t left);
 int kt_load(const char *name);
 int kt_load_with(const char *name, const char *params);
 int kt_unload_soon(const char *name); /* waits for the kernel to end its last uses */

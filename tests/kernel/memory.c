@@ -37,7 +37,28 @@ static void make_swap(const char *path)
 	close(fd);
 }
 
-static uint64_t swap_used(void)
+void kt_swap_on(void)
+{
+	make_swap("/dev/vda");
+	CHECK_EQ(swapon("/dev/vda", 0), 0);
+}
+
+void kt_swap_off(void)
+{
+	CHECK_EQ(swapoff("/dev/vda"), 0);
+}
+
+void kt_take_memory(uint64_t left)
+{
+	struct sysinfo si;
+
+	CHECK_EQ(sysinfo(&si), 0);
+	CHECK(si.freeram * si.mem_unit > left);
+	CHECK(mmap(NULL, si.freeram * si.mem_unit - left, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0) != MAP_FAILED);
+}
+
+uint64_t kt_swap_used(void)
 {
 	struct sysinfo si;
 
@@ -49,21 +70,16 @@ static uint64_t swap_used(void)
 static void swap(void)
 {
 	const uint64_t left = 80UL << 20;
-	struct sysinfo si;
 	uint64_t pages, used;
 	struct kt t;
 
-	make_swap("/dev/vda");
-	CHECK_EQ(swapon("/dev/vda", 0), 0);
-	CHECK_EQ(sysinfo(&si), 0);
-	CHECK(si.freeram * si.mem_unit > left);
-	CHECK(mmap(NULL, si.freeram * si.mem_unit - left, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0) != MAP_FAILED);
+	kt_swap_on();
+	kt_take_memory(left);
 	kt_begin(&t, left + (40UL << 20), 8 * BLOCK);
 	pages = t.len / PAGE;
 	for (uint64_t i = 0; i < pages; i++)
 		*(uint64_t *)(void *)(t.mem + i * PAGE) = kt_pattern(4, i);
-	used = swap_used();
+	used = kt_swap_used();
 	CHECK(used > 16 << 20);
 	/* A device sees all of it, most by way of swap and of eviction, and changes every other page. */
 	for (uint64_t i = 0; i < pages; i += 2) {
@@ -73,7 +89,7 @@ static void swap(void)
 	for (uint64_t i = 0; i < pages; i++)
 		CHECK_EQ(*(uint64_t *)(void *)(t.mem + i * PAGE), kt_pattern(i % 2 ? 4 : 5, i));
 	kt_end(&t);
-	CHECK_EQ(swapoff("/dev/vda"), 0);
+	kt_swap_off();
 }
 
 /* Pages that the kernel pages out while a device and the CPU use them in turn. */
@@ -81,15 +97,14 @@ static void pageout(void)
 {
 	struct kt t;
 
-	make_swap("/dev/vda");
-	CHECK_EQ(swapon("/dev/vda", 0), 0);
+	kt_swap_on();
 	kt_begin(&t, 4 * BLOCK, 2 * BLOCK);
 	for (uint64_t round = 0; round < 6; round++) {
 		for (uint64_t i = 0; i < t.len / PAGE; i += 3)
 			*(uint64_t *)(void *)(t.mem + i * PAGE) = kt_pattern(round, i);
 		CHECK_EQ(madvise(t.mem, t.len, MADV_PAGEOUT), 0);
 		if (!round)
-			CHECK(swap_used() > 0);
+			CHECK(kt_swap_used() > 0);
 		for (uint64_t i = 0; i < t.len / PAGE; i += 6) {
 			CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem + i * PAGE), kt_pattern(round, i));
 			kt_dev_store(t.sim, t.ctx, t.mem + i * PAGE, kt_pattern(round + 9, i));
@@ -100,7 +115,7 @@ static void pageout(void)
 				 kt_pattern(i % 6 ? round : round + 9, i));
 	}
 	kt_end(&t);
-	CHECK_EQ(swapoff("/dev/vda"), 0);
+	kt_swap_off();
 }
 
 /* Metadata and host memory go back with what they were for. */

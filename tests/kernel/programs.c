@@ -75,6 +75,19 @@ static void conformance_kernel(void)
 	RUN("kernel", 0, "/prog/conformance", "kernel");
 }
 
+/* A device whose page is 16 of the kernel's, and one of the kernel's own. */
+static void units_conformance(void)
+{
+	RUN("kernel", 0, "/prog/conformance", "kernel-64k");
+}
+
+/* 64 KiB; 16 KiB and 2 MiB. */
+static void units_model(void)
+{
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "305", "--ops", "2500", "--layout", "a");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "306", "--ops", "1500", "--layout", "e");
+}
+
 static void conformance_thread(void)
 {
 	if (!no_userfaultfd())
@@ -92,6 +105,7 @@ static void model_kernel(void)
 {
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "301", "--ops", "6000");
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "302", "--ops", "3000", "--no-inject");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "305", "--ops", "2000", "--layout", "d");
 }
 
 static void model_user(void)
@@ -131,9 +145,11 @@ static void programs_unprivileged(void)
 
 const struct kt_test kt_programs[] = {
 	{ "conformance_kernel", conformance_kernel, 240 },
+	{ "units_conformance", units_conformance, 240 },
+	{ "units_model", units_model, 480 },
 	{ "conformance_thread", conformance_thread, 480 },
 	{ "conformance_inline", conformance_inline, 480 },
-	{ "model_kernel", model_kernel, 240 },
+	{ "model_kernel", model_kernel, 480 },
 	{ "model_user", model_user, 240 },
 	{ "programs_kernel", programs_kernel, 60 },
 	{ "programs_user", programs_user, 60 },

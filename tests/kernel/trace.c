@@ -276,13 +276,52 @@ static void trace_invalidations(void)
 	kt_end(&t);
 }
 
-/* Nothing is recorded of what nobody enabled, and all four are there to enable. */
-static void trace_off(void)
+/* A frame that is free, one that has a page, and one that goes with its device. */
+static void trace_poison(void)
 {
-	static const char *const events[] = { "fault", "migrate", "evict", "invalidate" };
+	struct gmem_sim_poison p = { .size = sizeof(p) };
+	struct gmem_sim_remove r = { .size = sizeof(r) };
+	unsigned long long pa[3];
+	const char *line;
 	struct kt t;
 
-	for (unsigned int i = 0; i < 4; i++)
+	kt_begin(&t, BLOCK, 0);
+	kt_tune(t.sim, PAGE, false);
+	kt_dev_store(t.sim, t.ctx, t.mem + 3 * PAGE, 1);
+	kt_dev_store(t.sim, t.ctx, t.mem + 5 * PAGE, 1);
+	pa[1] = kt_look(&t, t.mem + 3 * PAGE).pa;
+	pa[2] = kt_look(&t, t.mem + 5 * PAGE).pa;
+	pa[0] = pa[1] ^ 8 * PAGE;
+	begin("poison");
+	for (int i = 0; i < 2; i++) {
+		p.pa = pa[i];
+		CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_POISON, &p), 0);
+	}
+	CHECK_EQ(kt_inject(t.sim, GMEM_SIM_COPY_START, 0, UINT32_MAX, EIO), 0);
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_REMOVE, &r), 0);
+	end();
+	for (int i = 0; i < 3; i++) {
+		line = next_line("poison");
+		CHECK(line);
+		CHECK_EQ(num(line, "obj") > 0, i > 0);
+		number_is(line, "offset", i == 0 ? 0 : (i == 1 ? 3 : 5) * (long long)PAGE);
+		number_is(line, "pa", (long long)pa[i]);
+		number_is(line, "pages", i > 0);
+		is(line, "why", i < 2 ? "poison" : "drain");
+		number_is(line, "node", t.node);
+		number_is(line, "err", 0);
+	}
+	CHECK(!next_line("poison"));
+	kt_end(&t);
+}
+
+/* Nothing is recorded of what nobody enabled, and all five are there to enable. */
+static void trace_off(void)
+{
+	static const char *const events[] = { "fault", "migrate", "evict", "invalidate", "poison" };
+	struct kt t;
+
+	for (unsigned int i = 0; i < 5; i++)
 		begin(events[i]);
 	begin("evict");
 	kt_begin(&t, BLOCK, 0);
@@ -298,6 +337,7 @@ const struct kt_test kt_trace[] = {
 	{ "trace_migrations", trace_migrations, 0 },
 	{ "trace_evictions", trace_evictions, 60 },
 	{ "trace_invalidations", trace_invalidations, 0 },
+	{ "trace_poison", trace_poison, 0 },
 	{ "trace_off", trace_off, 0 },
 	{ 0 },
 };

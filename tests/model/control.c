@@ -106,7 +106,13 @@ void m_op_retain(struct model *m)
 		m_fail(m, "trimmed %llu only", (unsigned long long)got);
 }
 
-#define POISON_MAX 24 /* frames of a device: enough must be left */
+/* Frames of a device: enough must be left. Where its base page is larger, each costs one of these. */
+static unsigned int poison_max(const struct m_dev *d)
+{
+	uint64_t units = d->blocks * BLOCK / PAGE / 4 / m_unit_pages(d);
+
+	return units < 24 ? (unsigned int)units : 24;
+}
 
 /*
  * The memory that a page is in, on whatever device, fails; now and then just after the page
@@ -130,7 +136,7 @@ void m_op_poison(struct model *m)
 	for (unsigned int i = 0; i < M_MAX_DEVS; i++)
 		if (m->dev[i].sim && at.node == gm_dev_hnode(gm_sim_dev(m->dev[i].sim)))
 			d = &m->dev[i];
-	if (!d || d->poisoned >= POISON_MAX)
+	if (!d || d->poisoned >= poison_max(d))
 		return;
 	m_what(m, "poison dev%c %#llx, as%u %#llx%s", d == m->dev ? 'A' : 'B',
 	       (unsigned long long)at.pa, map->as, (unsigned long long)va,

@@ -73,8 +73,9 @@ static void check_err(struct model *m, int err, int expect, bool may_be_full)
 	m_fail(m, "returned %d, should be %d", err, expect);
 }
 
-static void check_nodes(struct model *m, unsigned int as, uint64_t va, uint64_t len, int node,
-			uint32_t set, uint32_t clear)
+/* @d: what this device cannot have is not looked at. */
+static void check_nodes(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va,
+			uint64_t len, int node, uint32_t set, uint32_t clear)
 {
 	struct gm_page_info info[64];
 
@@ -88,6 +89,8 @@ static void check_nodes(struct model *m, unsigned int as, uint64_t va, uint64_t 
 		for (uint64_t i = 0; i < n / PAGE; i++) {
 			if (*m_bad(m_map_at(m, as, va + i * PAGE), va + i * PAGE))
 				continue; /* is nowhere, and stays out of it */
+			if (d && m_unit_odd(m, d, as, va + i * PAGE))
+				continue;
 			if (node == GM_NODE_HOST && info[i].node == GM_NODE_NONE)
 				info[i].node = node;
 			if (node != GM_NODE_NONE && info[i].node != node)
@@ -113,7 +116,7 @@ static void check_no_fault(struct model *m, const struct m_dev *d, unsigned int 
 	for (uint64_t i = 0; i < len; i += step) {
 		int err;
 
-		if (*m_bad(m_map_at(m, as, va + i), va + i))
+		if (*m_bad(m_map_at(m, as, va + i), va + i) || m_unit_odd(m, d, as, va + i))
 			continue;
 		err = port_dev_access(d->ctx[as], va + i, m->buf, 1, GM_READ);
 		if (err)
@@ -151,7 +154,7 @@ void m_op_prefetch(struct model *m)
 	if (err || m->inject_left || !fit) /* a part may have had to go for the rest */
 		return;
 	if (port.alone || !d) /* home is where a page stays until it is asked for */
-		check_nodes(m, as, va, len, d && !d->in_place ? node : GM_NODE_HOST, 0, 0);
+		check_nodes(m, d, as, va, len, d && !d->in_place ? node : GM_NODE_HOST, 0, 0);
 	if (d)
 		check_no_fault(m, d, as, va, len);
 }
@@ -178,12 +181,14 @@ void m_op_pin(struct model *m)
 	err = port_advise(m->as[as], node_of(d), va, len, pin ? GM_PIN : GM_UNPIN);
 	if (expect && pin && err == -ENODEV && !d->ctx[as])
 		expect = err;
+	if (!expect && pin && err == -EADDRNOTAVAIL && m_units_explain(m, d, as, va, len, err))
+		expect = err;
 	check_err(m, err, expect, full);
 	m->failed += err != expect;
 	if (!err && pin && !m->inject_left)
-		check_nodes(m, as, va, len, node_of(d), GM_PAGE_PINNED, 0);
+		check_nodes(m, d, as, va, len, node_of(d), GM_PAGE_PINNED, 0);
 	else if (!err && !pin)
-		check_nodes(m, as, va, len, GM_NODE_NONE, 0, GM_PAGE_PINNED);
+		check_nodes(m, NULL, as, va, len, GM_NODE_NONE, 0, GM_PAGE_PINNED);
 }
 
 void m_unpin_all(struct model *m)

@@ -29,6 +29,7 @@
 #define M_MAX_DEVS 2
 #define M_MAX_OBJECTS 64
 #define M_MAX_MAPS 96
+#define M_MAX_EDGES 65536
 
 struct m_stream {
 	const uint8_t *p, *end; /* NULL: the generator's */
@@ -53,6 +54,11 @@ struct m_map {
 	uint32_t prot;
 };
 
+struct m_edge {
+	unsigned int as;
+	uint64_t va;
+};
+
 struct m_dev {
 	struct gm_sim *sim; /* NULL: unplugged */
 	struct gm_sim_ctx *ctx[M_MAX_AS];
@@ -67,7 +73,7 @@ struct m_dev {
 struct m_config {
 	uint64_t seed;
 	uint64_t ops;
-	char layout; /* 'a', 'b', 'c', 'd' */
+	char layout; /* 'a' to 'e' */
 	bool inject;
 	bool inline_faults; /* GM_AS_INLINE */
 	bool verbose;
@@ -87,6 +93,8 @@ struct model {
 	struct m_dev dev[M_MAX_DEVS];
 	struct m_object object[M_MAX_OBJECTS];
 	struct m_map map[M_MAX_MAPS];
+	struct m_edge edge[M_MAX_EDGES]; /* where a region ended in a unit */
+	unsigned int nr_edges;
 	uint64_t mapped, enough; /* bytes */
 	uint64_t op;
 	char what[256];		  /* the operation under way */
@@ -127,6 +135,15 @@ uint64_t m_mapped(struct model *m, unsigned int as, uint64_t va, uint64_t len, u
 uint8_t *m_bad(const struct m_map *map, uint64_t va);
 bool m_may_fail(struct model *m, int err);
 void m_calm(struct model *m);
+
+/* units.c */
+uint64_t m_unit_pages(const struct m_dev *d);
+uint64_t m_units_complete(const struct model *m, uint64_t len);
+void m_edge_add(struct model *m, unsigned int as, uint64_t va);
+void m_edges_forget(struct model *m, unsigned int as, uint64_t va, uint64_t len);
+bool m_unit_odd(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va);
+bool m_units_explain(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va,
+		     uint64_t len, int err);
 
 /* verify.c */
 void m_fetch(struct model *m, unsigned int as, uint64_t va, void *buf, uint64_t len);
@@ -170,6 +187,9 @@ void m_op_tune(struct model *m);
 void m_op_retain(struct model *m);
 void m_op_poison(struct model *m);
 void m_op_inject(struct model *m);
+
+/* remove.c */
+void m_op_remove(struct model *m);
 
 /* run.c */
 void m_run(const struct m_config *cfg);

@@ -141,6 +141,8 @@ static int access_page(struct model *m, unsigned int as, uint64_t va, uint8_t *b
 	if (!m_map_at(m, as, va) && (mapped(m, va) || !is_ours(va)))
 		return -EFAULT;
 	err = access_once(va, buf, len, access);
+	if (err && m_map_at(m, as, va) && *m_bad(m_map_at(m, as, va), va))
+		return err == -EIO ? -EHWPOISON : err; /* a kernel may have but one way to say it */
 	for (unsigned int i = 0; err == -EHWPOISON && !m->inject_left && i < BUSY_TRIES; i++) {
 		usleep(1000);
 		err = access_once(va, buf, len, access);

@@ -6,11 +6,11 @@
  *	b  many small regions at odd addresses and odd offsets, some of them neighbours
  *	c  two address spaces; one object mapped twice in the first, once at an odd
  *	   offset, and once in the second; private memory in both
- *	d  as c, and the second device maps host memory in place; not on the kernel host
+ *	d  as c, and the second device maps host memory in place
+ *	e  as c, and the devices' base pages are of 16 KiB and 2 MiB
  *
- * The devices are small, of different sizes and with different page sizes, in a and c up to
- * 8 MiB. They have a link,
- * but in layout b. In b the second and in c the first has memory that the CPU can address,
+ * The devices are small, of different sizes and with different page sizes, in a and c up to 8 MiB; in layout a, the base page of
+ * the second is of 64 KiB. They have a link, but in layout b. In b the second and in c the first has memory that the CPU can address,
  * if the host can do that.
  */
 #include <string.h>
@@ -117,11 +117,18 @@ void m_setup(struct model *m)
 					      : large ? 4
 						      : 2,
 				    .base = 0x100000000ULL,
-				    .pgsizes = 1 << 12 | 1 << 16 | 1 << 21 | (large ? 3 << 22 : 0),
+				    .pgsizes = m->cfg->layout == 'e'
+						       ? 1 << 14 | 1 << 16
+						       : 1 << 12 | 1 << 16 | 1 << 21 |
+								 (large ? 3 << 22 : 0),
 				    .aperture = m->cfg->layout == 'c' };
-	m->dev[1] = (struct m_dev){ .blocks = small ? 1 : 3,
+	m->dev[1] = (struct m_dev){ .blocks = small		      ? 1
+					      : m->cfg->layout == 'e' ? 4
+								      : 3,
 				    .base = 0x4000000000ULL,
-				    .pgsizes = 1 << 12 | (m->cfg->layout == 'a' ? 1 << 16 : 0),
+				    .pgsizes = m->cfg->layout == 'a'   ? 1 << 16
+					       : m->cfg->layout == 'e' ? 1 << 21
+								       : 1 << 12,
 				    .aperture = m->cfg->layout == 'b',
 				    .in_place = m->cfg->layout == 'd' };
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {

@@ -28,12 +28,15 @@ static void settle_unmap(struct model *m, unsigned int as, uint64_t va, uint64_t
 	uint64_t done = 0;
 
 	m_calm(m);
+	m_edge_add(m, as, va); /* it may have been cut there */
+	m_edge_add(m, as, va + len);
 	while (done < len && !port_covers(m->as[as], va + done))
 		done += PAGE;
 	if (done == len)
 		m_fail(m, "gm_as_unmap failed, and all of it is unmapped");
 	if (done)
 		m_map_cut(m, as, va, done);
+	m_edges_forget(m, as, va, done);
 	for (; done < len; done += PAGE)
 		if (!port_covers(m->as[as], va + done))
 			m_fail(m, "%#llx is unmapped, and not what comes before it",
@@ -65,6 +68,7 @@ void m_op_unmap(struct model *m)
 	if (err)
 		return;
 	m_map_cut(m, as, va, len);
+	m_edges_forget(m, as, va, len);
 	port_unmapped(m, as, va, len);
 }
 
@@ -90,6 +94,8 @@ void m_op_protect(struct model *m)
 	}
 	if (err)
 		return;
+	m_edge_add(m, as, va);
+	m_edge_add(m, as, va + len);
 	for (end = va + len; va < end;) {
 		struct m_map *old = m_map_at(m, as, va), was = *old;
 		uint64_t n = was.va + was.len - va;
@@ -149,7 +155,7 @@ static void map_object(struct model *m, unsigned int as, struct m_object *o)
 static uint64_t alloc(struct model *m, unsigned int as, uint64_t pages)
 {
 	void *addr;
-	uint64_t len = pages * PAGE;
+	uint64_t len = m_units_complete(m, pages * PAGE); /* what is added then is added here */
 	int err;
 
 	m_what(m, "alloc as%u %llu", as, (unsigned long long)len);

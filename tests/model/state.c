@@ -137,6 +137,8 @@ struct m_map *m_map_add(struct model *m, unsigned int as, uint64_t va, uint64_t 
 	};
 	struct m_map *merged = map_merge(m, &new);
 
+	m_edge_add(m, as, va);
+	m_edge_add(m, as, va + len);
 	m->mapped += len;
 	if (merged)
 		return merged;

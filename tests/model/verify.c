@@ -67,25 +67,26 @@ static unsigned int check_places(struct model *m, const struct m_map *map, uint6
 	return somewhere;
 }
 
-static struct gm_sim_ctx *some_ctx(const struct model *m, unsigned int as)
+static const struct m_dev *some_dev(const struct model *m, unsigned int as)
 {
 	for (unsigned int i = 0; i < M_MAX_DEVS; i++)
 		if (m->dev[i].ctx[as])
-			return m->dev[i].ctx[as];
+			return &m->dev[i];
 	return NULL;
 }
 
 static void check_bytes(struct model *m, const struct m_map *map, uint64_t va, uint64_t len,
 			unsigned int how)
 {
-	struct gm_sim_ctx *ctx = how == 1 ? some_ctx(m, map->as) : NULL;
+	const struct m_dev *d = how == 1 ? some_dev(m, map->as) : NULL;
 	int err = 0;
 
-	if (ctx)
-		err = port_dev_access(ctx, va, m->buf, len, GM_READ);
+	if (d)
+		err = port_dev_access(d->ctx[map->as], va, m->buf, len, GM_READ);
 	else if (how == 2)
 		err = port_cpu_access(m, map->as, va, m->buf, len, GM_READ);
-	if ((!ctx && how != 2) || err == -ENOSPC) /* full of pinned pages */
+	if ((!d && how != 2) || err == -ENOSPC || /* full of pinned pages */
+	    (d && m_units_explain(m, d, map->as, va, len, err)))
 		m_fetch(m, map->as, va, m->buf, len);
 	else if (err)
 		m_fail(m, "reading %#llx to compare: %d", (unsigned long long)va, err);

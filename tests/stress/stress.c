@@ -7,7 +7,7 @@
  * time that the word is what it left there. All workers besides add to shared words
  * with atomics. The memory is larger than the devices, so pages are evicted all the
  * while; a further thread gives hints, copies, maps and unmaps, detaches a third
- * device and destroys it. At the end the CPU reads every word.
+ * device or pulls it out, and destroys it. At the end the CPU reads every word.
  *
  * Within one worker everything depends on the seed alone; how workers interleave is
  * the machine's choice.
@@ -53,11 +53,12 @@ static struct device device[DEVS];
 static int stopping;
 static uint64_t seed = 1;
 static const char *mode = "thread";
+static uint64_t pages; /* the first device's page sizes; 0: the usual */
 
 static void fail(const char *what, long err)
 {
-	fprintf(stderr, "stress: %s: %ld\nreproduce: stress --seed %llu --mode %s\n", what, err,
-		(unsigned long long)seed, mode);
+	fprintf(stderr, "stress: %s: %ld\nreproduce: stress --seed %llu --mode %s --pages %llu\n",
+		what, err, (unsigned long long)seed, mode, (unsigned long long)pages);
 	exit(1);
 }
 
@@ -164,6 +165,8 @@ static void come_and_go(uint64_t r)
 		if (!err && word)
 			fail("a word nobody wrote is", (long)word);
 	}
+	if (r >> 63)
+		must(gm_sim_unplug(sim), "pull the third device out");
 	must(gm_sim_detach(ctx), "detach the third device with pages on it");
 	must(gm_sim_destroy(sim), "destroy it");
 }
@@ -274,6 +277,7 @@ static void setup(void)
 					      .lanes = LANES,
 					      .copy_threads = i,
 					      .tlb_entries = 16,
+					      .pgsize_bitmap = i ? 0 : pages,
 					      .flags = GM_SIM_CHECK };
 
 		device[i].first_worker = CPUS + i * LANES;
@@ -312,9 +316,11 @@ int main(int argc, char **argv)
 			rounds = strtoul(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--mode"))
 			mode = argv[i + 1];
+		else if (!strcmp(argv[i], "--pages"))
+			pages = strtoull(argv[i + 1], NULL, 0);
 		else
-			return fprintf(stderr,
-				       "stress [--seed N] [--rounds N] [--mode thread|inline]\n"),
+			return fprintf(stderr, "stress [--seed N] [--rounds N] [--mode "
+					       "thread|inline] [--pages SIZES]\n"),
 			       2;
 	}
 	printf("stress: seed %llu, %lu rounds of %u steps, %u CPU threads, %u devices of %u lanes, "

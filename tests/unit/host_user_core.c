@@ -10,6 +10,7 @@
 #include "host_user_core.h"
 
 struct tc tc;
+uint64_t tc_align = PAGE;
 
 static struct {
 	struct gm_object *obj; /* NULL: free */
@@ -286,6 +287,11 @@ void tc_add(struct gm_region *r)
 	pthread_mutex_lock(&dev_lock);
 	r->as->regions[i] = r;
 	pthread_mutex_unlock(&dev_lock);
+}
+
+uint64_t gm_map_align(const struct gm_region *r)
+{
+	return r->len >= BLOCK ? BLOCK : tc_align;
 }
 
 struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len)

@@ -55,6 +55,8 @@ struct gm_as *tc_as(uint32_t flags);
 void tc_as_free(struct gm_as *as);
 struct gm_object *tc_object(uint64_t size, uint32_t flags);
 void tc_object_free(struct gm_object *obj);
+/* What an address that the host chooses is aligned to, if it is of less than a block. */
+extern uint64_t tc_align;
 struct gm_region *tc_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len);
 /* The core knows of a region that a test has mapped by itself; tc_unmap() ends it. */
 void tc_add(struct gm_region *r);

@@ -33,8 +33,8 @@ static void required_functions(void **state)
 static void tables_that_cannot_be(void **state)
 {
 	static const uint64_t sizes[] = { 0,
-					  1 << 16,
-					  1 << 21 | 1 << 16,
+					  1 << 22,
+					  1 << 30,
 					  1 << 12 | 1 << 11,
 					  1 << 12 | 1ULL << 31,
 					  1 << 12 | 1ULL << 63 };
@@ -133,6 +133,10 @@ static void optional_operations(void **state)
 	variant(*state, true, false, 1 << 12 | 1 << 21);
 	variant(*state, false, false, 1 << 12);
 	variant(*state, false, false, 1 << 12 | 1 << 13 | 1 << 14 | 1 << 20 | 1 << 30);
+	variant(*state, true, true, 1 << 16 | 1 << 21);
+	variant(*state, false, true, 1 << 14 | 1 << 18);
+	variant(*state, true, false, 1 << 21);
+	variant(*state, false, false, 1 << 13);
 }
 
 /* --------------------------------------------------------------------- memory */

@@ -221,13 +221,116 @@ static void hints_and_errors(void **state)
 		      -EIO); /* the granule fails, the page does not */
 	unit_verify(u, 0, va, PAGE, 2);
 	unit_on(u->as, va + PAGE, 31 * PAGE, unit_node(u, 1));
-	gm_fake_inject(GM_FAKE_BACKING_GET, 0, UINT32_MAX, -ENOMEM);
-	assert_int_equal(unit_access(u, 0, va + 9 * PAGE, &value, 8, GM_READ), -ENOMEM);
-	gm_fake_inject_clear();
+	for (unsigned int i = 0; i < 2; i++) {
+		gm_fake_inject(i ? GM_FAKE_IN_PLACE_HOLD : GM_FAKE_BACKING_GET, 0, UINT32_MAX,
+			       -ENOMEM);
+		assert_int_equal(unit_access(u, 0, va + 9 * PAGE, &value, 8, GM_READ), -ENOMEM);
+		gm_fake_inject_clear();
+	}
 	gm_sim_inject(u->sim[0], GM_SIM_PMAP_ENTER, 0, UINT32_MAX, -ENODEV);
 	assert_int_equal(unit_access(u, 0, va + 9 * PAGE, &value, 8, GM_READ), -ENODEV);
 	gm_sim_inject(u->sim[0], GM_SIM_PMAP_ENTER, 0, 0, 0);
 	unit_verify(u, 0, va, 32 * PAGE, 2);
+}
+
+/* Pages that the device maps are held, once; and let go when it can reach them no more. */
+static void held(void **state)
+{
+	struct unit *u = *state, other = { 0 };
+	struct gm_object *obj = unit_object(2 * BLOCK);
+	uint64_t va = unit_map(u->as, obj, 0, 2 * BLOCK, RW), alias, far;
+
+	assert_int_equal(gm_as_create(NULL, &other.as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	alias = unit_map(u->as, obj, 0, BLOCK, RW);
+	far = unit_map(other.as, obj, 64 * PAGE, BLOCK, RW);
+	unit_fill(u, CPU, va, 2 * BLOCK, 1);
+	assert_int_equal(gm_fake_held(), 0);
+	unit_verify(u, 0, va, 2 * BLOCK, 1);
+	assert_int_equal(gm_fake_held(), 2 * BLOCK);
+	unit_load(u, 0, alias);
+	unit_load(&other, 0, far);
+	unit_load(&other, 0, far + BLOCK - PAGE);
+	assert_int_equal(gm_fake_held(), 2 * BLOCK);
+
+	/* To another device, page by page, and back in place. */
+	unit_store(u, 1, va + 7 * PAGE, 5);
+	assert_int_equal(gm_fake_held(), 2 * BLOCK - PAGE);
+	assert_int_equal(unit_load(u, 0, va + 7 * PAGE), 5);
+	assert_int_equal(gm_fake_held(), 2 * BLOCK);
+	assert_int_equal(gm_advise(u->as, 0, va + 9 * PAGE, 3 * PAGE, GM_DONTNEED), 0);
+	assert_int_equal(gm_fake_held(), 2 * BLOCK - 3 * PAGE);
+	unit_verify(u, 0, va + 9 * PAGE, 3 * PAGE, 0);
+	assert_int_equal(gm_fake_held(), 2 * BLOCK);
+
+	/* Mappings go: what another still sees stays held, the rest does not. */
+	unit_unmap(u->as, va + BLOCK + 500 * PAGE, 12 * PAGE); /* nobody else sees it */
+	assert_int_equal(gm_fake_held(), 2 * BLOCK - 12 * PAGE);
+	unit_unmap(u->as, va, BLOCK + 500 * PAGE);
+	assert_int_equal(gm_fake_held(), BLOCK + 64 * PAGE);
+	unit_unmap(u->as, alias, BLOCK);
+	assert_int_equal(gm_fake_held(), BLOCK);
+	assert_int_equal(gm_sim_detach(other.ctx[0]), 0);
+	assert_int_equal(gm_fake_held(), 0);
+
+	/* And with the address space, the object last. */
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	unit_load(&other, 0, far);
+	assert_int_equal(gm_fake_held(), BLOCK - 64 * PAGE);
+	assert_int_equal(gm_as_destroy(other.as), 0);
+	assert_int_equal(gm_fake_held(), 0);
+	gm_object_put(obj);
+}
+
+/* The device does not let go: what it may reach stays held. */
+static void held_on(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), value;
+
+	unit_fill(u, 0, va, BLOCK, 1);
+	assert_int_equal(gm_fake_held(), BLOCK);
+	for (unsigned int i = 0; i < 2; i++) {
+		enum gm_sim_op op = i ? GM_SIM_TLB_INVL : GM_SIM_PMAP_RELEASE;
+
+		gm_sim_inject(u->sim[0], op, 0, UINT32_MAX, -EIO);
+		assert_int_equal(unit_access(u, 1, va, &value, 8, GM_READ), -EIO);
+		assert_int_equal(gm_sim_detach(u->ctx[0]), -EIO);
+		assert_int_equal(gm_as_unmap(u->as, (void *)(uintptr_t)va, BLOCK), -EIO);
+		assert_int_equal(gm_fake_held(), BLOCK);
+		gm_sim_inject(u->sim[0], op, 0, 0, 0);
+	}
+	unit_unmap(u->as, va, BLOCK);
+	assert_int_equal(gm_fake_held(), 0);
+}
+
+/* The host lets few pages be held: the device begins anew, and sees all of its memory all the same. */
+static void held_few(void **state)
+{
+	struct unit *u = *state, other = { 0 };
+	uint64_t va = unit_alloc(u, 3 * BLOCK), value, far;
+
+	unit_fill(u, CPU, va, 3 * BLOCK, 1);
+	gm_fake_set_max_run(5 * PAGE); /* each of several pieces may be the one too many */
+	for (uint64_t pages = 1; pages <= 600; pages = pages * 3 + 1) {
+		gm_fake_set_max_held(pages * PAGE);
+		unit_verify(u, 0, va, 3 * BLOCK, 1);
+		assert_int_equal(gm_fake_held(), pages * PAGE);
+	}
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, 3 * BLOCK, GM_PREFETCH), -ENOMEM);
+	unit_check();
+
+	/* Others have them all. */
+	assert_int_equal(gm_as_create(NULL, &other.as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	far = unit_alloc(&other, BLOCK);
+	unit_fill(&other, CPU, far, BLOCK, 2);
+	gm_fake_set_max_held(gm_fake_held());
+	assert_int_equal(unit_access(&other, 0, far, &value, 8, GM_READ), -ENOMEM);
+	unit_unmap(u->as, va, 3 * BLOCK);
+	unit_verify(&other, 0, far, BLOCK, 2);
+	assert_int_equal(gm_as_destroy(other.as), 0);
+	assert_int_equal(gm_fake_held(), 0);
 }
 
 /* Its table is smaller than what it maps: it is emptied, again and again. */
@@ -344,11 +447,19 @@ static void together(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides),      TEST(told_of_new_mappings),
-		TEST(revoked),	       TEST(regions),
-		TEST(detached),	       TEST(hints_and_errors),
-		TEST(kinds_of_memory), TEST(small_table),
-		TEST(not_here),	       TEST(together),
+		TEST(both_sides),
+		TEST(told_of_new_mappings),
+		TEST(revoked),
+		TEST(regions),
+		TEST(detached),
+		TEST(hints_and_errors),
+		TEST(kinds_of_memory),
+		TEST(small_table),
+		TEST(not_here),
+		TEST(together),
+		TEST(held),
+		TEST(held_on),
+		TEST(held_few),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,26 @@ static void comings_and_goings(void **state)
 		assert_int_equal(gm_sim_attach(u->sim[i], u->as, &u->ctx[i]), 0);
 }
 
+/* The owner is pulled out: who shares its table is without one, and no byte is lost. */
+static void owner_removed(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), v;
+
+	unit_fill(u, 0, va, BLOCK, 1);
+	unit_verify(u, 1, va, BLOCK, 1);
+	assert_int_equal(gm_sim_unplug(u->sim[0]), 0);
+	unit_on(u->as, va, BLOCK, GM_NODE_HOST);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(unit_access(u, i, va, &v, 8, GM_READ), -ENODEV);
+	unit_verify(u, CPU, va, BLOCK, 1);
+	/* By itself it has its own, and finds nobody to share with. */
+	assert_int_equal(gm_sim_detach(u->ctx[1]), 0);
+	assert_int_equal(gm_sim_attach(u->sim[1], u->as, &u->ctx[1]), 0);
+	unit_verify(u, 1, va, BLOCK, 1);
+	unit_on(u->as, va, BLOCK, unit_node(u, 1));
+}
+
 /* Host memory in place, by way of one table. */
 static void in_place(void **state)
 {
@@ -244,6 +264,7 @@ int main(void)
 		T_ALONE(not_alike),
 		cmocka_unit_test_setup_teardown(refused, unit_setup_as, unit_teardown),
 		T(failing),
+		T(owner_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ struct gm_dev {
 	void *data;
 	char name[40];
 	uint64_t begin, end, cpu;
-	int attached;
+	int attached, removed;
 };
 
 static int fail_register, fail_create;
@@ -76,6 +76,13 @@ int gm_dev_destroy(struct gm_dev *dev)
 	if (dev->attached)
 		return -EBUSY;
 	free(dev);
+	return 0;
+}
+
+/* Nothing of it is to be mapped by the time that gmem is told. */
+int gm_dev_remove(struct gm_dev *dev)
+{
+	dev->removed++;
 	return 0;
 }
 
@@ -342,11 +349,11 @@ static void options(void **state)
 		{ { .size = sizeof(struct gm_sim_options), .table_memory = 1ULL << 44 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .base = 4096 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .base = 1ULL << 50 }, -EINVAL },
-		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 1 << 16 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 1 << 11 | 1 << 12 },
 		  -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 1 << 12 | 1ULL << 31 },
 		  -EINVAL },
+		{ { .size = sizeof(struct gm_sim_options), .pgsize_bitmap = 1 << 30 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .lanes = 257 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 48 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 1 << 20 }, -EINVAL },

@@ -430,9 +430,37 @@ static void host_memory(void **state)
 	rig_free(r);
 }
 
+/* Leaves of 16 KiB, on a device that has none smaller. */
+static void leaves_of_16k(void **state)
+{
+	struct rig *r = rig_of(16, DATA, GM_SIM_16K | GM_SIM_64K | GM_SIM_2M);
+
+	(void)state;
+	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_16K, GM_SIM_4K, RW), -EINVAL);
+	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_64K, GM_SIM_16K, GM_READ), 0);
+	assert_int_equal(pte_at(r, &r->a, VA + 5 * GM_SIM_4K, 0) & GM_SIM_PTE_RUN,
+			 2 << GM_SIM_PTE_RUN_SHIFT);
+	for (uint64_t off = 0; off < GM_SIM_64K; off += GM_SIM_4K)
+		assert_int_equal(touch(r, &r->a, 0, VA + off + 8, GM_READ), BASE + off + 8);
+	assert_int_equal(r->tlb[0].misses, 4); /* one a leaf */
+	assert_int_equal(touch(r, &r->a, 0, VA, GM_WRITE), GM_SIM_NO_PA);
+	assert_int_equal(gm_sim_pmap_release(&r->a, VA, GM_SIM_4K), -EINVAL);
+	assert_int_equal(gm_sim_pmap_protect(&r->a, VA + GM_SIM_4K, GM_SIM_16K, RW), -EINVAL);
+	assert_int_equal(gm_sim_pmap_protect(&r->a, VA + GM_SIM_16K, GM_SIM_16K, RW), 0);
+	invl(&r->a, VA + GM_SIM_16K, GM_SIM_16K);
+	assert_int_equal(touch(r, &r->a, 0, VA + GM_SIM_16K, GM_WRITE), BASE + GM_SIM_16K);
+	/* A larger one takes their place, and they not its. */
+	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_64K, GM_SIM_64K, RW), 0);
+	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_16K, GM_SIM_16K, RW), -EEXIST);
+	release(&r->a, VA, GM_SIM_64K);
+	assert_int_equal(touch(r, &r->a, 0, VA, GM_READ), GM_SIM_NO_PA);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(leaves_of_16k),
 		cmocka_unit_test(format_of_leaves),
 		cmocka_unit_test(every_leaf_translates),
 		cmocka_unit_test(ends_of_the_address_space),

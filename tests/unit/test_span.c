@@ -229,6 +229,26 @@ static void more_than_one(void **state)
 	scene_end(u);
 }
 
+/* Addresses that nobody chose leave room for the largest leaf, and where an object begins. */
+static void addresses(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va[3];
+
+	scene_begin(u, POWERS, 32, 64 * MIB, AT);
+	va[0] = unit_alloc(u, PAGE);
+	va[1] = unit_alloc(u, 48 * MIB);
+	assert_int_equal(va[1] % (32 * MIB), 0);
+	va[2] = unit_map(u->as, s.obj, 6 * MIB, 32 * MIB, GM_READ);
+	assert_int_equal(va[2] % (32 * MIB), 6 * MIB);
+	assert_int_equal(gm_map_align(&(struct gm_region){ .len = 5 * GIB }), GIB);
+	assert_int_equal(gm_map_align(&(struct gm_region){ .len = BLOCK + PAGE }), BLOCK);
+	unit_unmap(u->as, va[0], PAGE);
+	unit_unmap(u->as, va[1], 48 * MIB);
+	unit_unmap(u->as, va[2], 32 * MIB);
+	scene_end(u);
+}
+
 /* Small objects take small pieces of memory: a large one finds a large piece. */
 static void small_ones_leave_room(void **state)
 {
@@ -724,6 +744,7 @@ int main(void)
 		TEST(page_by_page),
 		TEST(a_gibibyte),
 		TEST(more_than_one),
+		TEST(addresses),
 		TEST(small_ones_leave_room),
 		TEST(adjoining_ranges),
 		TEST(scattered_memory),

@@ -350,6 +350,59 @@ static void invalidations(void **state)
 	gm_object_put(obj);
 }
 
+static void expect_poison(const struct gm_event *ev, struct unit *u, enum gm_why why, uint64_t pa,
+			  bool page, int err)
+{
+	assert_int_equal(ev->kind, GM_EVENT_POISON);
+	assert_int_equal(ev->why, why);
+	assert_null(ev->as);
+	assert_int_equal(ev->obj != NULL, page);
+	assert_int_equal(ev->offset, page ? 7 * PAGE : 0);
+	assert_int_equal(ev->va, pa);
+	assert_int_equal(ev->len, PAGE);
+	assert_int_equal(ev->pages, page);
+	assert_int_equal(ev->bytes, 0);
+	assert_int_equal(ev->from, unit_node(u, 0));
+	assert_int_equal(ev->to, GM_NODE_NONE);
+	assert_int_equal(ev->err, err);
+	assert_true(ev->ns > 0);
+}
+
+/* The device's address of the page at @va, which the device has written. */
+static uint64_t pa_of(struct unit *u, uint64_t va)
+{
+	struct gm_lookup at = { .size = sizeof(at) };
+
+	unit_store(u, 0, va, 1);
+	assert_int_equal(gm_as_lookup(u->as, va, &at), 0);
+	return at.pa;
+}
+
+/* A frame that is free; one that has a page, which at first will not go; one that is removed. */
+static void poison(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), pa = pa_of(u, va + 7 * PAGE), other = pa ^ 64 * PAGE;
+	struct gm_dev *dev = unit_dev(u, 0);
+
+	gm_fake_trace(KIND(POISON));
+	assert_int_equal(gm_dev_poison(dev, other + 5), 0);
+	gm_sim_inject(u->sim[0], GM_SIM_PMAP_RELEASE, 0, 1, -EIO);
+	assert_int_equal(gm_dev_poison(dev, pa), -EIO);
+	assert_int_equal(gm_dev_poison(dev, pa), 0);
+	assert_int_equal(gm_dev_poison(dev, pa), 0); /* known */
+	expect(3, KIND(POISON));
+	expect_poison(&event[0], u, GM_WHY_POISON, other, false, 0);
+	expect_poison(&event[1], u, GM_WHY_POISON, pa, true, -EIO);
+	expect_poison(&event[2], u, GM_WHY_POISON, pa, true, 0);
+	assert_int_equal(gm_advise(u->as, 0, va, BLOCK, GM_DONTNEED), 0);
+	pa = pa_of(u, va + 7 * PAGE);
+	gm_sim_inject(u->sim[0], GM_SIM_COPY_START, 0, UINT32_MAX, -EIO);
+	assert_int_equal(gm_sim_unplug(u->sim[0]), 0);
+	expect(1, 0);
+	expect_poison(&event[0], u, GM_WHY_DRAIN, pa, true, 0);
+}
+
 /* What is recorded agrees with what is counted. */
 static void agrees_with_counters(void **state)
 {
@@ -398,6 +451,7 @@ int main(void)
 		TEST(migration_errors),
 		TEST(evictions),
 		TEST(invalidations),
+		TEST(poison),
 		TEST(agrees_with_counters),
 	};
 

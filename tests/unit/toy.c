@@ -29,6 +29,17 @@ static int fails(struct toy *toy)
 	return now ? -EIO : 0;
 }
 
+/* Of a device that is gone a pmap is only destroyed, as it is. */
+static bool is_removed(struct toy *toy)
+{
+	return __atomic_load_n(&toy->removed, __ATOMIC_RELAXED);
+}
+
+static void works_on_pmap(struct toy *toy)
+{
+	broken(toy, is_removed(toy), "an operation on a pmap of a device that was removed");
+}
+
 static int toy_pmap_create(struct gm_dev *dev, void **pmap)
 {
 	struct toy *toy = gm_dev_data(dev);
@@ -60,7 +71,7 @@ static void toy_pmap_destroy(struct gm_dev *dev, void *pmap)
 		;
 	*link = p->next;
 	pthread_mutex_unlock(&p->toy->lock);
-	for (unsigned int i = 0; i < p->nr; i++) {
+	for (unsigned int i = 0; i < p->nr && !is_removed(p->toy); i++) {
 		broken(p->toy, p->pte[i].valid, "a pmap destroyed with a leaf in it");
 		broken(p->toy, p->pte[i].stale, "a pmap destroyed with a live translation");
 	}
@@ -105,6 +116,7 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 	struct toy *toy = p->toy;
 	int err = 0;
 
+	works_on_pmap(toy);
 	count(toy, enters, 1);
 	if (broken(toy, !(toy->mmu.pgsize_bitmap & leaf) || (leaf & (leaf - 1)), "leaf size") ||
 	    broken(toy, (va | pa | size) % leaf || !size, "leaf alignment") ||
@@ -126,12 +138,24 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 	return err;
 }
 
+/* No less than the smallest leaf is spoken of. */
+static bool odd_range(struct toy *toy, uint64_t va, uint64_t size)
+{
+	uint64_t sizes = toy->mmu.pgsize_bitmap;
+
+	return broken(toy, !size || (va | size) % (sizes & -sizes),
+		      "a range that is no whole leaves");
+}
+
 static int toy_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
 	int err = fails(p->toy);
 
+	works_on_pmap(p->toy);
 	count(p->toy, releases, 1);
+	if (odd_range(p->toy, va, size))
+		return -EINVAL;
 	if (err)
 		return err;
 	pthread_mutex_lock(&p->lock);
@@ -156,7 +180,10 @@ static int toy_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 	struct toy_pmap *p = pmap;
 	int err = fails(p->toy);
 
+	works_on_pmap(p->toy);
 	count(p->toy, protects, 1);
+	if (odd_range(p->toy, va, size))
+		return -EINVAL;
 	if (err)
 		return err;
 	pthread_mutex_lock(&p->lock);
@@ -190,8 +217,11 @@ static int toy_invl(void *pmap, uint64_t va, uint64_t size)
 	struct toy_pmap *p = pmap;
 	int err = fails(p->toy);
 
+	works_on_pmap(p->toy);
 	count(p->toy, invls, 1);
 	count(p->toy, ranges, 1);
+	if (odd_range(p->toy, va, size))
+		return -EINVAL;
 	if (err)
 		return err;
 	forget(p, va, size);
@@ -203,6 +233,7 @@ static int toy_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned
 	struct toy_pmap *p = pmap;
 	int err = fails(p->toy);
 
+	works_on_pmap(p->toy);
 	count(p->toy, coalesced, 1);
 	count(p->toy, ranges, n);
 	if (err)
@@ -248,6 +279,9 @@ static int toy_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ex
 		err = fails(toy);
 	if (err)
 		return err;
+	for (unsigned int i = 0; dir == GM_TO_HOST && i < n; i++)
+		if (ext[i].pa < toy->bad_end && ext[i].pa + ext[i].len > toy->bad)
+			return -EIO;
 	for (unsigned int i = 0; i < n; i++) {
 		uint8_t *mem = toy->memory + (ext[i].pa - toy->base);
 

@@ -37,7 +37,9 @@ struct toy {
 	unsigned int fail_at;
 	pthread_mutex_t lock; /* over the list of pmaps, fail_at */
 	struct toy_pmap *pmaps;
-	bool strict; /* what is copied or filled must not be mapped */
+	bool strict;	       /* what is copied or filled must not be mapped */
+	uint64_t bad, bad_end; /* memory that cannot be read any more */
+	bool removed;	       /* gm_dev_remove() has returned 0: nothing works on a pmap; atomic */
 	/* All atomic. */
 	unsigned int enters, entered, releases, released, /* calls, leaves */
 		protects, invls, coalesced, ranges, copies, zeros;

@@ -44,9 +44,10 @@ int gm_sim_probe(struct gm_sim *sim)
 	return err;
 }
 
-int gm_sim_remove(struct gm_sim *sim)
+/* Its device is no more in use, or is pulled out all the same. */
+int gm_sim_remove(struct gm_sim *sim, bool in_use)
 {
-	return gm_dev_destroy(sim->dev);
+	return in_use ? gm_dev_remove(sim->dev) : gm_dev_destroy(sim->dev);
 }
 
 int gm_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx **ctx)

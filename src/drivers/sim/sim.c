@@ -17,8 +17,8 @@
 #define MAX_LANES 256
 #define MAX_TLB_ENTRIES (1U << 16)
 #define MAX_COPY_THREADS 64
-#define MAX_TABLE_MEMORY (1ULL << 43) /* their indices have 32 bits */
-#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M)
+#define MAX_TABLE_MEMORY (1ULL << 43)		     /* their indices have 32 bits */
+#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M) /* by default */
 
 /* ------------------------------------------------------------------- options */
 
@@ -69,7 +69,7 @@ static bool options_ok(const struct gm_sim_options *opt)
 	    opt->table_memory > MAX_TABLE_MEMORY ||
 	    opt->table_memory > GM_SIM_VA_END - opt->base - opt->memory)
 		return false;
-	if (!(opt->pgsize_bitmap & GM_SIM_4K) || (opt->pgsize_bitmap & ~GM_SIM_ALL_SIZES))
+	if (!(opt->pgsize_bitmap & GM_SIM_BASE_SIZES) || (opt->pgsize_bitmap & ~GM_SIM_ALL_SIZES))
 		return false;
 	if (opt->tlb_entries & (opt->tlb_entries - 1))
 		return false;
@@ -239,7 +239,7 @@ err_free:
 
 int gm_sim_destroy(struct gm_sim *sim)
 {
-	int err = sim ? gm_sim_remove(sim) : -EINVAL;
+	int err = sim ? gm_sim_remove(sim, false) : -EINVAL;
 
 	if (err)
 		return err;
@@ -262,6 +262,14 @@ int gm_sim_detach(struct gm_sim_ctx *ctx)
 	err = gm_sim_leave(ctx);
 	gm_sim_unclaim(sim);
 	return err;
+}
+
+int gm_sim_unplug(struct gm_sim *sim)
+{
+	if (!sim)
+		return -EINVAL;
+	gm_sim_mmu_stop(&sim->mmu); /* no lane gets at memory any more */
+	return gm_sim_remove(sim, true);
 }
 
 struct gm_dev *gm_sim_dev(struct gm_sim *sim)

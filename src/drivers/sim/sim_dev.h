@@ -168,8 +168,8 @@ static inline void gm_sim_count(uint64_t *counter, uint64_t n)
 
 /* driver.c */
 int gm_sim_probe(struct gm_sim *sim);
-int gm_sim_remove(struct gm_sim *sim);
 int gm_sim_leave(struct gm_sim_ctx *ctx);
+int gm_sim_remove(struct gm_sim *sim, bool in_use);
 void gm_sim_service(struct gm_sim_ctx *ctx, struct gm_fault *faults, unsigned int n);
 int gm_sim_service_one(struct gm_sim_ctx *ctx, uint64_t va, uint32_t access);
 

@@ -259,6 +259,23 @@ void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges
 	}
 }
 
+/* A walk that did not see it has filled its TLB by the time that the word is ours. */
+void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
+{
+	unsigned int i;
+	uint64_t k;
+
+	__atomic_store_n(&mmu->stopped, 1, __ATOMIC_RELAXED);
+	for (i = 0; i < mmu->nr_tlbs; i++) {
+		struct gm_sim_tlb *tlb = &mmu->tlb[i];
+
+		tlb_seize(tlb);
+		for (k = 0; k < tlb->nr_sizes * (tlb->mask + 1); k++)
+			tlb->entry[k].asid = 0;
+		gm_sim_tlb_unlock(tlb);
+	}
+}
+
 static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_t pte,
 			 unsigned int level)
 {
@@ -285,6 +302,8 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 	uint64_t table = pmap->root;
 	unsigned int level;
 
+	if (gm_sim_is_stopped(pmap->mmu) || gm_sim_is_stopped(pmap->walker))
+		goto fault;
 	for (level = TOP; va < GM_SIM_VA_END; level--) {
 		uint64_t pte = pte_get(slot_of(pmap->mmu, table, level, va));
 
@@ -297,6 +316,7 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 		}
 		table = pte & GM_SIM_PTE_ADDR;
 	}
+fault:
 	/* The access is not made; when it is replayed it counts. */
 	tlb->lookups--;
 	tlb->misses--;
@@ -325,7 +345,7 @@ bool gm_sim_frame_find(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len, uint64
 {
 	uint64_t p;
 
-	if (!mmu->frame)
+	if (!mmu->frame || gm_sim_is_stopped(mmu))
 		return false;
 	for (p = pa & ~(GM_SIM_4K - 1); p < pa + len; p += GM_SIM_4K) {
 		struct gm_sim_frame *f = &mmu->frame[(p - mmu->base) / GM_SIM_4K];
@@ -567,6 +587,12 @@ static bool range_ok(uint64_t va, uint64_t size, uint64_t align)
 	       !((va | size) & (align - 1));
 }
 
+/* What is released or protected is whole leaves of the smallest size. */
+static uint64_t least(const struct gm_sim_mmu *mmu)
+{
+	return mmu->pgsizes & -mmu->pgsizes;
+}
+
 static bool prot_ok(uint32_t prot)
 {
 	return prot && !(prot & ~(GM_READ | GM_WRITE));
@@ -617,7 +643,7 @@ int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size)
 	struct edit ed;
 	int err;
 
-	if (!range_ok(va, size, GM_SIM_4K))
+	if (!range_ok(va, size, least(pmap->mmu)))
 		return -EINVAL;
 	edit_begin(&ed, pmap, va, size);
 	err = edit_range(&ed, pmap->root, TOP, va, va + size);
@@ -630,7 +656,7 @@ int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, ui
 	struct edit ed;
 	int err;
 
-	if (!range_ok(va, size, GM_SIM_4K) || !prot_ok(prot))
+	if (!range_ok(va, size, least(pmap->mmu)) || !prot_ok(prot))
 		return -EINVAL;
 	edit_begin(&ed, pmap, va, size);
 	ed.verb = PROTECT;

@@ -18,6 +18,9 @@
  *	                  64 KiB, or 32 MiB. A TLB may cache them as one
  *	bits 12-47  ADDR  physical address of the memory or the table
  *
+ * A device whose smallest leaf is larger than 4 KiB is asked for nothing smaller, and says
+ * -EINVAL if it is.
+ *
  * sim_mmu.c says how it is locked.
  */
 #ifndef GM_SIM_MMU_H
@@ -38,16 +41,19 @@
 
 #define GM_SIM_VA_END (1ULL << 48)
 #define GM_SIM_4K (1ULL << 12)
+#define GM_SIM_16K (1ULL << 14)
 #define GM_SIM_64K (1ULL << 16)
 #define GM_SIM_2M (1ULL << 21)
 
 #define GM_SIM_1G (1ULL << 30)
 #define GM_SIM_ALL_SIZES (2 * GM_SIM_1G - GM_SIM_4K)
 
+#define GM_SIM_BASE_SIZES (2 * GM_SIM_2M - GM_SIM_4K) /* one of these there must be */
+
 #define GM_SIM_MAX_SIZES 19
 #define GM_SIM_COOKIE 0x474d454d53494d31ULL /* of its page table's format: any number of our own */
 #define GM_SIM_NO_PA UINT64_MAX
-#define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: a pointer of the host's */
+#define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: an address of the host's */
 
 struct gm_sim_tlb_entry {
 	uint64_t asid; /* of the pmap; 0: empty */
@@ -98,6 +104,7 @@ struct gm_sim_mmu {
 	uint32_t lock;		    /* guards free, next */
 	uint32_t free;		    /* index of a free table, or past the last */
 	uint32_t used;		    /* tables in use; atomic */
+	uint32_t stopped;	    /* nothing is translated any more; atomic */
 };
 
 struct gm_sim_pmap {
@@ -130,12 +137,18 @@ void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle);
 /* As in struct gm_mmu. Fails: -EINVAL, -ENOSPC, -EEXIST (other memory or a larger leaf is there). */
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
 		      uint64_t leaf, uint32_t prot);
-/* The same, with leaves of 4 KiB, to memory that the host has at pointer @host. */
+/* The same, with leaves of 4 KiB, to memory that the host has at @host: its pointer, or, in the kernel, physical address. */
 int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host, uint64_t size,
 			   uint32_t prot);
 /* Fail: -EINVAL, also where a leaf reaches across an end of the range. */
 int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size);
 int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint32_t prot);
+
+/*
+ * For good: nothing is translated any more, and no access by way of a translation is under way.
+ * What the page tables say is not true any more, nor are frames said to be mapped.
+ */
+void gm_sim_mmu_stop(struct gm_sim_mmu *mmu);
 
 void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges, unsigned int n);
 
@@ -152,6 +165,11 @@ bool gm_sim_tlb_find(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len, unsigned
 /* Does a pmap map a frame of [pa, pa+len)? Always no without mmu->frame. */
 bool gm_sim_frame_find(struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len, uint64_t *frame,
 		       uint64_t *va);
+
+static inline bool gm_sim_is_stopped(const struct gm_sim_mmu *mmu)
+{
+	return __atomic_load_n(&mmu->stopped, __ATOMIC_RELAXED);
+}
 
 static inline bool gm_sim_is_data(const struct gm_sim_mmu *mmu, uint64_t pa, uint64_t len)
 {

@@ -4,8 +4,9 @@
  *
  * A page that does not exist is poisoned, so a copy out of one is seen at the first
  * compare; it is zeroed when it comes to exist. Each page counts its backing_gets:
- * an unpaired put, or a page freed while a copy engine might use it, is a bug. Huge
- * pages come and go as a whole.
+ * an unpaired put, or a page freed while a copy engine might use it, is a bug; so is one
+ * that is freed, or whose object goes, while it is held for devices that map it in place.
+ * Huge pages come and go as a whole.
  *
  * Locking: fake_object.lock over what is known of a page. The bytes themselves are
  * the core's to protect: backing_read and backing_write copy without the lock.
@@ -78,7 +79,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 	fake_check_may_sleep("object_destroy");
 	fake_bug_on(o->regions);
 	for (uint64_t i = 0; i < o->size / FAKE_PAGE; i++)
-		fake_bug_on(o->page[i] & FAKE_GETS);
+		fake_bug_on(o->page[i] & (FAKE_GETS | FAKE_HELD));
 	munmap(o->bytes, o->size);
 	pthread_mutex_destroy(&o->lock);
 	free(o->page);
@@ -260,16 +261,81 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	for (uint64_t p = off; p < off + len; p += FAKE_PAGE) {
 		uint16_t *page = &o->page[p / FAKE_PAGE];
 
-		in_use |= !!(*page & FAKE_GETS);
+		in_use |= !!(*page & (FAKE_GETS | FAKE_HELD));
 		if (*page & FAKE_EXISTS)
 			memset(o->bytes + p, FAKE_POISON, FAKE_PAGE);
 		*page &= (uint16_t)~FAKE_EXISTS;
 	}
 	pthread_mutex_unlock(&o->lock);
-	fake_bug_on(in_use); /* freed between get and put */
+	fake_bug_on(in_use); /* freed between get and put, or while a device maps it */
 }
 
 bool gm_os_backing_in_place(const struct gm_object *obj)
 {
 	return !obj || !(gm_object_flags(obj) & GM_OBJECT_REGISTERED);
+}
+
+/* ---------------------------------------------------------------- held in place */
+
+void gm_fake_set_max_held(uint64_t bytes)
+{
+	fake_opt.max_held = bytes;
+}
+
+uint64_t gm_fake_held(void)
+{
+	return __atomic_load_n(&fake_count.held, __ATOMIC_RELAXED) * FAKE_PAGE;
+}
+
+/* obj->lock held. */
+static int hold_page(struct fake_object *o, uint16_t *page)
+{
+	if (*page & FAKE_HELD)
+		return 0;
+	if (fake_opt.max_held && gm_fake_held() >= fake_opt.max_held)
+		return -ENOMEM;
+	*page |= FAKE_HELD;
+	__atomic_fetch_add(&o->held, 1, __ATOMIC_RELAXED);
+	fake_add(held, 1);
+	return 0;
+}
+
+int gm_os_in_place_hold(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	struct fake_object *o = fake_object(obj);
+	int err = fake_fail(GM_FAKE_IN_PLACE_HOLD);
+	bool got = true;
+
+	fake_check_may_sleep("in_place_hold");
+	check_range(o, off, len, FAKE_PAGE);
+	pthread_mutex_lock(&o->lock);
+	for (uint64_t i = off / FAKE_PAGE; i < (off + len) / FAKE_PAGE && !err; i++) {
+		got &= !!(o->page[i] & FAKE_GETS);
+		err = hold_page(o, &o->page[i]);
+	}
+	pthread_mutex_unlock(&o->lock);
+	fake_bug_on(!got);
+	return err;
+}
+
+void gm_os_in_place_drop(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	struct fake_object *o = fake_object(obj);
+
+	fake_check_may_sleep("in_place_drop");
+	pthread_mutex_lock(&o->lock);
+	for (uint64_t i = off / FAKE_PAGE; i < (off + len) / FAKE_PAGE && i < o->size / FAKE_PAGE;
+	     i++) {
+		if (!(o->page[i] & FAKE_HELD))
+			continue;
+		o->page[i] &= (uint16_t)~FAKE_HELD;
+		__atomic_fetch_sub(&o->held, 1, __ATOMIC_RELAXED);
+		fake_sub(held, 1);
+	}
+	pthread_mutex_unlock(&o->lock);
+}
+
+bool gm_os_in_place_any(struct gm_object *obj)
+{
+	return __atomic_load_n(&fake_object(obj)->held, __ATOMIC_RELAXED) != 0;
 }

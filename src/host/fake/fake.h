@@ -65,6 +65,10 @@ void gm_fake_hold(const void *page, bool hold);
 
 /* backing_get gives at most so many contiguous bytes; 0: any number. */
 void gm_fake_set_max_run(uint64_t bytes);
+/* At most so many bytes are held for devices that map them in place; 0: any number. */
+void gm_fake_set_max_held(uint64_t bytes);
+/* How many are. */
+uint64_t gm_fake_held(void);
 /* Arm whole aligned pieces of so many bytes, as a host may; 0: as asked. */
 void gm_fake_set_arm_granule(uint64_t bytes);
 void gm_fake_set_memory_low(bool low);
@@ -103,6 +107,7 @@ enum gm_fake_op {
 	GM_FAKE_BACKING_GET,
 	GM_FAKE_BACKING_READ,
 	GM_FAKE_BACKING_WRITE,
+	GM_FAKE_IN_PLACE_HOLD,
 	GM_FAKE_BOUNCE_ALLOC,
 	GM_FAKE_COPY_PLAIN,
 	GM_FAKE_AS_CREATE,

@@ -32,6 +32,7 @@ static const char *const names[GM_FAKE_NR_OPS] = {
 	[GM_FAKE_BACKING_GET] = "backing_get",
 	[GM_FAKE_BACKING_READ] = "backing_read",
 	[GM_FAKE_BACKING_WRITE] = "backing_write",
+	[GM_FAKE_IN_PLACE_HOLD] = "in_place_hold",
 	[GM_FAKE_BOUNCE_ALLOC] = "bounce_alloc",
 	[GM_FAKE_COPY_PLAIN] = "copy_plain",
 	[GM_FAKE_AS_CREATE] = "as_create",

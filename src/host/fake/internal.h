@@ -20,9 +20,13 @@
 #define FAKE_MAX_YIELDS 1000000U
 #define FAKE_MAX_RETRIES 1000U
 
-/* A page of an object: does it exist, and how often has backing_get been called for it? */
+/*
+ * A page of an object: does it exist, is it held for devices that map it in place, and how often
+ * has backing_get been called for it?
+ */
 #define FAKE_EXISTS 0x8000U
-#define FAKE_GETS 0x7fffU
+#define FAKE_HELD 0x4000U
+#define FAKE_GETS 0x3fffU
 
 struct fake_object {
 	pthread_mutex_t lock;
@@ -30,6 +34,7 @@ struct fake_object {
 	uint64_t granule; /* FAKE_PAGE, or GM_BLOCK_SIZE for GM_OBJECT_HUGETLB */
 	uint8_t *bytes;
 	uint16_t *page;		     /* [lock] */
+	uint64_t held;		     /* pages; written under [lock] (atomic) */
 	struct fake_region *regions; /* [lock] */
 };
 
@@ -57,13 +62,13 @@ struct fake_as {
 
 struct fake_count {
 	uint64_t bytes, objects, regions, spaces, locks, lock_calls, warnings, cpu_faults,
-		apertures;
+		apertures, held;
 };
 extern struct fake_count fake_count; /* atomic */
 
 struct fake_options {
 	bool threaded, auto_work, memory_low, verbose;
-	uint64_t max_run, arm_granule, memory_total;
+	uint64_t max_run, arm_granule, memory_total, max_held;
 	int usable;
 	void (*on_bug)(void);
 	void (*on_lock)(enum gm_fake_event event, void *arg);

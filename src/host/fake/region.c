@@ -97,13 +97,13 @@ static uint64_t taken_until(const struct fake_as *fas, uint64_t va, uint64_t len
 }
 
 /* First fit. */
-static uint64_t choose_va(const struct fake_as *fas, uint64_t len)
+static uint64_t choose_va(const struct fake_as *fas, const struct gm_region *region)
 {
-	uint64_t to = len >= GM_BLOCK_SIZE ? GM_BLOCK_SIZE : FAKE_PAGE;
-	uint64_t va = FAKE_FIRST_VA, end;
+	uint64_t align = gm_map_align(region), in = region->offset & (align - 1);
+	uint64_t va = FAKE_FIRST_VA + in, end;
 
-	while ((end = taken_until(fas, va, len)))
-		va = (end + to - 1) & ~(to - 1);
+	while ((end = taken_until(fas, va, region->len)))
+		va = ((end - in + align - 1) & ~(align - 1)) + in;
 	return va;
 }
 
@@ -163,7 +163,7 @@ int gm_os_region_map(struct gm_region *region, bool fixed)
 
 	pthread_mutex_lock(&fas->lock);
 	if (!fixed)
-		region->va = choose_va(fas, region->len);
+		region->va = choose_va(fas, region);
 	else if (taken_until(fas, region->va, region->len))
 		err = -EEXIST;
 	if (!err) {

@@ -62,25 +62,41 @@ static long map_object(struct gm_kas *kas, struct gm_object *obj, struct gmem_ma
 	return 0;
 }
 
+/* What may complete a mapping that ends at @end of the object. */
+static u64 spare_of(struct gm_object *obj, u64 end)
+{
+	u64 size = gm_object_size(obj);
+
+	return end < size && size - end < GM_BLOCK_SIZE ? size - end : 0;
+}
+
 static long as_map(struct file *file, void *arg)
 {
 	struct gmem_map *m = arg;
 	struct gm_kas *kas = own_kas(file);
 	struct gm_object *obj;
 	struct fd f;
+	u64 spare = 0;
 	long err;
 
 	if (IS_ERR(kas))
 		return PTR_ERR(kas);
-	if ((m->flags & ~GMEM_MAP_FIXED) || (m->prot & ~(GMEM_PROT_READ | GMEM_PROT_WRITE)) ||
-	    !(m->prot & GMEM_PROT_READ) || !m->len || !PAGE_ALIGNED(m->len | m->offset | m->addr) ||
+	if ((m->flags & ~(GMEM_MAP_FIXED | GMEM_MAP_WHOLE)) ||
+	    (m->prot & ~(GMEM_PROT_READ | GMEM_PROT_WRITE)) || !(m->prot & GMEM_PROT_READ) ||
+	    !m->len || !PAGE_ALIGNED(m->len | m->offset | m->addr) ||
 	    !(m->flags & GMEM_MAP_FIXED) != !m->addr)
 		return -EINVAL;
 	f = fdget(m->fd);
 	if (!f.file)
 		return -EBADF;
 	obj = gm_object_of_file(f.file);
+	if (obj && (m->flags & GMEM_MAP_WHOLE))
+		spare = spare_of(obj, m->offset + m->len);
+	m->len += spare;
 	err = obj ? map_object(kas, obj, m) : -EBADF;
+	if (!err && spare)
+		gm_as_set_spare(kas->as, m->addr + m->len, spare);
+	m->len -= spare;
 	fdput(f);
 	return err;
 }
@@ -236,7 +252,7 @@ static long as_unmap(struct file *file, void *arg)
 		return -EINVAL;
 	if (!u->flags) {
 		err = check_range(kas, va, n);
-		return err ? err : vm_munmap(va, n);
+		return err ? err : vm_munmap(va, n + gm_as_spare(kas->as, va + n));
 	}
 	if (va || n)
 		return -EINVAL;

@@ -88,6 +88,7 @@ int gm_os_object_create(struct gm_object *obj, uint32_t flags)
 	o->file = file;
 	o->memcg = get_mem_cgroup_from_mm(current->mm);
 	init_rwsem(&o->fill);
+	gm_in_place_init(o);
 	*gm_object_host(obj) = o;
 	atomic64_add(sizeof(*o), &metadata);
 	return 0;
@@ -97,6 +98,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 {
 	struct gm_kobject *o = gm_kobject(obj);
 
+	gm_in_place_exit(o);
 	fput(o->file);
 	gm_user_put(o->user);
 	mem_cgroup_put(o->memcg);
@@ -107,7 +109,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 
 uint64_t gm_os_metadata_bytes(void)
 {
-	return atomic64_read(&metadata);
+	return atomic64_read(&metadata) + gm_in_place_metadata();
 }
 
 uint64_t gm_os_backing_granule(struct gm_object *obj)
@@ -281,10 +283,4 @@ void gm_backing_exit(void)
 {
 	kern_unmount(huge_mount);
 	kern_unmount(mount);
-}
-
-/* The kernel may move a page, or swap it out, as soon as it is put. */
-bool gm_os_backing_in_place(const struct gm_object *obj)
-{
-	return false;
 }

@@ -99,9 +99,12 @@ static long main_object_create(struct file *file, void *arg)
 	int err, fd;
 
 	static_assert(GMEM_OBJECT_HUGE == GM_OBJECT_HUGETLB);
-	if (c->flags & ~GMEM_OBJECT_HUGE)
+	if (c->flags & ~(GMEM_OBJECT_HUGE | GMEM_OBJECT_WHOLE))
 		return -EINVAL;
-	err = gm_user_object_create(c->bytes, c->flags, &obj);
+	if ((c->flags & GMEM_OBJECT_WHOLE) && PAGE_ALIGNED(c->bytes) &&
+	    c->bytes <= GM_OBJECT_MAX_SIZE)
+		c->bytes = gm_units_complete(c->bytes);
+	err = gm_user_object_create(c->bytes, c->flags & GMEM_OBJECT_HUGE, &obj);
 	if (err)
 		return err;
 	fd = gm_object_fd_create(obj);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/kernel/debug/gmem/hnodes: every device, its memory and its counters.
+ * /sys/kernel/debug/gmem/hnodes: every device, its memory and its counters. in_place: bytes
+ * of host memory that are held, for devices map them in place.
  *
  * Locking: the core's; a device that goes in between is not shown.
  */
@@ -46,11 +47,19 @@ static int hnodes_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(hnodes);
 
+static int in_place_show(struct seq_file *m, void *unused)
+{
+	seq_printf(m, "%llu\n", gm_in_place_pages() << PAGE_SHIFT);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(in_place);
+
 /* A kernel without debugfs does without. */
 void gm_debugfs_init(void)
 {
 	dir = debugfs_create_dir("gmem", NULL);
 	debugfs_create_file("hnodes", 0400, dir, NULL, &hnodes_fops);
+	debugfs_create_file("in_place", 0400, dir, NULL, &in_place_fops);
 }
 
 void gm_debugfs_exit(void)

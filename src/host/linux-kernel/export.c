@@ -9,6 +9,7 @@ EXPORT_SYMBOL_GPL(gm_kdev_destroy);
 EXPORT_SYMBOL_GPL(gm_dev_data);
 EXPORT_SYMBOL_GPL(gm_dev_hnode);
 EXPORT_SYMBOL_GPL(gm_dev_poison);
+EXPORT_SYMBOL_GPL(gm_dev_remove);
 EXPORT_SYMBOL_GPL(gm_dev_stats);
 EXPORT_SYMBOL_GPL(gm_dev_tune);
 EXPORT_SYMBOL_GPL(gm_dev_register_physmem);

@@ -23,6 +23,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rwsem.h>
+#include <linux/xarray.h>
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
@@ -41,6 +42,11 @@ struct gm_kobject {
 	struct gm_user *user;	  /* whom it is charged to, or NULL */
 	struct mem_cgroup *memcg; /* its maker's, for what no process asks for; held */
 	bool leaves;		  /* leaves of an aperture were entered, gm_aperture_flush() */
+	/* Pages that devices map in place, in_place.c */
+	struct xarray held;
+	atomic_long_t nr_held;
+	struct user_struct *locker; /* whose locked memory they are, held; NULL: nobody's */
+	unsigned long max_locked;   /* which is so many pages at most */
 };
 
 static inline struct gm_kobject *gm_kobject(struct gm_object *obj)
@@ -64,6 +70,13 @@ struct page *gm_backing_page(struct gm_object *obj, pgoff_t index);
 struct page *gm_backing_find(struct gm_object *obj, pgoff_t index);
 int gm_backing_init(void);
 void gm_backing_exit(void);
+
+/* in_place.c */
+void gm_in_place_init(struct gm_kobject *o);
+void gm_in_place_exit(struct gm_kobject *o);
+void gm_in_place_stay(struct gm_kobject *o);
+u64 gm_in_place_pages(void);
+u64 gm_in_place_metadata(void);
 
 /* account.c */
 int gm_user_object_create(u64 bytes, u32 flags, struct gm_object **obj);
@@ -112,6 +125,10 @@ struct gm_kas *gm_kas_of_file(struct file *file);
 /* chardev.c */
 int gm_chardev_init(void);
 void gm_chardev_exit(void);
+
+/* For metadata: charged to whoever asks, and -ENOMEM is an answer (os_misc.c). */
+#define GM_GFP_BASE (GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
+#define GM_GFP (GM_GFP_BASE | __GFP_RETRY_MAYFAIL)
 
 #define GM_KDEVS 64 /* devices at most, by <gmem/driver.h> */
 

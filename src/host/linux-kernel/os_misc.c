@@ -21,9 +21,6 @@
 
 #include "kernel.h"
 
-#define GM_GFP_BASE (GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
-#define GM_GFP (GM_GFP_BASE | __GFP_RETRY_MAYFAIL)
-
 void *gm_os_alloc(size_t size)
 {
 	return kvzalloc(size, GM_GFP);

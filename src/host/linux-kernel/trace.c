@@ -17,7 +17,7 @@
 
 /* What trace.h prints by number, for a format string that a tool can read. */
 static_assert(GM_WHY_CPU_FAULT == 0 && GM_WHY_DEV_FAULT == 1 && GM_WHY_PREFETCH == 2 &&
-	      GM_WHY_EVICT == 3 && GM_WHY_DRAIN == 4);
+	      GM_WHY_EVICT == 3 && GM_WHY_DRAIN == 4 && GM_WHY_POISON == 5);
 static_assert(GM_READ == 1 && GM_WRITE == 2);
 
 #define ON_OFF(name, kind)                                                                         \
@@ -35,6 +35,7 @@ ON_OFF(fault, GM_EVENT_FAULT)
 ON_OFF(migrate, GM_EVENT_MIGRATE)
 ON_OFF(evict, GM_EVENT_EVICT)
 ON_OFF(invalidate, GM_EVENT_INVALIDATE)
+ON_OFF(poison, GM_EVENT_POISON)
 
 u64 gm_trace_as(const struct gm_event *e)
 {
@@ -64,6 +65,9 @@ void gm_os_trace(const struct gm_event *event)
 		break;
 	case GM_EVENT_EVICT:
 		trace_evict(event);
+		break;
+	case GM_EVENT_POISON:
+		trace_poison(event);
 		break;
 	default:
 		trace_invalidate(event);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The events gmem:fault, gmem:migrate, gmem:evict, gmem:invalidate; docs/kernel.md has
- * the fields. An event that somebody enables is asked of the core, and only then.
+ * The events gmem:fault, gmem:migrate, gmem:evict, gmem:invalidate, gmem:poison;
+ * docs/kernel.md has the fields. An event that somebody enables is asked of the core, and only then.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM gmem
@@ -23,6 +23,8 @@ int gm_trace_evict_on(void);
 void gm_trace_evict_off(void);
 int gm_trace_invalidate_on(void);
 void gm_trace_invalidate_off(void);
+int gm_trace_poison_on(void);
+void gm_trace_poison_off(void);
 u64 gm_trace_as(const struct gm_event *e);
 u64 gm_trace_obj(const struct gm_event *e);
 pid_t gm_trace_pid(const struct gm_event *e);
@@ -31,7 +33,7 @@ pid_t gm_trace_pid(const struct gm_event *e);
 /* clang-format off */
 #define show_why(why)                                                                              \
 	__print_symbolic(why, { 0, "cpu_fault" }, { 1, "dev_fault" }, { 2, "prefetch" },           \
-			 { 3, "evict" }, { 4, "drain" })
+			 { 3, "evict" }, { 4, "drain" }, { 5, "poison" })
 
 TRACE_EVENT_FN(fault,
 	TP_PROTO(const struct gm_event *e),
@@ -166,6 +168,35 @@ TRACE_EVENT_FN(invalidate,
 		__entry->as, __entry->pid, __entry->va, __entry->len, __entry->ranges,
 		__entry->node, __entry->ns, __entry->err),
 	gm_trace_invalidate_on, gm_trace_invalidate_off
+);
+
+TRACE_EVENT_FN(poison,
+	TP_PROTO(const struct gm_event *e),
+	TP_ARGS(e),
+	TP_STRUCT__entry(
+		__field(u64, obj)
+		__field(u64, offset)
+		__field(u64, pa)
+		__field(u64, ns)
+		__field(u32, pages)
+		__field(u32, why)
+		__field(int, node)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->obj = gm_trace_obj(e);
+		__entry->offset = e->offset;
+		__entry->pa = e->va;
+		__entry->ns = e->ns;
+		__entry->pages = e->pages;
+		__entry->why = e->why;
+		__entry->node = e->from;
+		__entry->err = e->err;
+	),
+	TP_printk("obj=%llu offset=0x%llx pa=0x%llx pages=%u why=%s node=%d ns=%llu err=%d",
+		__entry->obj, __entry->offset, __entry->pa, __entry->pages,
+		show_why(__entry->why), __entry->node, __entry->ns, __entry->err),
+	gm_trace_poison_on, gm_trace_poison_off
 );
 /* clang-format on */
 

@@ -29,7 +29,6 @@
 #include <linux/mman.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
-#include <linux/sizes.h>
 
 #include "kernel.h"
 
@@ -304,17 +303,17 @@ struct gm_kas *gm_kas_at(u64 va)
 }
 
 /*
- * For get_unmapped_area: addresses that agree with the offset in their place within the largest
- * leaf of a device's that the mapping has room for, as those of huge pages do.
+ * For get_unmapped_area: addresses that agree with the offset as gm_map_align() says, and as those
+ * of huge pages do.
  */
 unsigned long gm_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
 			       unsigned long pgoff, unsigned long flags)
 {
-	unsigned long align = PMD_SIZE, off = pgoff << PAGE_SHIFT, at;
+	struct gm_region like = { .len = len };
+	unsigned long align = gm_map_align(&like), off = pgoff << PAGE_SHIFT, at;
 
-	while (align < SZ_1G && 2 * align <= len)
-		align *= 2;
-	if (align > PMD_SIZE && !addr && !(flags & MAP_FIXED)) {
+	if (align != PAGE_SIZE && align != PMD_SIZE && !addr && !(flags & MAP_FIXED) &&
+	    len + align > len) {
 		at = current->mm->get_unmapped_area(file, 0, len + align, pgoff, flags);
 		if (!IS_ERR_VALUE(at))
 			return at + ((off - at) & (align - 1));

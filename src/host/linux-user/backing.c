@@ -332,3 +332,25 @@ bool gm_os_backing_in_place(const struct gm_object *obj)
 {
 	return !obj || !(gm_object_flags(obj) & GM_OBJECT_REGISTERED);
 }
+
+/* So there is nothing to hold. */
+int gm_os_in_place_hold(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	(void)obj;
+	(void)off;
+	(void)len;
+	return 0;
+}
+
+void gm_os_in_place_drop(struct gm_object *obj, uint64_t off, uint64_t len)
+{
+	(void)obj;
+	(void)off;
+	(void)len;
+}
+
+bool gm_os_in_place_any(struct gm_object *obj)
+{
+	(void)obj;
+	return false;
+}

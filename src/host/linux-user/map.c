@@ -108,31 +108,19 @@ static int map_at(struct gm_region *r, uint64_t va, int flags)
 	return errno == EEXIST ? -EEXIST : errno == ENOMEM ? -ENOMEM : -EINVAL;
 }
 
-#define LARGEST_LEAF (1ULL << 30)
-
-/* The largest leaf of a device's that could be in the region. */
-static uint64_t leaf_within(const struct gm_region *r)
-{
-	uint64_t leaf = GM_BLOCK_SIZE;
-
-	while (leaf < LARGEST_LEAF && 2 * leaf <= r->len)
-		leaf *= 2;
-	return leaf;
-}
-
 /*
  * Anywhere, but so that address and offset agree in their place within a block: then
  * a block of the object is one of the address space, for the CPU's page table and
- * for devices' large leaves. And within a leaf that is larger, in a region that has
- * room for it.
+ * for devices' large leaves, as far as the region has room for them. Of what is smaller than
+ * a block, in a device's base page.
  */
 static int map_anywhere(struct gm_region *r)
 {
-	uint64_t align = leaf_within(r), room = r->len + align, base, va;
+	uint64_t align = gm_map_align(r), room = r->len + align, base, va;
 	void *p;
 	int err;
 
-	if (r->len < GM_BLOCK_SIZE)
+	if (align == GM_PAGE)
 		return map_at(r, 0, 0);
 	p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)

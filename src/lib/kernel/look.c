@@ -162,6 +162,7 @@ const struct gm_host gm_host_kernel = {
 	.dev_from_hnode = gm_k_dev_from_hnode,
 	.dev_hnode = gm_k_dev_hnode,
 	.dev_poison = gm_k_dev_poison,
+	.dev_remove = gm_k_dev_destroy,
 	.dev_register_physmem = gm_k_dev_physmem,
 	.dev_register_physmem_cpu = gm_k_dev_physmem_cpu,
 	.dev_unregister_physmem = gm_k_dev_physmem,

@@ -39,15 +39,16 @@ static int create(uint64_t size, uint32_t flags)
 	struct gmem_object_create c = { .size = sizeof(c), .flags = flags, .bytes = size };
 
 	_Static_assert(GM_OBJECT_HUGETLB == GMEM_OBJECT_HUGE, "the kernel's is the same");
-	if ((flags & ~GM_OBJECT_HUGETLB) || !size || size > GM_OBJECT_MAX_SIZE ||
-	    size % (flags ? GM_BLOCK_SIZE : GM_PAGE_SIZE))
+	if ((flags & ~(uint32_t)(GMEM_OBJECT_HUGE | GMEM_OBJECT_WHOLE)) || !size ||
+	    size > GM_OBJECT_MAX_SIZE ||
+	    size % (flags & GMEM_OBJECT_HUGE ? GM_BLOCK_SIZE : GM_PAGE_SIZE))
 		return -EINVAL;
 	return gm_request(gm_kernel_fd, GMEM_OBJECT_CREATE, &c);
 }
 
 int gm_k_object_create(uint64_t size, uint32_t flags, struct gm_object **obj)
 {
-	int fd = obj ? create(size, flags) : -EINVAL;
+	int fd = obj && !(flags & ~GM_OBJECT_HUGETLB) ? create(size, flags) : -EINVAL;
 
 	return fd < 0 ? fd : wrap(fd, obj);
 }
@@ -105,7 +106,7 @@ int gm_k_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64
 	_Static_assert(GM_MAP_FIXED == GMEM_MAP_FIXED && GM_READ == GMEM_PROT_READ &&
 			       GM_WRITE == GMEM_PROT_WRITE,
 		       "the kernel's are the same");
-	if (!as || !obj || !addr || offset + len < len)
+	if (!as || !obj || !addr || offset + len < len || (flags & ~GM_MAP_FIXED))
 		return -EINVAL;
 	return map(as, obj->fd, offset, len, prot, flags, addr);
 }
@@ -113,11 +114,13 @@ int gm_k_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64
 /* The mapping holds the object. */
 int gm_k_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 {
-	int fd = as && addr ? create(len, flags) : -EINVAL, err;
+	int fd = -EINVAL, err;
 
+	if (as && addr && !(flags & ~GM_OBJECT_HUGETLB))
+		fd = create(len, flags | GMEM_OBJECT_WHOLE);
 	if (fd < 0)
 		return fd;
-	err = map(as, fd, 0, len, GM_READ | GM_WRITE, 0, addr);
+	err = map(as, fd, 0, len, GM_READ | GM_WRITE, GMEM_MAP_WHOLE, addr);
 	close(fd);
 	return err;
 }

@@ -16,5 +16,6 @@
 #define gm_sim_stats(...) gm_user_sim_stats(__VA_ARGS__)
 #define gm_sim_window_add(...) gm_user_sim_window_add(__VA_ARGS__)
 #define gm_sim_window_remove(...) gm_user_sim_window_remove(__VA_ARGS__)
+#define gm_sim_unplug(...) gm_user_sim_unplug(__VA_ARGS__)
 
 #endif

@@ -134,7 +134,7 @@ static int check_functions(void)
 
 static int check_tables(void)
 {
-	static const uint64_t bitmaps[] = { 0, SZ_2M, SZ_4K | 1, SZ_4K | 1ULL << 31, ~0ULL };
+	static const uint64_t bitmaps[] = { 0, SZ_1G, SZ_4K | 1, SZ_4K | 1ULL << 31, ~0ULL };
 	static const size_t sizes[] = { 0, offsetof(struct gm_mmu, copy_peer) - 8, 2 * PAGE_SIZE };
 	struct gm_mmu bad;
 	struct gm_dev *dev;
@@ -265,7 +265,9 @@ static int check_fd(void)
 		return as == ERR_PTR(-1) ? 0 : FAIL("an address space in spite of an error");
 	EXPECT(gm_dev_create(&good, "kt", NULL, &dev), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, NULL), -EINVAL);
-	EXPECT(gm_as_attach(as, dev, GM_REPLICATE, &ctx), -EOPNOTSUPP); /* of this host */
+	EXPECT(gm_as_attach(as, dev, GM_SHARE, &ctx), -EOPNOTSUPP);
+	EXPECT(gm_as_attach(as, dev, GM_REPLICATE, &ctx), 0);
+	EXPECT(gm_as_detach(ctx), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, &ctx), 0);
 	EXPECT(gm_as_attach(as, dev, GM_EXCLUSIVE, &ctx), -EBUSY);
 	EXPECT(gm_dev_destroy(dev), -EBUSY);

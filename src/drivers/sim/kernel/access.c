@@ -30,6 +30,12 @@ static void change_word(u64 *mem, u32 op, u64 *buf)
 					    __ATOMIC_SEQ_CST);
 }
 
+/* What a translation gave: a byte of the device's, or, by its physical address, of the host's. */
+static void *byte_at(const struct gm_sim_mmu *mmu, u64 pa)
+{
+	return pa & GM_SIM_HOST_PA ? gm_host_ptr(pa & ~GM_SIM_HOST_PA) : gm_sim_mem(mmu, pa);
+}
+
 /* One access within a page. False: it faults. */
 static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, u64 va, void *buf,
 		       size_t len)
@@ -41,7 +47,7 @@ static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, 
 	gm_sim_tlb_lock(tlb);
 	pa = gm_sim_translate(&ctx->pmap, tlb, va, op == GMEM_SIM_READ ? GM_READ : GM_WRITE);
 	if (pa != GM_SIM_NO_PA) {
-		mem = gm_sim_mem(mmu, pa);
+		mem = byte_at(mmu, pa);
 		if (op == GMEM_SIM_READ) {
 			copy_words(buf, mem, len);
 		} else if (op == GMEM_SIM_WRITE) {

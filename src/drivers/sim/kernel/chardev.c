@@ -16,7 +16,7 @@
 #include "sim_k.h"
 
 #define BASE (4ULL << 30)
-#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M)
+#define PGSIZES (GM_SIM_4K | GM_SIM_64K | GM_SIM_2M) /* by default */
 
 static atomic_t number;
 
@@ -24,11 +24,12 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_SPARSE |
-			      GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
+	return !(c->flags &
+		 ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_IN_PLACE |
+		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
-	       (c->pgsize_bitmap & GM_SIM_4K) && !(c->pgsize_bitmap & ~GM_SIM_ALL_SIZES) &&
+	       (c->pgsize_bitmap & GM_SIM_BASE_SIZES) && !(c->pgsize_bitmap & ~GM_SIM_ALL_SIZES) &&
 	       c->lanes <= 64 && c->tlb_entries <= 4096 &&
 	       !(c->tlb_entries & (c->tlb_entries - 1)) && !(c->cpu % GM_SIM_2M) && !c->pad &&
 	       (!c->va_bits || (c->va_bits >= 22 && c->va_bits <= 48));
@@ -136,6 +137,9 @@ static long sim_create(struct gm_ksim *sim, void *arg)
 		return err;
 	sim->flags = c->flags;
 	sim->va_bits = c->va_bits ?: 48;
+	sim->mode = c->flags & GMEM_SIM_IN_PLACE ? GM_REPLICATE
+		    : c->flags & GMEM_SIM_SHARE	 ? GM_SHARE
+						 : GM_EXCLUSIVE;
 	snprintf(sim->name, sizeof(sim->name), "sim%d", atomic_inc_return(&number));
 	hnode = gm_ksim_probe(sim);
 	if (hnode < 0)
@@ -167,7 +171,7 @@ static int unplug(struct gm_ksim *sim)
 		if (!err)
 			sim->ctx[i] = NULL;
 	}
-	return err || !sim->dev ? err : gm_ksim_remove(sim);
+	return err || !sim->dev ? err : gm_ksim_remove(sim, false);
 }
 
 static int sim_release(struct inode *inode, struct file *file)
@@ -288,6 +292,16 @@ static long sim_poison(struct gm_ksim *sim, void *arg)
 	return p->pad ? -EINVAL : gm_dev_poison(sim->dev, p->pa);
 }
 
+static long sim_remove(struct gm_ksim *sim, void *arg)
+{
+	const struct gmem_sim_remove *r = arg;
+
+	if (r->pad)
+		return -EINVAL;
+	gm_sim_mmu_stop(&sim->mmu); /* no lane gets at memory any more */
+	return gm_ksim_remove(sim, true);
+}
+
 static long sim_stats(struct gm_ksim *sim, void *arg)
 {
 	struct gmem_sim_stats *to = arg;
@@ -354,6 +368,7 @@ static const struct {
 	{ GMEM_SIM_IOC_LOOKUP, sizeof(struct gmem_sim_lookup), sim_lookup },
 	{ GMEM_SIM_IOC_POISON, sizeof(struct gmem_sim_poison), sim_poison },
 	{ GMEM_SIM_IOC_WINDOW, sizeof(struct gmem_sim_window), sim_window },
+	{ GMEM_SIM_IOC_REMOVE, sizeof(struct gmem_sim_remove), sim_remove },
 };
 
 static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
@@ -379,9 +394,16 @@ static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 		return ret;
 	if (cmd == GMEM_SIM_IOC_ACCESS)
 		return sim_access(sim, (struct gmem_sim_access *)arg);
-	down_write(&sim->life);
+	/* To be pulled out is the one thing that waits for nobody. */
+	if (cmd == GMEM_SIM_IOC_REMOVE)
+		down_read(&sim->life);
+	else
+		down_write(&sim->life);
 	ret = sim->dev || cmd == GMEM_SIM_IOC_CREATE ? requests[i].fn(sim, arg) : -ENODEV;
-	up_write(&sim->life);
+	if (cmd == GMEM_SIM_IOC_REMOVE)
+		up_read(&sim->life);
+	else
+		up_write(&sim->life);
 	if (!ret && (_IOC_DIR(cmd) & _IOC_READ) &&
 	    copy_to_user((void __user *)user + 4, arg + 4, requests[i].size - 4))
 		ret = -EFAULT;

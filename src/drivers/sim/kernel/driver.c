@@ -18,6 +18,7 @@ static const struct gm_mmu ksim_ops = {
 	.copy = gm_ksim_copy,
 	.zero = gm_ksim_zero,
 	.copy_peer = gm_ksim_copy_peer,
+	.pmap_enter_host = gm_ksim_pmap_enter_host,
 	.pmap_enter_peer = gm_ksim_pmap_enter_peer,
 	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_ksim_pmap_share,
@@ -47,9 +48,10 @@ int gm_ksim_probe(struct gm_ksim *sim)
 	return err ? err : gm_dev_hnode(dev);
 }
 
-int gm_ksim_remove(struct gm_ksim *sim)
+/* Its device is no more in use, or is pulled out all the same. */
+int gm_ksim_remove(struct gm_ksim *sim, bool in_use)
 {
-	return gm_dev_destroy(sim->dev);
+	return in_use ? gm_dev_remove(sim->dev) : gm_dev_destroy(sim->dev);
 }
 
 int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)
@@ -60,8 +62,8 @@ int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx)
 
 	if (err)
 		return err;
-	err = (sim->flags & GMEM_SIM_SPARSE ? gm_as_attach_sparse : gm_as_attach)(
-		as, sim->dev, sim->flags & GMEM_SIM_SHARE ? GM_SHARE : GM_EXCLUSIVE, &gm);
+	err = (sim->flags & GMEM_SIM_SPARSE ? gm_as_attach_sparse : gm_as_attach)(as, sim->dev,
+										  sim->mode, &gm);
 	gm_as_release(as);
 	if (err)
 		return err;

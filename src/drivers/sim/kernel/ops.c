@@ -134,6 +134,14 @@ int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
 }
 
+int gm_ksim_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+
+	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
+}
+
 /* The peer's memory, page by page: it is contiguous for the peer only. */
 int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
 			    uint64_t size)

@@ -45,6 +45,7 @@ struct gm_ksim {
 	char name[32];
 	u32 flags;
 	u32 va_bits;
+	enum gm_mode mode; /* of its contexts */
 	struct gm_mmu ops;
 	struct gm_dev *dev; /* NULL: not plugged in; life */
 	struct gm_sim_mmu mmu;
@@ -61,7 +62,7 @@ struct gm_ksim {
 
 /* driver.c */
 int gm_ksim_probe(struct gm_ksim *sim);
-int gm_ksim_remove(struct gm_ksim *sim);
+int gm_ksim_remove(struct gm_ksim *sim, bool in_use);
 int gm_ksim_attach(struct gm_ksim *sim, int as_fd, struct gm_ksim_ctx **ctx);
 int gm_ksim_detach(struct gm_ksim_ctx *ctx);
 int gm_ksim_service(struct gm_ksim_ctx *ctx, u64 va, u32 access);
@@ -85,6 +86,7 @@ int gm_ksim_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n
 int gm_ksim_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
 		      unsigned int n, struct gm_fence *fence);
 void gm_ksim_inject(struct gm_ksim *sim, unsigned int op, u32 skip, u32 count, int err);
+int gm_ksim_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
 int gm_ksim_engine_init(void);
 void gm_ksim_engine_exit(void);
 
