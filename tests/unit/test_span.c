@@ -174,6 +174,28 @@ static void largest_that_fits(void **state)
 	}
 }
 
+/* Devices of larger base pages: a page takes one of these along, be it a block. */
+static void larger_base_pages(void **state)
+{
+	static const uint64_t sizes[] = { 1 << 16 | 1 << 21 | 1 << 26, 1 << 21 | 1 << 24 };
+	struct unit *u = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t unit = sizes[i] & -sizes[i];
+
+		scene_begin(u, sizes[i], 64, 64 * MIB, AT);
+		assert_int_equal(prefetch(u, s.va, s.len), 0);
+		assert_int_equal(mapped_well(true), i ? 4 : 1);
+		assert_int_equal(home(u, s.va + 17 * MIB + 3 * PAGE, PAGE), 0);
+		gone((s.va + 17 * MIB) & ~(unit - 1), unit);
+		assert_int_equal(mapped_well(false), i ? 3 + 7 : 31 + 31);
+		assert_int_equal(gm_dev_fault(s.ctx, s.va + 17 * MIB + 3 * PAGE, GM_READ), 0);
+		s.nr_gone = 0;
+		assert_int_equal(mapped_well(true), i ? 4 : 1);
+		scene_end(u);
+	}
+}
+
 /* Block by block, from either end, and in no order: the same leaves in the end. */
 static void whatever_the_order(void **state)
 {
@@ -740,6 +762,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, unit_setup_as, unit_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(largest_that_fits),
+		TEST(larger_base_pages),
 		TEST(whatever_the_order),
 		TEST(page_by_page),
 		TEST(a_gibibyte),

@@ -499,22 +499,22 @@ static void no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-		T(nothing_is_seen_unasked),
-		T(offset_and_sparse),
-		T(leaves),
-		T(two_windows_of_one_page),
-		T(windows_outlive_mappings),
-		T(populated),
-		T(hidden_in_part),
-		T(denied),
-		T(in_bulk),
-		T(some_of_many),
-		T(mode_of_a_range),
-		T(refused),
-		T(few_bits),
-		T(failing),
-		T(no_memory),
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+		TEST(nothing_is_seen_unasked),
+		TEST(offset_and_sparse),
+		TEST(leaves),
+		TEST(two_windows_of_one_page),
+		TEST(windows_outlive_mappings),
+		TEST(populated),
+		TEST(hidden_in_part),
+		TEST(denied),
+		TEST(in_bulk),
+		TEST(some_of_many),
+		TEST(mode_of_a_range),
+		TEST(refused),
+		TEST(few_bits),
+		TEST(failing),
+		TEST(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
