@@ -195,6 +195,26 @@ struct gm_mmu {
 	 * No other operation is called for @pmap meanwhile. Locks held: as pmap_create.
 	 */
 	int (*pmap_share)(struct gm_dev *dev, void *pmap, void **shared);
+
+	/*
+	 * peer_va_alloc_fixed (optional, for a device with an operating system of its own, which
+	 * uses addresses for itself): the address space is to use [va, va+size). 0: nobody on the
+	 * device takes them until they are freed. -EEXIST: something is there. gmem then tries
+	 * other addresses if it may choose them, and else fails (-EADDRINUSE), as it does, with
+	 * this error, for any other. Asked for what is mapped, before anybody can use it, and
+	 * for what is mapped already when the device is attached; but not for a context of
+	 * gm_as_attach_sparse(), whose windows name the device's addresses, nor beyond va_bits.
+	 * A page is never asked for twice.
+	 * Comes with peer_va_free. Locks held: the address space's, for writing.
+	 */
+	int (*peer_va_alloc_fixed)(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
+
+	/*
+	 * peer_va_free: the addresses are not used any more, and nothing is mapped there. What
+	 * was taken in one piece may be freed in several. Locks held: as
+	 * peer_va_alloc_fixed.
+	 */
+	void (*peer_va_free)(void *pmap, uint64_t va, uint64_t size);
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
@@ -314,8 +334,16 @@ struct gm_dev_tunables {
 	uint32_t granule;
 	uint32_t no_grow; /* not 0: move just the granule, do not grow it where a block fills up */
 	uint32_t no_background; /* not 0: evict only when a fault needs room */
+	uint64_t limit; /* use so many bytes of the memory at most, a multiple of 4 KiB; 0: all */
 };
 
+/**
+ * gm_dev_tune - how gmem uses a device's memory; all of @t counts, at any time
+ *
+ * A limit that is lower than what is in use has the coldest evicted, as far as it may be:
+ * what is pinned stays, and counts. At the limit the device is full: faults evict, or are
+ * -ENOSPC. -EINVAL: something out of range.
+ */
 GM_API int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t);
 
 /**

@@ -16,6 +16,7 @@
  *	-ENOMEM      metadata, or host memory, could not be had
  *	-ENOSPC      device memory is full and nothing in it may be evicted
  *	-EBUSY       pinned, in use, or bounded retries used up
+ *	-EADDRINUSE  a device uses these addresses for itself
  *	-ENODEV      no such hnode, or the device is going away
  *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
  *	-EIO         the device reported that a copy or an invalidation failed
@@ -193,6 +194,45 @@ GM_API int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len);
  * before the one it fails for have changed.
  */
 GM_API int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
+
+/**
+ * gm_as_limit - how much of a device's memory an address space may have
+ * @hnode: the device's node
+ * @bytes: a multiple of GM_PAGE_SIZE; 0: no limit, as at first
+ *
+ * At the limit a fault or hint makes room by evicting the coldest blocks of this address
+ * space, never another's, and is -ENOSPC if there is nothing to evict. What is above a limit that
+ * was lowered is evicted at once, as far as it may be: what is pinned stays, and counts. What an
+ * object has on the device counts for the address space that mapped the object first,
+ * whoever else maps and touches it; once that is gone it counts for none. The limit ends with
+ * the device. -EINVAL; -ENODEV: no such hnode.
+ */
+GM_API int gm_as_limit(struct gm_as *as, int hnode, uint64_t bytes);
+
+#define GM_REMAP_MAYMOVE 1U /* to another address, if it cannot grow where it is */
+#define GM_REMAP_FIXED 2U   /* with MAYMOVE: to *new_addr exactly; -EEXIST if anything is there */
+
+/**
+ * gm_as_remap - make a mapping longer or shorter, or move it: mremap(2) for managed memory
+ * @addr, @old_len: all or a part of a mapping, page-aligned
+ * @new_len: what it is to be, not 0
+ * @flags: GM_REMAP_*
+ * @new_addr: in: where, with GM_REMAP_FIXED; out: where it is
+ *
+ * Nothing moves but addresses: bytes stay where they are, be it on a device, with pins and
+ * whatever else belongs to them. A mapping that shrinks loses its end, as by gm_as_unmap().
+ * Memory of gm_alloc() grows by zeros; of an object with a name more is mapped, up to its
+ * size (-EINVAL beyond). It grows where it is if the addresses behind it are free, and else
+ * moves, if it may (-ENOMEM if not).
+ *
+ * -EFAULT: not mapped, or not by one mapping: what lies in it must be of one object and have
+ * one protection; memory of gm_alloc() and what it has grown by are one. -EINVAL: memory that
+ * is registered in place, or the old and the new place overlap. -EADDRINUSE: devices do not
+ * give the addresses. Where it fails nothing has changed, but that a mapping which was to
+ * shrink may have lost its end. gmem(7) has what differs on the kernel host.
+ */
+GM_API int gm_as_remap(struct gm_as *as, void *addr, uint64_t old_len, uint64_t new_len,
+		       uint32_t flags, void **new_addr);
 
 /**
  * gm_alloc - managed memory: an anonymous object and its mapping in one
@@ -384,6 +424,7 @@ struct gm_hnode_info {
 	uint64_t blocks;   /* blocks that have pages here */
 	uint64_t metadata; /* bytes gmem spends on managing the frames */
 	uint64_t poisoned; /* bytes that have failed and are not used any more */
+	uint64_t limit;	   /* bytes of total that are used at most, see gm_dev_tune() */
 };
 
 /** gm_hnode_info - -ENODEV if there is no such hnode */

@@ -153,6 +153,15 @@ enum gm_sim_op {
 GM_API void gm_sim_inject(struct gm_sim *sim, enum gm_sim_op op, uint32_t skip, uint32_t count,
 			  int err);
 
+/**
+ * gm_sim_occupy - let the device use addresses [va, va+len) for itself, or (@on 0) no more
+ *
+ * As a device does that has an operating system of its own: mappings that gmem chooses the
+ * place of come elsewhere, others are refused (-EADDRINUSE). At most 16 ranges; what is mapped
+ * already stays. -EINVAL: no range, too many, or not one that was named so before.
+ */
+GM_API int gm_sim_occupy(struct gm_sim *sim, uint64_t va, uint64_t len, int on);
+
 struct gm_sim_stats {
 	size_t size;		/* of this struct, set by the caller */
 	uint64_t accesses;	/* translated accesses of ended kernels */
@@ -162,6 +171,7 @@ struct gm_sim_stats {
 	uint64_t copies;	/* extents */
 	uint64_t tables;	/* pages of page table in use now */
 	uint64_t stale;		/* GM_SIM_CHECK: copies that found a translation alive */
+	uint64_t addresses;	/* bytes of virtual addresses that it has given to gmem, now */
 };
 GM_API void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
 

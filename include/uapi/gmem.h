@@ -59,6 +59,7 @@ struct gmem_object_create {
 	__u32 size;
 	__u32 flags; /* GMEM_OBJECT_* */
 	__u64 bytes; /* a multiple of 4 KiB */
+	__u64 tag; /* for its maker: GMEM_MAPPING tells it. A caller that does not know it is fine */
 };
 
 struct gmem_hnode_info {
@@ -73,6 +74,7 @@ struct gmem_hnode_info {
 	__u64 used;
 	__u64 limit;	/* what new objects are held to; total: none */
 	__u64 poisoned; /* has failed, and is not used any more: in no other sum */
+	__u64 usable;	/* of total: limit of GMEM_HNODE_TUNE */
 };
 
 /* ------------------------------------------------------ on an address space */
@@ -206,12 +208,44 @@ struct gmem_tune {
 	__u32 no_grow;
 	__u32 no_background;
 	__u32 pad;
+	__u64 limit; /* a caller that does not know it is fine */
+};
+
+/* On an address space: what it may have of a device's memory, for what it was the first to map. */
+struct gmem_limit {
+	__u32 size;
+	__s32 hnode;
+	__u64 bytes; /* a multiple of 4 KiB; 0: no limit */
+};
+
+/*
+ * On an address space: the mapping that has an address. GMEM_MAPPING_SHOW: devices are to see all
+ * of it, after mremap(2) has made it longer where it is; EINVAL: it is longer than its object.
+ */
+#define GMEM_MAPPING_SHOW 1
+
+struct gmem_mapping {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 begin; /* out, as the rest */
+	__u64 len;
+	__u64 offset; /* of the object, at begin */
+	__u32 prot;
+	__u32 object_flags;
+	__u64 bytes;  /* of the object */
+	__u64 object; /* a number that no other has or had */
+	__u64 tag;    /* as it was made */
+	__u64 top;    /* from this offset on the object's bytes were never anybody's */
+	__u64 spare;  /* bytes at the mapping's end that GMEM_MAP_WHOLE has added */
 };
 
 #define GMEM_HNODE_STATS _IOWR(GMEM_IOC_MAGIC, 8, struct gmem_stats)
 #define GMEM_RETAIN _IOWR(GMEM_IOC_MAGIC, 9, struct gmem_retain)
 #define GMEM_HNODE_TUNE _IOW(GMEM_IOC_MAGIC, 10, struct gmem_tune)
 #define GMEM_UNMAP _IOW(GMEM_IOC_MAGIC, 24, struct gmem_unmap)
+#define GMEM_MAPPING _IOWR(GMEM_IOC_MAGIC, 25, struct gmem_mapping)
+#define GMEM_LIMIT _IOW(GMEM_IOC_MAGIC, 26, struct gmem_limit)
 
 /*
  * GMEM_ADVISE, GMEM_COPY and GMEM_QUERY may be made of /dev/gmem too: then the address

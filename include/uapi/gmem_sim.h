@@ -18,8 +18,8 @@
 #define GMEM_SIM_ASYNC 2    /* copies are done by another thread */
 #define GMEM_SIM_NO_LINK 4  /* no link to other devices: what moves between them goes by the host */
 #define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
-#define GMEM_SIM_SPARSE 64 /* sees only what GMEM_SIM_IOC_WINDOW shows it */
-#define GMEM_SIM_SHARE 128 /* attached in mode GM_SHARE */
+#define GMEM_SIM_SPARSE 64  /* sees only what GMEM_SIM_IOC_WINDOW shows it */
+#define GMEM_SIM_SHARE 128  /* attached in mode GM_SHARE */
 #define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
 
 /* Returns the hnode. */
@@ -150,6 +150,15 @@ struct gmem_sim_stats {
 	__u64 bytes_to_dev;
 	__u64 bytes_to_host;
 	__u64 evictions;
+	__u64 addresses; /* bytes of virtual addresses that gmem has from it, now */
+};
+
+/* Addresses that the device uses for itself, or (on 0) no more; at most 16 ranges. */
+struct gmem_sim_occupy {
+	__u32 size;
+	__u32 on;
+	__u64 va;
+	__u64 len;
 };
 
 #define GMEM_SIM_IOC_CREATE _IOW(GMEM_SIM_MAGIC, 0, struct gmem_sim_create)
@@ -163,5 +172,6 @@ struct gmem_sim_stats {
 #define GMEM_SIM_IOC_POISON _IOW(GMEM_SIM_MAGIC, 8, struct gmem_sim_poison)
 #define GMEM_SIM_IOC_WINDOW _IOW(GMEM_SIM_MAGIC, 12, struct gmem_sim_window)
 #define GMEM_SIM_IOC_REMOVE _IOW(GMEM_SIM_MAGIC, 9, struct gmem_sim_remove)
+#define GMEM_SIM_IOC_OCCUPY _IOW(GMEM_SIM_MAGIC, 13, struct gmem_sim_occupy)
 
 #endif

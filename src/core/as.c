@@ -75,12 +75,17 @@ int gm_as_create(const struct gm_as_options *options, struct gm_as **out)
 	gm_rwlock_init(&as->ctx_lock);
 	as->cpu_granule = opt.cpu_granule >> GM_PAGE_SHIFT;
 	as->id = gm_add(&gm_core.ids, 1) + 1;
-	err = gm_os_as_create(as, &opt);
+	err = gm_account_new(GM_PAYER_AS, NULL, &as->account);
 	if (err)
 		goto err_as;
+	err = gm_os_as_create(as, &opt);
+	if (err)
+		goto err_account;
 	*out = as;
 	return 0;
 
+err_account:
+	gm_account_put(as->account);
 err_as:
 	gm_rwlock_destroy(&as->ctx_lock);
 	gm_rwlock_destroy(&as->lock);
@@ -107,6 +112,8 @@ int gm_as_destroy(struct gm_as *as)
 		return err;
 	gm_os_as_stop(as);
 	gm_os_as_destroy(as);
+	gm_account_unlimit(as->account);
+	gm_account_put(as->account);
 	if (as->regions)
 		gm_os_free(as->regions, as->max_regions * sizeof(*as->regions));
 	gm_rwlock_destroy(&as->ctx_lock);

@@ -117,16 +117,16 @@ static void check_account(struct gm_dev *dev, const struct gm_account *account)
 		for (; (index = gm_lpt_next(obj, index, end)) < end; index++) {
 			struct gm_resident *res = gm_resident_find(gm_lpt_peek(obj, index), dev);
 
-			if (!res || obj->account != account)
+			if (!res || obj->account[account->payer] != account)
 				continue;
 			pages += res->nr;
 			cold += res->nr_pinned < res->nr;
 		}
 	}
 	for (struct gm_list *l = charge->cold.next; l != &charge->cold; l = l->next, listed++) {
-		struct gm_resident *res = gm_container(l, struct gm_resident, own);
+		struct gm_resident *res = gm_resident_of(charge, l);
 
-		gm_bug_on(res->dev != dev || res->block->obj->account != account);
+		gm_bug_on(res->dev != dev || res->block->obj->account[account->payer] != account);
 	}
 	gm_bug_on(charge->used != pages || charge->resident != pages || listed != cold);
 }
@@ -209,8 +209,9 @@ void gm_check_all(void)
 		for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next) {
 			struct gm_object *obj = gm_container(l, struct gm_object, all);
 
-			if (obj->account)
-				check_account(gm_core.dev[i], obj->account);
+			for (unsigned int p = 0; p < GM_NR_PAYERS; p++)
+				if (obj->account[p])
+					check_account(gm_core.dev[i], obj->account[p]);
 		}
 	}
 }

@@ -95,8 +95,14 @@ static int pmap_begin(struct gm_context *ctx, bool sparse)
 	err = dev->mmu->pmap_create(dev, &ctx->pmap);
 	if (err)
 		goto err_spans;
+	ctx->asked = !sparse;
+	err = gm_va_attach(ctx);
+	if (err)
+		goto err_pmap;
 	return 0;
 
+err_pmap:
+	dev->mmu->pmap_destroy(dev, ctx->pmap);
 err_spans:
 	gm_spans_free(ctx->spans);
 err_windows:
@@ -240,8 +246,10 @@ static int detach_locked(struct gm_as *as, struct gm_context *ctx)
 		err = unlist(as, ctx);
 	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
 		gm_in_place_left(as->regions[i], as->regions[i]->va, gm_region_end(as->regions[i]));
-	if (!err && ctx->owner == ctx)
+	if (!err && ctx->owner == ctx) {
+		gm_va_detach(ctx);
 		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
+	}
 	return err;
 }
 

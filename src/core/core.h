@@ -74,17 +74,23 @@ static inline uint64_t gm_entry_step(uint64_t e)
 
 /* ------------------------------------------------------------------ accounts */
 
+/* Whose account it is. An object may be charged to one of each. */
+enum gm_payer { GM_PAYER_MAKER, GM_PAYER_AS, GM_NR_PAYERS };
+
 /* What an account has on one device. */
 struct gm_charge {
 	struct gm_account *account; /* (c) */
 	uint64_t used;		    /* frames; written under [hnode] (a) */
 	uint64_t resident; /* pages of blocks; less than used: a fault has frames in hand [hnode] */
+	uint64_t limit; /* frames, of the device with this id; 0: none. Written under [hnode] (a) */
+	uint64_t limit_dev;  /* (a) */
 	struct gm_list cold; /* its residents on the hnode's list of that name [hnode] */
 };
 
 struct gm_account {
-	const uint32_t *percent; /* of each device; the host's (a) */
-	uint64_t objects;	 /* that are charged to it (a) */
+	enum gm_payer payer;	 /* (c) */
+	const uint32_t *percent; /* of each device; the host's. NULL: charges have limits (a) */
+	uint64_t refs;		 /* its owner, and objects that are charged to it (a) */
 	struct gm_charge charge[GM_MAX_DEVS];
 };
 
@@ -92,13 +98,13 @@ struct gm_account {
 
 /* A block that has pages on a device: its place in that hnode's recency list. */
 struct gm_resident {
-	struct gm_list lru;	  /* [hnode] */
-	struct gm_list own;	  /* in its charge's list [hnode] */
-	struct gm_block *block;	  /* (c) */
-	struct gm_dev *dev;	  /* (c) */
-	struct gm_resident *next; /* of the block [block] */
-	uint32_t nr;		  /* pages there [block] */
-	uint32_t nr_pinned;	  /* of these [block] */
+	struct gm_list lru;		  /* [hnode] */
+	struct gm_list own[GM_NR_PAYERS]; /* in the lists of its charges [hnode] */
+	struct gm_block *block;		  /* (c) */
+	struct gm_dev *dev;		  /* (c) */
+	struct gm_resident *next;	  /* of the block [block] */
+	uint32_t nr;			  /* pages there [block] */
+	uint32_t nr_pinned;		  /* of these [block] */
 };
 
 struct gm_block {
@@ -122,6 +128,7 @@ struct gm_object {
 	uint64_t granule; /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
 	uint32_t flags;	  /* (c) */
 	bool anonymous;	  /* of gm_alloc(): bytes that nothing maps are gone (c) */
+	uint64_t family;  /* anonymous: id of the object that it makes longer, or its own (c) */
 	uint32_t refs;	  /* (a) handle and regions */
 	uint64_t near;	  /* (a) where block 0 would be, by the last that was placed (physmem.c) */
 	void *host;	  /* the host's */
@@ -129,9 +136,10 @@ struct gm_object {
 	uint32_t height;  /* its levels (c) */
 	uint64_t nr_blocks; /* (a) */
 	struct gm_rwlock maps_lock;
-	struct gm_region *regions;  /* [maps] */
-	struct gm_list all;	    /* of gm_core.objects [core spin] */
-	struct gm_account *account; /* or NULL (c) */
+	struct gm_region *regions; /* [maps] */
+	struct gm_list all;	   /* of gm_core.objects [core spin] */
+	struct gm_account *account
+		[GM_NR_PAYERS]; /* or NULL (c); the address space's: from the first mapping on */
 };
 
 /* ---------------------------------------------------------------- counters */
@@ -179,6 +187,7 @@ struct gm_context {
 	struct gm_context *owner;   /* of the pmap: itself, or whose it shares (c) */
 	struct gm_context *sharers; /* who shares this one's, by next_sharer; as windows are */
 	struct gm_context *next_sharer;
+	bool asked; /* for the addresses of regions, see va.c (c) */
 
 	/* Written under [as] and [ctx], read under either. */
 	struct gm_seen **windows; /* sorted by address */
@@ -199,6 +208,7 @@ struct gm_as {
 	uint32_t cpu_granule;	     /* pages (c) */
 	uint64_t id;		     /* for events (c) */
 	void *host;		     /* the host's */
+	struct gm_account *account;  /* (c) */
 	struct gm_counters counters; /* (a) */
 };
 
@@ -222,6 +232,7 @@ struct gm_hnode {
 	uint64_t pinned;	    /* of these [hnode] */
 	uint64_t blocks;	    /* residents [hnode] */
 	uint64_t low, high;	    /* watermarks, frames; written under [hnode] (a) */
+	uint64_t limit;		    /* frames in use at most; 0: all. Written under [hnode] (a) */
 	bool closing;		    /* no more allocations [hnode] */
 	bool background;	    /* evict ahead of need (a) */
 	struct gm_list cold;	    /* residents, coldest first [hnode] */
@@ -236,6 +247,7 @@ struct gm_dev {
 	const struct gm_mmu *_Atomic mmu; /* ops; gone, for good (remove.c) (a) */
 	void *data;			  /* the driver's (c) */
 	char name[GM_DEV_NAME];		  /* (c) */
+	uint64_t id;			  /* that no other device has or had (c) */
 	unsigned int index;		  /* in gm_core.dev; hnode id less gm_os_numa_nodes() (c) */
 	unsigned int unit;		  /* pages of its base page (c) */
 	uint32_t granule;		  /* pages moved for a fault (a) */
@@ -259,7 +271,7 @@ struct gm_core {
 	uint64_t retained, retain_max;	 /* (a) pages */
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
-	uint64_t ids;			 /* given to objects and address spaces so far (a) */
+	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
 	struct gm_pool small; /* objects, regions */
 };
@@ -302,6 +314,14 @@ int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_objec
 void gm_object_get(struct gm_object *obj);
 struct gm_region *gm_region_find(struct gm_as *as, uint64_t va);
 int gm_region_unmap(struct gm_as *as, struct gm_region *region);
+int gm_region_new(const struct gm_region *like, bool fixed, struct gm_region **region);
+void gm_region_undo(struct gm_region *region);
+int gm_region_arm(struct gm_region *region);
+void gm_region_unlink(struct gm_region *region);
+void gm_region_insert(struct gm_region *region);
+void gm_region_drop(struct gm_region *region);
+int gm_range_carve(struct gm_as *as, uint64_t va, uint64_t len);
+int gm_object_forget(struct gm_object *obj, uint64_t offset, uint64_t len);
 int gm_struct_out(void *to, const void *from, size_t size);
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
@@ -323,6 +343,14 @@ static inline uint64_t gm_region_end(const struct gm_region *r)
 {
 	return r->va + r->len;
 }
+
+/* ------------------------------ va.c: addresses that a device has a say in */
+
+#define GM_VA_TRIES 10U /* where addresses are ours to choose */
+int gm_va_take(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot);
+void gm_va_give(struct gm_as *as, uint64_t va, uint64_t len);
+int gm_va_attach(struct gm_context *ctx);
+void gm_va_detach(struct gm_context *ctx);
 
 /* ---------------------------------------------------------------- window.c */
 
@@ -367,10 +395,12 @@ void gm_hnode_init(struct gm_hnode *h);
 void gm_hnode_destroy(struct gm_hnode *h);
 int gm_hnode_attached(struct gm_dev *dev);
 void gm_hnode_detached(struct gm_dev *dev);
-bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
+bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
 		    uint64_t *pfn);
 bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn);
-void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, uint64_t n);
+void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn, uint64_t n);
+uint64_t gm_hnode_avail(const struct gm_hnode *h);
+uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj);
 void gm_hnode_set_marks(struct gm_dev *dev);
 struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev *dev);
 struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev);
@@ -418,8 +448,20 @@ static inline bool gm_dev_gone(const struct gm_dev *dev)
 
 /* --------------------------------------------------------------- account.c */
 
-struct gm_charge *gm_charge_of(const struct gm_object *obj, const struct gm_dev *dev);
+int gm_account_new(enum gm_payer payer, const uint32_t *percent, struct gm_account **account);
+void gm_account_put(struct gm_account *account);
+void gm_account_unlimit(struct gm_account *account);
+void gm_object_adopt(struct gm_object *obj, struct gm_as *as);
+void gm_object_unaccount(struct gm_object *obj);
+struct gm_charge *gm_charge_of(const struct gm_object *obj, const struct gm_dev *dev,
+			       enum gm_payer payer);
 uint64_t gm_charge_room(const struct gm_charge *charge, const struct gm_dev *dev);
+void gm_charge_add(const struct gm_object *obj, const struct gm_dev *dev, int64_t frames);
+
+static inline struct gm_resident *gm_resident_of(const struct gm_charge *charge, struct gm_list *l)
+{
+	return gm_container(l - charge->account->payer, struct gm_resident, own);
+}
 
 /* ------------------------------------------------------------- dev_fault.c */
 
@@ -452,6 +494,8 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 /* ----------------------------------------------------------------- evict.c */
 
 int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand);
+void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge);
+void gm_reclaim_limit(struct gm_dev *dev);
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
 void gm_evict_work(struct gm_os_work *work);
 void gm_evict_kick(struct gm_dev *dev);
@@ -482,6 +526,7 @@ bool gm_unit_clip(struct gm_context *ctx, const struct gm_region *region, uint64
 		  unsigned int *first, unsigned int *n);
 bool gm_unit_fits(struct gm_context *ctx, const struct gm_region *region, uint64_t index,
 		  unsigned int first, unsigned int n);
+uint64_t gm_region_spare(struct gm_as *as, uint64_t end);
 int gm_unit_cut(struct gm_block *block, struct gm_dev *dev, unsigned int page);
 int gm_units_cut(struct gm_block *block, unsigned int first, unsigned int n,
 		 const struct gm_dev *but);

@@ -48,6 +48,9 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 		return refuse("no copy in driver", name);
 	if (!mmu->zero)
 		return refuse("no zero in driver", name);
+	if (!mmu->peer_va_alloc_fixed != !mmu->peer_va_free)
+		return refuse("peer_va_alloc_fixed without peer_va_free, or the reverse, in driver",
+			      name);
 	if (!(mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1)))
 		return refuse("pgsize_bitmap has no size up to 2 MiB, in driver", name);
 	if (mmu->pgsize_bitmap & ~known)
@@ -65,6 +68,7 @@ static void set_defaults(struct gm_dev *dev)
 	gm_store(&dev->granule, GM_MAX(granule, dev->unit));
 	gm_store(&dev->no_grow, dev->tunables.no_grow);
 	gm_store(&dev->hnode.background, !dev->tunables.no_background);
+	gm_store(&dev->hnode.limit, dev->tunables.limit >> GM_PAGE_SHIFT);
 	gm_hnode_set_marks(dev);
 }
 
@@ -92,6 +96,7 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	gm_gone_init(dev);
 	dev->unit = 1U << (gm_ctz(ops.pgsize_bitmap) - GM_PAGE_SHIFT);
 	dev->data = data;
+	dev->id = gm_add(&gm_core.ids, 1) + 1;
 	for (i = 0; i < sizeof(dev->name) - 1 && name[i]; i++)
 		dev->name[i] = name[i];
 	dev->tunables.size = sizeof(dev->tunables);
@@ -335,6 +340,7 @@ static int tune_locked(struct gm_dev *dev, const struct gm_dev_tunables *new)
 	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
 	set_defaults(dev);
 	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	gm_reclaim_limit(dev);
 	return 0;
 }
 
@@ -354,6 +360,8 @@ static int tune(struct gm_dev *dev, int hnode, const struct gm_dev_tunables *t)
 	new.size = sizeof(new);
 	if (new.granule && (!gm_power_of_two(new.granule) || new.granule < GM_PAGE_SIZE ||
 			    new.granule > GM_BLOCK_SIZE))
+		return -EINVAL;
+	if (!gm_aligned(new.limit, GM_PAGE_SIZE))
 		return -EINVAL;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	if (!dev && i >= 0 && i < (int)GM_MAX_DEVS)
@@ -394,6 +402,7 @@ int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 		now.pinned = h->pinned << GM_PAGE_SHIFT;
 		now.blocks = h->blocks;
 		now.poisoned = h->poisoned << GM_PAGE_SHIFT;
+		now.limit = (h->limit ? GM_MIN(h->limit, h->total) : h->total) << GM_PAGE_SHIFT;
 		for (struct gm_physmem *r = h->ranges; r; r = r->next)
 			now.metadata += sizeof(*r) + r->buddy.memory_size + gm_bad_bytes(r);
 		gm_spin_unlock(&h->lock, GM_RANK_HNODE);

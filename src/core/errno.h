@@ -20,6 +20,7 @@
 #define ERANGE 34
 #define ENOSYS 38
 #define EOPNOTSUPP 95
+#define EADDRINUSE 98
 #define EADDRNOTAVAIL 99
 #define EHWPOISON 133
 #endif

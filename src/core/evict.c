@@ -32,35 +32,39 @@
 
 #define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
 
-/* The charge of @self, if the account's limit is what keeps it from @want frames. hnode locked. */
+/* The charge of @self, if an account's limit is what keeps it from @want frames. hnode locked. */
 static struct gm_charge *at_limit(struct gm_dev *dev, const struct gm_block *self, uint64_t want)
 {
-	struct gm_charge *charge = self ? gm_charge_of(self->obj, dev) : NULL;
+	for (unsigned int i = 0; self && i < GM_NR_PAYERS; i++) {
+		struct gm_charge *charge = gm_charge_of(self->obj, dev, i);
 
-	return charge && gm_charge_room(charge, dev) < want ? charge : NULL;
+		if (gm_charge_room(charge, dev) < want)
+			return charge;
+	}
+	return NULL;
 }
 
 /*
- * The coldest block that is not locked; it returns locked. None: -EBUSY if others hold
+ * The coldest block, of @charge if there is one, that is not locked; it returns locked. None: -EBUSY if others hold
  * the lock of one, or frames that are no block's yet; they will be soon, or free.
  */
-static struct gm_block *pick_victim(struct gm_dev *dev, const struct gm_block *self, uint64_t want,
-				    uint64_t in_hand, int *err)
+static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge,
+				    const struct gm_block *self, uint64_t want, uint64_t in_hand,
+				    int *err)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_block *victim = NULL;
-	struct gm_charge *charge;
 	struct gm_list *cold;
 	bool others;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	charge = at_limit(dev, self, want);
+	charge = charge ? charge : at_limit(dev, self, want);
 	cold = charge ? &charge->cold : &h->cold;
 	others = charge ? charge->resident + in_hand < charge->used
 			: h->free + h->resident + in_hand < h->total;
 	*err = h->closing ? -ENODEV : others ? -EBUSY : -ENOSPC;
 	for (struct gm_list *l = cold->next; l != cold && !victim; l = l->next) {
-		struct gm_resident *res = charge ? gm_container(l, struct gm_resident, own)
+		struct gm_resident *res = charge ? gm_resident_of(charge, l)
 						 : gm_container(l, struct gm_resident, lru);
 		struct gm_block *block = res->block;
 
@@ -146,20 +150,15 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 	return err;
 }
 
-/*
- * Evict one block from @dev, other than @self, which wants @want frames more, for a caller
- * who has @in_hand frames that are no block's yet. At the limit of @self's account: one of
- * that account. 0: something went; -ENOSPC: nothing may, though what was in use a
- * moment ago may be free by now; -EBUSY: all that may is in others' hands; -ENODEV: the
- * device is going; else the error of the last victim that could not be moved.
- */
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand)
+/* As gm_reclaim(), and if there is a @charge, of what it has. */
+static int reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
+		   uint64_t want, uint64_t in_hand)
 {
 	int err = 0;
 
 	for (unsigned int i = 0; i < VICTIMS_TRIED; i++) {
 		int none;
-		struct gm_block *victim = pick_victim(dev, self, want, in_hand, &none);
+		struct gm_block *victim = pick_victim(dev, charge, self, want, in_hand, &none);
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
@@ -173,12 +172,44 @@ int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, u
 	return err;
 }
 
+/*
+ * Evict one block from @dev, other than @self, which wants @want frames more, for a caller
+ * who has @in_hand frames that are no block's yet. At the limit of @self's account: one of
+ * that account. 0: something went; -ENOSPC: nothing may, though what was in use a
+ * moment ago may be free by now; -EBUSY: all that may is in others' hands; -ENODEV: the
+ * device is going; else the error of the last victim that could not be moved.
+ */
+int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand)
+{
+	return reclaim(dev, NULL, self, want, in_hand);
+}
+
+/* A limit was lowered: what @charge has above it goes, as far as it may. */
+void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge)
+{
+	uint64_t limit = gm_load(&charge->limit);
+
+	while (limit && gm_load(&charge->used) > limit && !reclaim(dev, charge, NULL, 0, 0))
+		;
+}
+
+/* The same for what the device has above its own. */
+void gm_reclaim_limit(struct gm_dev *dev)
+{
+	struct gm_hnode *h = &dev->hnode;
+	uint64_t limit = gm_load(&h->limit);
+
+	while (limit && gm_load(&h->total) - gm_load(&h->free) > limit &&
+	       !reclaim(dev, NULL, NULL, 0, 0))
+		;
+}
+
 /* Background eviction: until the high watermark is reached or nothing can be done. */
 void gm_evict_work(struct gm_os_work *work)
 {
 	struct gm_dev *dev = gm_container(work, struct gm_dev, hnode.work);
 
-	while (gm_load(&dev->hnode.free) < gm_load(&dev->hnode.high) &&
+	while (gm_hnode_avail(&dev->hnode) < gm_load(&dev->hnode.high) &&
 	       !gm_reclaim(dev, NULL, 0, 0))
 		;
 }
@@ -188,7 +219,7 @@ void gm_evict_kick(struct gm_dev *dev)
 {
 	struct gm_hnode *h = &dev->hnode;
 
-	if (gm_load(&h->background) && gm_load(&h->free) < gm_load(&h->low))
+	if (gm_load(&h->background) && gm_hnode_avail(h) < gm_load(&h->low))
 		gm_os_work_schedule(&h->work);
 }
 

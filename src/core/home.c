@@ -123,7 +123,7 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 		pinned += e & GM_E_PINNED ? n : 0;
 		retained += e & GM_E_RETAINED ? n : 0;
 		gm_block_set(block, page, n, GM_HOST | (e & GM_E_PINNED));
-		gm_hnode_free(dev, gm_charge_of(block->obj, dev), gm_entry_pfn(e), n);
+		gm_hnode_free(dev, block->obj, gm_entry_pfn(e), n);
 	}
 	block->nr_retained = (uint16_t)(block->nr_retained - retained);
 	gm_retain_drop(block->obj, retained);
@@ -266,7 +266,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 		if (gm_entry_state(e) == GM_DEV) {
 			struct gm_dev *dev = gm_core.dev[gm_entry_dev(e)];
 
-			gm_hnode_free(dev, gm_charge_of(block->obj, dev), gm_entry_pfn(e), len);
+			gm_hnode_free(dev, block->obj, gm_entry_pfn(e), len);
 			gm_resident_count(block, dev, -(int)len, e & GM_E_PINNED ? -(int)len : 0);
 		}
 		if (e & GM_E_RETAINED) {

@@ -36,11 +36,9 @@
 static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned int best,
 		      struct gm_run *run)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
-
 	for (unsigned int order = best + 1, least = gm_ctz(dev->unit); order-- > least;) {
 		if (order == GM_BLOCK_ORDER ? gm_hnode_alloc_block(dev, block, &run->pfn)
-					    : gm_hnode_alloc(dev, charge, order, &run->pfn)) {
+					    : gm_hnode_alloc(dev, block->obj, order, &run->pfn)) {
 			run->n = 1U << order;
 			return true;
 		}
@@ -56,7 +54,6 @@ static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned
 static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
 			unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	unsigned int best = gm_log2(n), tries = 0;
 	int err = 0;
 
@@ -64,8 +61,7 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 		best = GM_MIN(best, gm_ctz(page));
 	run->page = page;
 	while (!err && tries++ < EVICTIONS) {
-		bool scarce = best == GM_BLOCK_ORDER &&
-			      (gm_load(&dev->hnode.free) < n || gm_charge_room(charge, dev) < n);
+		bool scarce = best == GM_BLOCK_ORDER && gm_hnode_room(dev, block->obj) < n;
 
 		if (!scarce && take_free(dev, block, best, run))
 			return 0;
@@ -133,7 +129,7 @@ static void free_runs(struct gm_block *block, struct gm_dev *dev, const struct g
 		      unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++)
-		gm_hnode_free(dev, gm_charge_of(block->obj, dev), runs[i].pfn, runs[i].n);
+		gm_hnode_free(dev, block->obj, runs[i].pfn, runs[i].n);
 }
 
 /* Fill the frames: HOST pages are copied in, NONE pages zeroed. */

@@ -27,6 +27,7 @@ int gm_object_new(uint64_t size, uint32_t flags, bool anonymous, struct gm_objec
 		.anonymous = anonymous,
 		.refs = 1,
 	};
+	obj->family = anonymous ? obj->id : 0;
 	err = gm_os_object_create(obj, flags);
 	if (err)
 		goto err_obj;
@@ -82,7 +83,7 @@ void gm_object_put(struct gm_object *obj)
 	gm_bug_on(obj->regions);
 	forget_blocks(obj);
 	gm_lpt_destroy(obj);
-	gm_object_set_account(obj, NULL);
+	gm_object_unaccount(obj);
 	gm_os_object_destroy(obj);
 	gm_rwlock_destroy(&obj->maps_lock);
 	gm_spin_lock(&gm_core.objects_lock, GM_RANK_HNODE);

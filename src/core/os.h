@@ -49,6 +49,8 @@ uint64_t gm_map_align(const struct gm_region *region);
 uint64_t gm_units_complete(uint64_t len);
 void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare);
 uint64_t gm_as_spare(struct gm_as *as, uint64_t end);
+/* The same of what ends at @end with what was added. */
+uint64_t gm_as_spare_in(struct gm_as *as, uint64_t end);
 
 /* ------------------------------------------------------------------- memory */
 
@@ -298,10 +300,18 @@ void gm_os_as_destroy(struct gm_as *as);
 int gm_os_region_map(struct gm_region *region, bool fixed);
 /*
  * The reverse, for a part of a region. Fails: -ENOMEM; but not for the whole of a
- * region that was just mapped, so that a map can be undone. Address space locked for
- * writing.
+ * region that was just mapped, be it armed, so that a map can be undone. Address space locked
+ * for writing.
  */
 int gm_os_region_unmap(struct gm_region *region, uint64_t va, uint64_t len);
+/*
+ * [*va, *va+len), which are free, and are kept free until they are released (gm_os_region_map()
+ * does not map there either); *va is @like but for a multiple of 2 MiB. Fails: -ENOMEM.
+ * Address space locked for writing. Asked by gm_as_remap() only: a host that lacks it moves
+ * mappings in its own way.
+ */
+int gm_os_va_reserve(struct gm_as *as, uint64_t len, uint64_t like, uint64_t *va);
+void gm_os_va_release(struct gm_as *as, uint64_t va, uint64_t len);
 /* A region was split in two; both have all fields but host. Fails: -ENOMEM. */
 int gm_os_region_split(struct gm_region *low, struct gm_region *high);
 /* Its last part was unmapped: forget region->host. */

@@ -151,7 +151,6 @@ static void commit_from(struct gm_block *block, struct gm_dev *dev, struct gm_de
 			struct gm_as *as, const struct gm_run *runs, unsigned int nr,
 			struct gm_event *ev)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, peer);
 	uint64_t off = block->index << GM_BLOCK_SHIFT;
 	struct gm_walk w = walk_begin(runs, nr);
 	unsigned int pinned = 0;
@@ -165,7 +164,7 @@ static void commit_from(struct gm_block *block, struct gm_dev *dev, struct gm_de
 		gm_block_set(block, w.page, w.n,
 			     gm_entry_on_dev(dev->index, w.pfn,
 					     w.e & (GM_E_PINNED | GM_E_RETAINED)));
-		gm_hnode_free(peer, charge, gm_entry_pfn(w.e), w.n);
+		gm_hnode_free(peer, block->obj, gm_entry_pfn(w.e), w.n);
 	}
 	gm_count(dev, as, pages_peer, ev->pages);
 	/* Last: a device that holds nothing any more may be destroyed. */

@@ -57,17 +57,39 @@ void gm_hnode_detached(struct gm_dev *dev)
 	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 }
 
-/* Watermarks as tuned, or a 64th and a 32nd of what there is. hnode locked. */
+/* Watermarks as tuned, or a 64th and a 32nd of what may be used. hnode locked. */
 void gm_hnode_set_marks(struct gm_dev *dev)
 {
 	struct gm_hnode *h = &dev->hnode;
 	uint64_t low = dev->tunables.low >> GM_PAGE_SHIFT;
 	uint64_t high = dev->tunables.high >> GM_PAGE_SHIFT;
+	uint64_t all = h->limit ? GM_MIN(h->limit, h->total) : h->total;
 
-	low = GM_MIN(low ? low : h->total / 64, h->total / 2);
-	high = GM_MIN(high ? high : 2 * low, h->total / 2);
+	low = GM_MIN(low ? low : all / 64, all / 2);
+	high = GM_MIN(high ? high : 2 * low, all / 2);
 	gm_store(&h->low, GM_MIN(low, high));
 	gm_store(&h->high, high);
+}
+
+/* Frames that may be had: free, and below the limit. With the hnode locked, else a hint. */
+uint64_t gm_hnode_avail(const struct gm_hnode *h)
+{
+	uint64_t free = gm_load(&h->free), limit = gm_load(&h->limit);
+	uint64_t used = gm_load(&h->total) - free;
+
+	if (!limit)
+		return free;
+	return used < limit ? GM_MIN(free, limit - used) : 0;
+}
+
+/* The same for @obj, whose accounts have limits too. */
+uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj)
+{
+	uint64_t room = gm_hnode_avail(&dev->hnode);
+
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
+		room = GM_MIN(room, gm_charge_room(gm_charge_of(obj, dev, i), dev));
+	return room;
 }
 
 /* Where a block would best be: in frame @near; or @at frames into an extent of 1 << @in. */
@@ -102,7 +124,7 @@ static bool take_wish(struct gm_hnode *h, const struct wish *wish, uint64_t *pfn
 	return found;
 }
 
-static bool alloc_any(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
+static bool alloc_any(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
 		      const struct wish *wish, uint64_t *pfn)
 {
 	struct gm_hnode *h = &dev->hnode;
@@ -110,19 +132,19 @@ static bool alloc_any(struct gm_dev *dev, struct gm_charge *charge, unsigned int
 	bool found = false, may;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	may = !h->closing && gm_charge_room(charge, dev) >= n;
+	may = !h->closing && gm_hnode_room(dev, obj) >= n;
 	if (may)
 		found = wish ? take_wish(h, wish, pfn) : take(h, order, pfn);
-	if (found)
+	if (found) {
 		gm_store(&h->free, h->free - n);
-	if (found && charge)
-		gm_store(&charge->used, charge->used + n);
+		gm_charge_add(obj, dev, (int64_t)n);
+	}
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 	return found;
 }
 
 /* What looks like one extent may lie in several ranges that adjoin. */
-void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, uint64_t n)
+void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn, uint64_t n)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_physmem *r;
@@ -130,10 +152,7 @@ void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, u
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	gm_store(&h->free, h->free + n);
-	if (charge) {
-		gm_assert(charge->used >= n);
-		gm_store(&charge->used, charge->used - n);
-	}
+	gm_charge_add(obj, dev, -(int64_t)n);
 	for (; n; pfn += part, n -= part) {
 		for (r = h->ranges; r && (pfn < r->buddy.begin || pfn >= r->buddy.end); r = r->next)
 			;
@@ -147,14 +166,14 @@ void gm_hnode_free(struct gm_dev *dev, struct gm_charge *charge, uint64_t pfn, u
 #define HELD_MAX 8U
 
 /* Frames that somebody else still holds (aperture.c) are passed over, though not many. */
-static bool alloc_idle(struct gm_dev *dev, struct gm_charge *charge, unsigned int order,
+static bool alloc_idle(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
 		       const struct wish *wish, uint64_t *pfn)
 {
 	uint64_t held[HELD_MAX];
 	unsigned int n = 0;
 	bool found;
 
-	while ((found = alloc_any(dev, charge, order, wish, pfn)) && gm_load(&dev->apertures) &&
+	while ((found = alloc_any(dev, obj, order, wish, pfn)) && gm_load(&dev->apertures) &&
 	       !gm_aperture_idle(dev, *pfn, 1ULL << order)) {
 		held[n++] = *pfn;
 		found = false;
@@ -162,17 +181,18 @@ static bool alloc_idle(struct gm_dev *dev, struct gm_charge *charge, unsigned in
 			break;
 	}
 	while (n--)
-		gm_hnode_free(dev, charge, held[n], 1ULL << order);
+		gm_hnode_free(dev, obj, held[n], 1ULL << order);
 	return found;
 }
 
 /*
- * An aligned extent of 1 << order frames, charged; false if there is none, the account may
- * not have it, or the device is going.
+ * An aligned extent of 1 << order frames, charged; false if there is none, an account may
+ * not have it, the device is at its limit, or it is going.
  */
-bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int order, uint64_t *pfn)
+bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
+		    uint64_t *pfn)
 {
-	return alloc_idle(dev, charge, order, NULL, pfn);
+	return alloc_idle(dev, obj, order, NULL, pfn);
 }
 
 /*
@@ -183,17 +203,16 @@ bool gm_hnode_alloc(struct gm_dev *dev, struct gm_charge *charge, unsigned int o
 bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn)
 {
 	uint64_t large = dev->mmu->pgsize_bitmap >> GM_PAGE_SHIFT >> (GM_BLOCK_ORDER + 1);
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	uint64_t off = block->index << GM_BLOCK_ORDER, size = block->obj->size >> GM_PAGE_SHIFT;
 	struct wish wish;
 
 	if (!large)
-		return gm_hnode_alloc(dev, charge, GM_BLOCK_ORDER, pfn);
+		return gm_hnode_alloc(dev, block->obj, GM_BLOCK_ORDER, pfn);
 	wish.near = gm_load(&block->obj->near) + off;
 	wish.in = gm_log2(large) + GM_BLOCK_ORDER + 1; /* no more than a leaf, nor the object */
 	wish.in = GM_MIN(wish.in, GM_MAX(gm_log2(size), GM_BLOCK_ORDER));
 	wish.at = off & ((1ULL << wish.in) - 1);
-	if (!alloc_idle(dev, charge, GM_BLOCK_ORDER, &wish, pfn))
+	if (!alloc_idle(dev, block->obj, GM_BLOCK_ORDER, &wish, pfn))
 		return false;
 	gm_store(&block->obj->near, *pfn - off);
 	return true;
@@ -221,7 +240,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	if (!res)
 		return NULL;
 	gm_list_init(&res->lru);
-	gm_list_init(&res->own);
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
+		gm_list_init(&res->own[i]);
 	res->block = block;
 	res->dev = dev;
 	res->nr = res->nr_pinned = 0;
@@ -233,14 +253,14 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 /* Put it where it belongs: nowhere, among the pinned, or at the hot end. hnode locked. */
 static void resident_place(struct gm_resident *res, bool hot)
 {
-	struct gm_charge *charge = gm_charge_of(res->block->obj, res->dev);
 	struct gm_hnode *h = &res->dev->hnode;
 
 	if (!gm_list_empty(&res->lru)) {
 		if (h->cursor == &res->lru)
 			h->cursor = res->lru.next;
 		gm_list_del(&res->lru);
-		gm_list_del(&res->own);
+		for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
+			gm_list_del(&res->own[i]);
 		h->blocks--;
 	}
 	if (!res->nr)
@@ -251,8 +271,12 @@ static void resident_place(struct gm_resident *res, bool hot)
 		return;
 	}
 	gm_list_add_tail(&res->lru, hot ? &h->cold : h->cold.next);
-	if (charge)
-		gm_list_add_tail(&res->own, hot ? &charge->cold : charge->cold.next);
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
+		struct gm_charge *charge = gm_charge_of(res->block->obj, res->dev, i);
+
+		if (charge)
+			gm_list_add_tail(&res->own[i], hot ? &charge->cold : charge->cold.next);
+	}
 }
 
 /*
@@ -261,7 +285,6 @@ static void resident_place(struct gm_resident *res, bool hot)
  */
 void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, int pinned)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_hnode *h = &dev->hnode;
 	bool whole;
@@ -278,8 +301,12 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	block->nr_dev = (uint16_t)(block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
-	if (charge)
-		charge->resident = (uint64_t)((int64_t)charge->resident + pages);
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
+		struct gm_charge *charge = gm_charge_of(block->obj, dev, i);
+
+		if (charge)
+			charge->resident = (uint64_t)((int64_t)charge->resident + pages);
+	}
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);

@@ -83,10 +83,10 @@ bool gm_block_unmappable(const struct gm_block *block)
 }
 
 /*
- * A frame that is in use by nobody any more, @charge's if it was a page's, is out of it, and
+ * A frame that is in use by nobody any more, @obj's if it was a page's, is out of it, and
  * the others of its unit, which are free. hnode locked.
  */
-static void retire(struct gm_dev *dev, struct gm_physmem *range, struct gm_charge *charge,
+static void retire(struct gm_dev *dev, struct gm_physmem *range, const struct gm_object *obj,
 		   uint64_t pfn)
 {
 	uint64_t first = gm_round_down(pfn, dev->unit);
@@ -104,8 +104,7 @@ static void retire(struct gm_dev *dev, struct gm_physmem *range, struct gm_charg
 	range->nr_bad += dev->unit;
 	h->poisoned += dev->unit;
 	gm_store(&h->total, h->total - dev->unit);
-	if (charge)
-		gm_store(&charge->used, charge->used - 1);
+	gm_charge_add(obj, dev, -1);
 	gm_hnode_set_marks(dev);
 }
 
@@ -158,7 +157,7 @@ static bool retire_free(struct gm_dev *dev, struct gm_physmem *range, uint64_t p
 	return bad || taken;
 }
 
-/* The page that had entry @e is BAD: what was kept for it goes. */
+/* The page that has entry @e is lost: what was kept for it goes. */
 static void forget_kept(struct gm_block *block, unsigned int page, uint64_t e)
 {
 	if (!(e & GM_E_RETAINED))
@@ -181,13 +180,13 @@ void gm_unit_lose(struct gm_block *block, struct gm_dev *dev, unsigned int first
 		uint64_t e = gm_block_entry(block, page);
 
 		pinned += !!(e & GM_E_PINNED);
-		gm_block_set(block, page, 1, GM_BAD);
 		forget_kept(block, page, e);
 		if (gm_tracing(GM_EVENT_POISON))
 			trace_poison(dev, GM_WHY_DRAIN, pfn + (page - first), block->obj,
 				     gm_page_off(block, page), gm_os_now_ns(), 0);
 	}
-	gm_hnode_free(dev, gm_charge_of(block->obj, dev), pfn, dev->unit);
+	gm_block_set(block, first, dev->unit, GM_BAD);
+	gm_hnode_free(dev, block->obj, pfn, dev->unit);
 	/* Last: a device that holds nothing any more may be destroyed. */
 	gm_resident_count(block, dev, -(int)dev->unit, -pinned);
 }
@@ -212,7 +211,6 @@ static int part(struct gm_block *block, struct gm_dev *dev, unsigned int page, u
 static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physmem *range,
 		     unsigned int page, uint64_t e)
 {
-	struct gm_charge *charge = gm_charge_of(block->obj, dev);
 	bool traced = gm_tracing(GM_EVENT_POISON);
 	uint64_t pfn = gm_entry_pfn(e), begin = traced ? gm_os_now_ns() : 0;
 	int err;
@@ -228,7 +226,7 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 		forget_kept(block, page, e);
 		gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
 		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
-		retire(dev, range, charge, pfn);
+		retire(dev, range, block->obj, pfn);
 		gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 		gm_resident_put_idle(block);
 	}

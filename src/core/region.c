@@ -153,6 +153,11 @@ static void erase(struct gm_as *as, const struct gm_region *region)
 		as->regions[i] = as->regions[i + 1];
 }
 
+void gm_region_insert(struct gm_region *region)
+{
+	insert(region->as, region);
+}
+
 /* maps_lock held for writing */
 static void link_region(struct gm_region *region)
 {
@@ -165,7 +170,8 @@ static void link_region(struct gm_region *region)
 	obj->regions = region;
 }
 
-static void unlink_region(struct gm_region *region)
+/* maps_lock held for writing */
+void gm_region_unlink(struct gm_region *region)
 {
 	if (region->prev)
 		region->prev->next = region->next;
@@ -244,7 +250,7 @@ int gm_as_carve(struct gm_as *as, uint64_t va)
 }
 
 /* Check a range to be changed and make it whole regions. */
-static int carve_range(struct gm_as *as, uint64_t va, uint64_t len)
+int gm_range_carve(struct gm_as *as, uint64_t va, uint64_t len)
 {
 	int err = gm_range_check(as, va, len, 0);
 
@@ -264,14 +270,6 @@ static int carve_range(struct gm_as *as, uint64_t va, uint64_t len)
 
 /* ---------------------------------------------------------------------------------- map */
 
-/* An object that a device has touched already: its new region faults from the start. */
-static int arm_region(struct gm_region *region)
-{
-	if (!gm_load(&region->obj->nr_blocks))
-		return 0;
-	return gm_os_cpu_arm(region, region->va, region->len);
-}
-
 static bool overlaps(const struct gm_as *as, const struct gm_region *region)
 {
 	uint32_t i = lower(as, region->va);
@@ -279,59 +277,116 @@ static bool overlaps(const struct gm_as *as, const struct gm_region *region)
 	return i < as->nr_regions && as->regions[i]->va < gm_region_end(region);
 }
 
-static int map_locked(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
-		      uint64_t spare, uint32_t prot, bool fixed, uint64_t *va)
+static void unmap_new(struct gm_region *region)
 {
-	struct gm_region *region;
-	int err;
-
-	err = reserve_slot(as);
-	if (err)
-		return err;
-	region = gm_pool_get(&gm_core.small);
-	if (!region)
-		return -ENOMEM;
-	*region = (struct gm_region){
-		.as = as,
-		.obj = obj,
-		.va = *va,
-		.len = len,
-		.offset = offset,
-		.prot = prot,
-		.spare = spare,
-	};
-	err = gm_os_region_map(region, fixed);
-	if (err)
-		goto err_region;
-	/* Free for the host, but not for us: somebody unmapped it behind our back. */
-	err = overlaps(as, region) ? -EEXIST : 0;
-	if (err)
-		goto err_map;
-
-	/*
-	 * Linked first, armed second, in one hold of maps_lock: a block that begins at
-	 * the same time either counts already or finds the region (gm_arm_block()).
-	 */
-	gm_rwlock_wrlock(&obj->maps_lock, GM_RANK_MAPS);
-	link_region(region);
-	err = arm_region(region);
-	if (err)
-		unlink_region(region);
-	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
-	if (err)
-		goto err_map;
-	gm_object_get(obj);
-	insert(as, region);
-	*va = region->va;
-	return 0;
-
-err_map:
 	if (gm_os_region_unmap(region, region->va, region->len))
 		gm_os_warn("addresses stay taken: the host would not unmap them", NULL);
 	gm_os_region_free(region);
-err_region:
 	gm_pool_put(&gm_core.small, region);
+}
+
+/* One try: mapped by the host; an error with *@region set: the addresses are not good. */
+static int map_once(const struct gm_region *like, bool fixed, struct gm_region **out)
+{
+	struct gm_as *as = like->as;
+	struct gm_region *region = gm_pool_get(&gm_core.small);
+	int err;
+
+	*out = NULL;
+	if (!region)
+		return -ENOMEM;
+	*region = *like;
+	region->host = NULL;
+	err = gm_os_region_map(region, fixed);
+	if (err) {
+		gm_pool_put(&gm_core.small, region);
+		return err;
+	}
+	*out = region;
+	/* Free for the host, but not for us: somebody unmapped it behind our back. */
+	if (overlaps(as, region))
+		return -EEXIST;
+	return gm_va_take(as, region->va, region->len, region->prot);
+}
+
+/*
+ * A region as @like says, with addresses that the host and all devices have given, and room
+ * in the array; not linked, and the object not held for it. Unless they are @fixed,
+ * what a device refuses stays mapped until others are found, or the host would choose the
+ * same again.
+ */
+int gm_region_new(const struct gm_region *like, bool fixed, struct gm_region **out)
+{
+	struct gm_region *refused = NULL, *region;
+	unsigned int tries = 0;
+	int err;
+
+	err = reserve_slot(like->as);
+	if (err)
+		return err;
+	do {
+		err = map_once(like, fixed, &region);
+		if (err && region) {
+			region->next = refused;
+			refused = region;
+		}
+	} while (err == -EADDRINUSE && !fixed && ++tries < GM_VA_TRIES);
+	while (refused) {
+		struct gm_region *next = refused->next;
+
+		unmap_new(refused);
+		refused = next;
+	}
+	if (!err)
+		*out = region;
 	return err;
+}
+
+/* The reverse; the region is not linked. */
+void gm_region_undo(struct gm_region *region)
+{
+	gm_va_give(region->as, region->va, region->len);
+	unmap_new(region);
+}
+
+/*
+ * Link a new region. If a device has touched its object it faults from the start. Linked
+ * first, armed second, in one hold of maps_lock, for writing: a block that begins at the same
+ * time either counts already or finds the region (gm_arm_block()).
+ */
+int gm_region_arm(struct gm_region *region)
+{
+	int err = 0;
+
+	gm_object_adopt(region->obj, region->as);
+	link_region(region);
+	if (gm_load(&region->obj->nr_blocks))
+		err = gm_os_cpu_arm(region, region->va, region->len);
+	if (err)
+		gm_region_unlink(region);
+	return err;
+}
+
+static int map_locked(const struct gm_region *like, bool fixed, uint64_t *va)
+{
+	struct gm_object *obj = like->obj;
+	struct gm_region *region;
+	int err;
+
+	err = gm_region_new(like, fixed, &region);
+	if (err)
+		return err;
+	gm_rwlock_wrlock(&obj->maps_lock, GM_RANK_MAPS);
+	err = gm_region_arm(region);
+	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
+	if (err) {
+		gm_region_undo(region);
+		return err;
+	}
+	gm_object_get(obj);
+	insert(like->as, region);
+	*va = region->va;
+	return 0;
 }
 
 static int map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_t len,
@@ -351,7 +406,17 @@ static int map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64_
 	if (err)
 		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	err = map_locked(as, obj, offset, len, spare, prot, flags & GM_MAP_FIXED, &va);
+	err = map_locked(
+		&(struct gm_region){
+			.as = as,
+			.obj = obj,
+			.va = va,
+			.len = len,
+			.offset = offset,
+			.prot = prot,
+			.spare = spare,
+		},
+		flags & GM_MAP_FIXED, &va);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (!err)
 		*addr = (void *)(uintptr_t)va;
@@ -385,32 +450,48 @@ int gm_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 
 /* ------------------------------------------------------------------------------- unmap */
 
-/* Memory of gm_alloc() that nothing maps any more: free it. */
-static void forget_range(struct gm_object *obj, uint64_t offset, uint64_t len)
+/*
+ * Memory of gm_alloc() that nothing maps any more: free it. An error: without memory for an
+ * array, or a device that lets go, some pages stay where they are, out of reach, until the
+ * object goes.
+ */
+int gm_object_forget(struct gm_object *obj, uint64_t offset, uint64_t len)
 {
+	int err = 0;
+
 	for (uint64_t end = offset + len; offset < end;) {
 		uint64_t index = offset >> GM_BLOCK_SHIFT;
 		uint64_t stop = GM_MIN(end, (index + 1) << GM_BLOCK_SHIFT);
 		unsigned int first = (unsigned int)(offset >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1));
 		unsigned int n = (unsigned int)((stop - offset) >> GM_PAGE_SHIFT);
 		struct gm_block *block = gm_block_find_or_hold(obj, index);
+		int failed = 0;
 
-		/*
-		 * Without memory for an array the pages stay where they are, out of
-		 * reach, until the object goes.
-		 */
 		if (block)
-			(void)gm_discard(block, first, n);
+			failed = gm_discard(block, first, n);
 		else
 			gm_os_backing_free(obj, offset, stop - offset);
 		gm_block_drop(obj, block);
+		err = err ? err : failed;
 		offset = stop;
 	}
+	return err;
+}
+
+/* Nothing maps it any more, and its host has unmapped it. */
+void gm_region_drop(struct gm_region *region)
+{
+	gm_in_place_left(region, region->va, gm_region_end(region));
+	gm_va_give(region->as, region->va, region->len);
+	erase(region->as, region);
+	gm_os_region_free(region);
+	gm_pool_put(&gm_core.small, region);
 }
 
 int gm_region_unmap(struct gm_as *as, struct gm_region *region)
 {
 	struct gm_object *obj = region->obj;
+	uint64_t offset = region->offset, len = region->len;
 	int err = 0;
 
 	if (obj->flags & GM_OBJECT_REGISTERED)
@@ -423,17 +504,14 @@ int gm_region_unmap(struct gm_as *as, struct gm_region *region)
 	if (!err)
 		err = gm_os_region_unmap(region, region->va, region->len);
 	if (!err)
-		unlink_region(region);
+		gm_region_unlink(region);
 	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
 	if (err)
 		return err;
-	gm_in_place_left(region, region->va, gm_region_end(region));
-	erase(as, region);
-	gm_os_region_free(region);
+	gm_region_drop(region);
 	if (obj->anonymous && gm_load(&obj->refs) > 1)
-		forget_range(obj, region->offset, region->len);
+		(void)gm_object_forget(obj, offset, len);
 	gm_object_put(obj);
-	gm_pool_put(&gm_core.small, region);
 	return 0;
 }
 
@@ -473,7 +551,7 @@ static int protect_region(struct gm_as *as, struct gm_region *region, uint32_t p
 }
 
 /* What gm_alloc() has added to what ends at @end goes the way of that. */
-static uint64_t spare_behind(struct gm_as *as, uint64_t end)
+uint64_t gm_region_spare(struct gm_as *as, uint64_t end)
 {
 	struct gm_region *r = gm_region_find(as, end - 1);
 
@@ -491,12 +569,24 @@ void gm_as_set_spare(struct gm_as *as, uint64_t end, uint64_t spare)
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 }
 
+uint64_t gm_as_spare_in(struct gm_as *as, uint64_t end)
+{
+	struct gm_region *r;
+	uint64_t spare;
+
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	r = gm_region_find(as, end - 1);
+	spare = r && gm_region_end(r) == end ? r->spare : 0;
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return spare;
+}
+
 uint64_t gm_as_spare(struct gm_as *as, uint64_t end)
 {
 	uint64_t spare;
 
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	spare = spare_behind(as, end);
+	spare = gm_region_spare(as, end);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	return spare;
 }
@@ -512,8 +602,8 @@ static int for_range(struct gm_as *as, uint64_t va, uint64_t len,
 	if (err)
 		return err;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
-	end += len ? spare_behind(as, end) : 0;
-	err = carve_range(as, va, end - va);
+	end += len ? gm_region_spare(as, end) : 0;
+	err = gm_range_carve(as, va, end - va);
 	while (!err && va < end) {
 		struct gm_region *r = gm_region_find(as, va);
 

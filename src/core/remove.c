@@ -82,6 +82,8 @@ void gm_gone_init(struct gm_dev *dev)
 	dev->gone.pmap_protect = gone_protect;
 	dev->gone.tlb_invl = gone_release;
 	dev->gone.tlb_invl_coalesced = gone_invl;
+	dev->gone.peer_va_alloc_fixed = NULL; /* it has no addresses of its own any more */
+	dev->gone.peer_va_free = NULL;
 }
 
 /*

@@ -124,6 +124,17 @@ int gm_as_unmap(struct gm_as *as, void *addr, uint64_t len)
 	return gm_host()->as_unmap(as, addr, len);
 }
 
+int gm_as_remap(struct gm_as *as, void *addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
+		void **new_addr)
+{
+	return gm_host()->as_remap(as, addr, old_len, new_len, flags, new_addr);
+}
+
+int gm_as_limit(struct gm_as *as, int hnode, uint64_t bytes)
+{
+	return gm_host()->as_limit(as, hnode, bytes);
+}
+
 int gm_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot)
 {
 	return gm_host()->as_protect(as, addr, len, prot);

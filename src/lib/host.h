@@ -27,6 +27,9 @@ struct gm_host {
 		      uint32_t prot, uint32_t flags, void **addr);
 	int (*as_unmap)(struct gm_as *as, void *addr, uint64_t len);
 	int (*as_protect)(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
+	int (*as_remap)(struct gm_as *as, void *addr, uint64_t old_len, uint64_t new_len,
+			uint32_t flags, void **new_addr);
+	int (*as_limit)(struct gm_as *as, int hnode, uint64_t bytes);
 	int (*alloc)(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
 	int (*reg)(struct gm_as *as, void *addr, uint64_t len);
 	int (*unreg)(struct gm_as *as, void *addr, uint64_t len);

@@ -101,6 +101,12 @@ void cf_run(void **state)
 	cf_teardown(cf);
 }
 
+void cf_run_pages(void **state)
+{
+	if (!cf_not_here(cf_unit() > PAGE, "the device's pages are larger"))
+		cf_run(state);
+}
+
 struct gm_dev *cf_dev(struct cf *cf, int i)
 {
 	return gm_sim_dev(cf->sim[i]);

@@ -48,9 +48,13 @@ void cf_warm_up(void);
  */
 typedef void cf_test_fn(struct cf *cf);
 void cf_run(void **state);
-#define CF_TEST(fn)                                                                                \
+void cf_run_pages(void **state);
+#define CF_TEST(fn) CF_TEST_BY(cf_run, fn)
+/* It is about single pages: where a device's are larger, another test says what holds. */
+#define CF_TEST_PAGES(fn) CF_TEST_BY(cf_run_pages, fn)
+#define CF_TEST_BY(run, fn)                                                                        \
 	{                                                                                          \
-#fn, cf_run, NULL, NULL, (void *)(1 ? (fn) : (cf_test_fn *)NULL)                   \
+#fn, run, NULL, NULL, (void *)(1 ? (fn) : (cf_test_fn *)NULL)                      \
 	}
 
 /* Does the test not apply? Says why. */
@@ -90,9 +94,11 @@ extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 int cf_cpu_dies(const void *p, bool write, int sig);
 
 extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[],
-	cf_place_tests[], cf_context_tests[], cf_remove_tests[], cf_in_place_tests[];
+	cf_place_tests[], cf_context_tests[], cf_remove_tests[], cf_in_place_tests[],
+	cf_lifecycle_tests[];
 extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests,
-	cf_nr_context_tests, cf_nr_remove_tests, cf_nr_in_place_tests;
+	cf_nr_context_tests, cf_nr_remove_tests, cf_nr_in_place_tests, cf_nr_lifecycle_tests;
 int cf_run_child(const char *name);
+int cf_exit_child(const char *name); /* lifecycle.c */
 
 #endif

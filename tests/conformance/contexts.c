@@ -210,8 +210,8 @@ static void test_context_read_peer(struct cf *cf)
 }
 
 const struct CMUnitTest cf_context_tests[] = {
-	CF_TEST(test_context_sparse), CF_TEST(test_context_few_bits),
-	CF_TEST(test_context_denied), CF_TEST(test_context_mode_of_range),
-	CF_TEST(test_context_share),  CF_TEST(test_context_read_peer),
+	CF_TEST(test_context_sparse),	    CF_TEST(test_context_few_bits),
+	CF_TEST_PAGES(test_context_denied), CF_TEST_PAGES(test_context_mode_of_range),
+	CF_TEST(test_context_share),	    CF_TEST(test_context_read_peer),
 };
 const size_t cf_nr_context_tests = sizeof(cf_context_tests) / sizeof(cf_context_tests[0]);

@@ -350,10 +350,15 @@ static void test_hmm_hugetlb_private(struct cf *cf)
 }
 
 const struct CMUnitTest cf_hmm_tests[] = {
-	CF_TEST(test_hmm_anon_read),	 CF_TEST(test_hmm_multiple),
-	CF_TEST(test_hmm_migrate_fault), CF_TEST(test_hmm_migrate_mixed),
-	CF_TEST(test_hmm_anon_teardown), CF_TEST(test_hmm_snapshot),
-	CF_TEST(test_hmm_double_map),	 CF_TEST(test_hmm_huge),
-	CF_TEST(test_hmm_huge_err),	 CF_TEST(test_hmm_hugetlb_private),
+	CF_TEST_PAGES(test_hmm_anon_read),
+	CF_TEST(test_hmm_multiple),
+	CF_TEST_PAGES(test_hmm_migrate_fault),
+	CF_TEST_PAGES(test_hmm_migrate_mixed),
+	CF_TEST_PAGES(test_hmm_anon_teardown),
+	CF_TEST_PAGES(test_hmm_snapshot),
+	CF_TEST(test_hmm_double_map),
+	CF_TEST(test_hmm_huge),
+	CF_TEST(test_hmm_huge_err),
+	CF_TEST(test_hmm_hugetlb_private),
 };
 const size_t cf_nr_hmm_tests = sizeof(cf_hmm_tests) / sizeof(cf_hmm_tests[0]);

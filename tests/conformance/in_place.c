@@ -185,8 +185,8 @@ static void test_in_place_syscalls(struct cf *cf)
 }
 
 const struct CMUnitTest cf_in_place_tests[] = {
-	CF_TEST(test_in_place_once_a_block), CF_TEST(test_in_place_and_migrating),
-	CF_TEST(test_in_place_ranges),	     CF_TEST(test_in_place_detached),
+	CF_TEST(test_in_place_once_a_block), CF_TEST_PAGES(test_in_place_and_migrating),
+	CF_TEST_PAGES(test_in_place_ranges), CF_TEST(test_in_place_detached),
 	CF_TEST(test_in_place_failures),     CF_TEST(test_in_place_syscalls),
 };
 const size_t cf_nr_in_place_tests = sizeof(cf_in_place_tests) / sizeof(*cf_in_place_tests);

@@ -173,9 +173,9 @@ static void test_partial_move(struct cf *cf)
 }
 
 const struct CMUnitTest cf_partial_tests[] = {
-	CF_TEST(test_partial_unmap_everywhere),
-	CF_TEST(test_partial_protect),
-	CF_TEST(test_partial_dontneed),
-	CF_TEST(test_partial_move),
+	CF_TEST_PAGES(test_partial_unmap_everywhere),
+	CF_TEST_PAGES(test_partial_protect),
+	CF_TEST_PAGES(test_partial_dontneed),
+	CF_TEST_PAGES(test_partial_move),
 };
 const size_t cf_nr_partial_tests = sizeof(cf_partial_tests) / sizeof(cf_partial_tests[0]);

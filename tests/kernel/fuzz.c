@@ -121,6 +121,18 @@ static unsigned long fill(uint64_t *seed, void *buf)
 						     all ? 0 : len & ~(PAGE - 1) };
 			return GMEM_UNMAP;
 		}
+		if (!(kt_random(seed) & 3)) {
+			*(struct gmem_mapping *)buf = (struct gmem_mapping){
+				sizeof(struct gmem_mapping), kt_random(seed) % 3, address(seed)
+			};
+			return GMEM_MAPPING;
+		}
+		if (!(kt_random(seed) & 3)) {
+			*(struct gmem_limit *)buf = (struct gmem_limit){ sizeof(struct gmem_limit),
+									 (int)(kt_random(seed) % 4),
+									 len & ~(PAGE - 1) };
+			return GMEM_LIMIT;
+		}
 		*(struct gmem_query *)buf = (struct gmem_query){ sizeof(struct gmem_query), 0,
 								 address(seed), len & ~(PAGE - 1),
 								 address(seed) };

@@ -44,6 +44,7 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(kt_gmem(), GMEM_INFO, gmem_info, .pad = 0);
 	ADD(kt_gmem(), GMEM_AS_CREATE, gmem_as_create, .flags = 0);
 	ADD(kt_gmem(), GMEM_OBJECT_CREATE, gmem_object_create, .bytes = PAGE);
+	all[nr - 1].least = offsetof(struct gmem_object_create, tag);
 	ADD(kt_gmem(), GMEM_HNODE_INFO, gmem_hnode_info, .hnode = t->node);
 	all[nr - 1].least = offsetof(struct gmem_hnode_info, used);
 	ADD(t->as, GMEM_MAP, gmem_map, .fd = t->obj, .prot = RW, .len = PAGE);
@@ -61,6 +62,9 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(kt_gmem(), GMEM_HNODE_STATS, gmem_stats, .hnode = t->node);
 	all[nr - 1].least = offsetof(struct gmem_stats, pages_peer);
 	ADD(kt_gmem(), GMEM_HNODE_TUNE, gmem_tune, .hnode = t->node);
+	all[nr - 1].least = offsetof(struct gmem_tune, limit);
+	ADD(t->as, GMEM_MAPPING, gmem_mapping, .addr = va);
+	ADD(t->as, GMEM_LIMIT, gmem_limit, .hnode = t->node);
 	ADD(kt_gmem(), GMEM_RETAIN, gmem_retain, .op = GMEM_RETAIN_TRIM);
 	ADD(kt_as(0), GMEM_UNMAP, gmem_unmap, .flags = GMEM_UNMAP_ALL);
 	ADD(t->obj, GMEM_OBJECT_INFO, gmem_object_info, .flags = 0);
@@ -333,6 +337,12 @@ static const struct wrong {
 	FIELD(GMEM_QUERY, gmem_query, len, -PAGE, -EINVAL),
 	FIELD(GMEM_QUERY, gmem_query, info, 16, -EFAULT),
 	FIELD(GMEM_QUERY, gmem_query, info, HIGH, -EFAULT),
+	FIELD(GMEM_MAPPING, gmem_mapping, flags, 2, -EINVAL),
+	FIELD(GMEM_MAPPING, gmem_mapping, addr, 16, -EFAULT),
+	FIELD(GMEM_MAPPING, gmem_mapping, addr, HIGH, -EFAULT),
+	FIELD(GMEM_LIMIT, gmem_limit, hnode, 40, -ENODEV),
+	FIELD(GMEM_LIMIT, gmem_limit, bytes, 1, -EINVAL),
+	FIELD(GMEM_HNODE_TUNE, gmem_tune, limit, 1, -EINVAL),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pad, 1, -EINVAL),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, 0, -ENOENT),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, -1ULL, -ENOENT),

@@ -41,6 +41,7 @@ struct m_stream {
 
 struct m_object {
 	struct gm_object *handle; /* NULL: no handle (any more) */
+	bool named;		  /* there was one */
 	uint64_t size;		  /* 0: no such object */
 	uint8_t *ref;
 	uint8_t *bad; /* of each page: its bytes are lost */
@@ -177,6 +178,7 @@ void m_op_unmap(struct model *m);
 void m_op_map(struct model *m);
 void m_op_large(struct model *m);
 void m_op_protect(struct model *m);
+void m_op_remap(struct model *m);
 void m_op_object(struct model *m);
 void m_map_something(struct model *m);
 

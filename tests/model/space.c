@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* Mappings and objects: map, unmap of any part, protect, create, put. */
+/* Mappings and objects: map, unmap of any part, protect, remap, create, put. */
 #include "port.h"
 
 /* Whole pages of a mapping, now and then beyond its end. */
@@ -111,6 +111,80 @@ void m_op_protect(struct model *m)
 	}
 }
 
+static unsigned int objects_free(const struct model *m)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++)
+		n += !m->object[i].size;
+	return n;
+}
+
+/* All of it is where it was told to go, or chosen; @len bytes of it are those of @was. */
+static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint64_t len,
+		     uint64_t to, uint64_t new_len)
+{
+	struct m_object *o = was->obj;
+	uint64_t offset = was->offset + (va - was->va), kept = len < new_len ? len : new_len;
+	uint32_t prot = was->prot;
+	unsigned int as = was->as;
+
+	o->maps++;
+	m_map_cut(m, as, va, len);
+	if (!m_range_free(m, as, to, new_len))
+		m_fail(m, "remapped to %#llx, where something is", (unsigned long long)to);
+	m_map_add(m, as, to, kept, o, offset, prot);
+	if (new_len > len && o->named)
+		m_map_add(m, as, to + len, new_len - len, o, offset + len, prot);
+	else if (new_len > len)
+		m_map_add(m, as, to + len, new_len - len, m_object_new(m, new_len - len, NULL), 0,
+			  prot);
+	o->maps--;
+}
+
+/*
+ * A piece of one mapping moves, shrinks or grows. What fails half-way and cannot go back
+ * either is for tests/unit/test_remap.c, so nothing is made to fail here.
+ */
+void m_op_remap(struct model *m)
+{
+	const struct m_map *map = m_map_pick(m);
+	uint64_t first = m_below(m, map->len / PAGE), room = map->len / PAGE - first;
+	uint64_t va = map->va + first * PAGE, len = (1 + m_below(m, room)) * PAGE, new_len = len;
+	uint64_t to = port.base + m_below(m, 65536) * PAGE, more = m_below(m, 64) * PAGE;
+	uint32_t flags = m_chance(m, 128) ? GM_REMAP_MAYMOVE | GM_REMAP_FIXED : GM_REMAP_MAYMOVE;
+	bool fixed = flags & GM_REMAP_FIXED, named = map->obj->named;
+	void *addr = (void *)(uintptr_t)to;
+	int expect = 0, err;
+
+	if (m_maps_free(m) < 16)
+		return;
+	if (m_chance(m, 96) && m->mapped >= m->enough + len)
+		new_len = (1 + m_below(m, len / PAGE)) * PAGE;
+	else if (m_chance(m, 128) && m->mapped < 3 * m->enough && objects_free(m))
+		new_len += more;
+	m_calm(m);
+	m_what(m, "remap as%u %#llx+%llu to %llu %s %#llx", map->as, (unsigned long long)va,
+	       (unsigned long long)len, (unsigned long long)new_len, fixed ? "at" : "not at",
+	       (unsigned long long)to);
+	if (fixed && to < va + len && va < to + new_len)
+		expect = -EINVAL;
+	else if (named && map->offset + (va - map->va) + new_len > map->obj->size)
+		expect = -EINVAL;
+	else if (fixed && !m_range_free(m, map->as, to, new_len))
+		expect = -EEXIST;
+	err = gm_as_remap(m->as[map->as], (void *)(uintptr_t)va, len, new_len, flags, &addr);
+	if (err == -EEXIST && new_len < len) { /* it has lost its end */
+		m_map_cut(m, map->as, va + new_len, len - new_len);
+		expect = err;
+	}
+	check_err(m, err, expect);
+	if (err)
+		return;
+	remapped(m, &(struct m_map){ map->obj, map->as, map->va, map->len, map->offset, map->prot },
+		 va, len, (uintptr_t)addr, new_len);
+}
+
 static struct m_object *some_handle(struct model *m)
 {
 	unsigned int first = (unsigned int)m_below(m, M_MAX_OBJECTS);
@@ -169,15 +243,6 @@ static uint64_t alloc(struct model *m, unsigned int as, uint64_t pages)
 		m_fail(m, "allocated at %p, not aligned", addr);
 	m_map_add(m, as, (uintptr_t)addr, len, m_object_new(m, len, NULL), 0, GM_READ | GM_WRITE);
 	return (uintptr_t)addr;
-}
-
-static unsigned int objects_free(const struct model *m)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < M_MAX_OBJECTS; i++)
-		n += !m->object[i].size;
-	return n;
 }
 
 void m_op_map(struct model *m)

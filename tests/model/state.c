@@ -74,6 +74,7 @@ struct m_object *m_object_new(struct model *m, uint64_t size, struct gm_object *
 			m_fail(m, "no memory for the reference");
 		o->size = size;
 		o->handle = handle;
+		o->named = handle != NULL;
 		o->maps = 0;
 		return o;
 	}

@@ -386,11 +386,11 @@ static void object_goes(void **state)
 	assert_int_equal(gm_advise(u->as, unit_node(u, 0), a, BLOCK, GM_PIN), 0);
 	unit_unmap(u->as, a, 2 * BLOCK);
 	assert_int_equal(used(u, 0, 0), 2 * BLOCK / PAGE);
-	assert_int_equal(acct[0]->objects, 2);
+	assert_int_equal(acct[0]->refs, 3);
 	gm_object_put(obj);
 	assert_int_equal(used(u, 0, 0), 0);
 	assert_int_equal(used(u, 0, 1), 5);
-	assert_int_equal(acct[0]->objects, 1);
+	assert_int_equal(acct[0]->refs, 2);
 	assert_int_equal(gm_advise(u->as, 0, other, PAGE, GM_DONTNEED), 0);
 	assert_int_equal(used(u, 0, 1), 4);
 }
@@ -626,7 +626,7 @@ static void broken_is_found(void **state)
 	uint64_t a = memory_of(u, 0, BLOCK);
 
 	unit_fill(u, 0, a, 5 * PAGE, 1);
-	unit_expect_bug(destroy_too_early, NULL, "objects");
+	unit_expect_bug(destroy_too_early, NULL, "refs");
 #ifdef GM_DEBUG
 	unit_expect_bug(count_more, u, "charge->used != pages");
 	unit_expect_bug(off_the_list, u, "listed != cold");

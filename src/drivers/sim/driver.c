@@ -22,6 +22,8 @@ static const struct gm_mmu sim_ops = {
 	.pmap_enter_peer = gm_sim_op_pmap_enter_peer,
 	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_sim_op_pmap_share,
+	.peer_va_alloc_fixed = gm_sim_op_peer_va_alloc_fixed,
+	.peer_va_free = gm_sim_op_peer_va_free,
 };
 
 int gm_sim_probe(struct gm_sim *sim)

@@ -298,6 +298,7 @@ void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
 		.copies = __atomic_load_n(&sim->stats.copies, __ATOMIC_RELAXED),
 		.tables = __atomic_load_n(&sim->mmu.used, __ATOMIC_RELAXED),
 		.stale = __atomic_load_n(&sim->stats.stale, __ATOMIC_RELAXED),
+		.addresses = __atomic_load_n(&sim->stats.addresses, __ATOMIC_RELAXED),
 	};
 
 	gm_sim_stats_out(stats, &now);

@@ -8,6 +8,7 @@
  *	sim_engine.c  the copy engine
  *	sim_lanes.c   lanes, kernels, accessors
  *	sim_fault.c   fault buffer, fault thread, replay
+ *	sim_va.c      addresses that are the device's own
  *
  * Locks: run_lock, fault.lock, engine.lock and inject_lock are each taken with no
  * other of them held, and no call into gmem is made under one. A letter after a
@@ -99,6 +100,8 @@ struct gm_sim_engine {
 	pthread_t *threads;
 };
 
+#define GM_SIM_OCCUPIED 16
+
 struct gm_sim_injection {
 	uint32_t skip;	/* inject_lock */
 	uint32_t count; /* inject_lock; read without it to see that there is nothing to do */
@@ -158,7 +161,8 @@ struct gm_sim {
 
 	pthread_mutex_t inject_lock;
 	struct gm_sim_injection inject[GM_SIM_NR_OPS];
-	struct gm_sim_stats stats; /* atomic */
+	struct gm_tlb_range occupied[GM_SIM_OCCUPIED]; /* gm_sim_occupy(); inject_lock */
+	struct gm_sim_stats stats;		       /* atomic */
 };
 
 static inline void gm_sim_count(uint64_t *counter, uint64_t n)
@@ -192,6 +196,10 @@ int gm_sim_op_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int
 		   struct gm_fence *fence);
 int gm_sim_op_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
 			unsigned int n, struct gm_fence *fence);
+
+/* sim_va.c: operations of struct gm_mmu too */
+int gm_sim_op_peer_va_alloc_fixed(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
+void gm_sim_op_peer_va_free(void *pmap, uint64_t va, uint64_t size);
 
 /* sim.c: the options with their defaults. Fails: -EINVAL, -E2BIG */
 int gm_sim_options_get(const struct gm_sim_options *from, struct gm_sim_options *opt);

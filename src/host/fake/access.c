@@ -24,6 +24,7 @@ static void fill(struct fake_region *r, uint64_t va)
 	va -= in;
 	for (uint64_t end = va + o->granule; va < end; va += FAKE_PAGE)
 		*fake_region_page(r, va) |= GM_FAKE_MAPPED;
+	r->used = true;
 }
 
 /* -EAGAIN: ask the core and come again. as->lock held. */

@@ -44,6 +44,7 @@ static const char *const names[GM_FAKE_NR_OPS] = {
 	[GM_FAKE_CPU_MAP] = "cpu_map",
 	[GM_FAKE_CPU_REVOKE] = "cpu_revoke",
 	[GM_FAKE_APERTURE_OPEN] = "aperture_open",
+	[GM_FAKE_VA_RESERVE] = "va_reserve",
 };
 
 const char *gm_fake_op_name(enum gm_fake_op op)

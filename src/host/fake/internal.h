@@ -52,12 +52,18 @@ struct fake_region {
 	uint8_t **aperture;		 /* each page's bytes on a device, or NULL [obj->lock] */
 	struct fake_region *next_of_obj; /* [obj->lock] */
 	struct fake_region *next;	 /* [as->lock] */
+	bool used; /* mapped, protected or split since it came; gm_os_region_unmap() [obj->lock] */
 };
+
+#define FAKE_RESERVED 16U
 
 struct fake_as {
 	pthread_mutex_t lock;
 	struct fake_region *regions; /* [lock] */
 	bool stopped;
+	struct {
+		uint64_t va, len;
+	} reserved[FAKE_RESERVED]; /* gm_os_va_reserve(); len 0: free [lock] */
 };
 
 struct fake_count {

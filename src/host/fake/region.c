@@ -93,18 +93,62 @@ static uint64_t taken_until(const struct fake_as *fas, uint64_t va, uint64_t len
 			if (!is_gone(r, from))
 				return from + FAKE_PAGE;
 	}
+	for (unsigned int i = 0; i < FAKE_RESERVED; i++)
+		if (va < fas->reserved[i].va + fas->reserved[i].len &&
+		    fas->reserved[i].va < va + len)
+			return fas->reserved[i].va + fas->reserved[i].len;
 	return 0;
 }
 
-/* First fit. */
-static uint64_t choose_va(const struct fake_as *fas, const struct gm_region *region)
+/* First fit, @in bytes into a multiple of @to. */
+static uint64_t first_fit(const struct fake_as *fas, uint64_t len, uint64_t to, uint64_t in)
 {
-	uint64_t align = gm_map_align(region), in = region->offset & (align - 1);
 	uint64_t va = FAKE_FIRST_VA + in, end;
 
-	while ((end = taken_until(fas, va, region->len)))
-		va = ((end - in + align - 1) & ~(align - 1)) + in;
+	while ((end = taken_until(fas, va, len)))
+		va = ((end - in + to - 1) & ~(to - 1)) + in;
 	return va;
+}
+
+static uint64_t choose_va(const struct fake_as *fas, const struct gm_region *region)
+{
+	uint64_t align = gm_map_align(region);
+
+	return first_fit(fas, region->len, align, region->offset & (align - 1));
+}
+
+int gm_os_va_reserve(struct gm_as *as, uint64_t len, uint64_t like, uint64_t *va)
+{
+	struct fake_as *fas = fake_as(as);
+	int err = fake_fail(GM_FAKE_VA_RESERVE);
+	unsigned int i = 0;
+
+	fake_check_may_sleep("va_reserve");
+	fake_bug_on(!len || (len | like) % FAKE_PAGE);
+	if (err)
+		return err;
+	pthread_mutex_lock(&fas->lock);
+	while (i < FAKE_RESERVED && fas->reserved[i].len)
+		i++;
+	fake_bug_on(i == FAKE_RESERVED);
+	*va = first_fit(fas, len, GM_BLOCK_SIZE, like % GM_BLOCK_SIZE);
+	fas->reserved[i].va = *va;
+	fas->reserved[i].len = len;
+	pthread_mutex_unlock(&fas->lock);
+	return 0;
+}
+
+void gm_os_va_release(struct gm_as *as, uint64_t va, uint64_t len)
+{
+	struct fake_as *fas = fake_as(as);
+	unsigned int i = 0;
+
+	pthread_mutex_lock(&fas->lock);
+	while (i < FAKE_RESERVED && (fas->reserved[i].va != va || fas->reserved[i].len != len))
+		i++;
+	fake_bug_on(i == FAKE_RESERVED);
+	fas->reserved[i].va = fas->reserved[i].len = 0;
+	pthread_mutex_unlock(&fas->lock);
 }
 
 /* ------------------------------------------------------------------- regions */
@@ -201,6 +245,7 @@ static bool change_pages(struct fake_region *r, uint64_t va, uint64_t len, uint3
 
 	check_range(r, va, len);
 	pthread_mutex_lock(&r->obj->lock);
+	r->used |= clear || (set & ~GM_FAKE_ARMED);
 	for (uint64_t end = va + len; va < end; va += FAKE_PAGE) {
 		uint8_t *page = fake_region_page(r, va);
 
@@ -213,16 +258,15 @@ static bool change_pages(struct fake_region *r, uint64_t va, uint64_t len, uint3
 	return ok;
 }
 
-/* All of a region that nothing has been done with: this never fails. */
+/* All of a region that nothing has been done with but to arm it: this never fails. */
 static bool just_mapped(const struct fake_region *r, uint64_t len)
 {
-	uint64_t i = 0, n = r->len / FAKE_PAGE;
+	bool used;
 
 	pthread_mutex_lock(&r->obj->lock);
-	while (i < n && !(r->page[i] & (FAKE_GONE | GM_FAKE_MAPPED | GM_FAKE_ARMED)))
-		i++;
+	used = r->used;
 	pthread_mutex_unlock(&r->obj->lock);
-	return i == n && len == r->len;
+	return !used && len == r->len;
 }
 
 int gm_os_region_unmap(struct gm_region *region, uint64_t va, uint64_t len)
@@ -263,6 +307,7 @@ int gm_os_region_split(struct gm_region *low, struct gm_region *high)
 		*fake_region_aperture(new, va) = *fake_region_aperture(r, va);
 		*fake_region_page(r, va) = FAKE_GONE;
 	}
+	r->used = new->used = true;
 	pthread_mutex_unlock(&r->obj->lock);
 	region_link(fas, new);
 	pthread_mutex_unlock(&fas->lock);
@@ -387,6 +432,7 @@ int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, 
 		ok &= (*page & GM_FAKE_ARMED) && (!(*page & GM_FAKE_MAPPED) || *aperture == at);
 		*page |= GM_FAKE_MAPPED;
 		*aperture = at;
+		r->used = true;
 	}
 	pthread_mutex_unlock(&r->obj->lock);
 	fake_bug_on(!ok); /* it is mapped elsewhere */

@@ -88,6 +88,7 @@ int gm_kas_map(struct gm_kas *kas, struct gm_object *obj, u64 off, u64 va, u64 l
 	/* The process has nothing here; a region that was left behind may be. */
 	if (gm_kas_unmap(kas, va, len))
 		return -EBUSY;
+	gm_kobject_use(obj, off + len);
 	return gm_as_map(kas->as, obj, off, len, prot, GM_MAP_FIXED, &addr);
 }
 

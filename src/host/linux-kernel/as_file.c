@@ -27,12 +27,14 @@ static struct gm_kas *own_kas(struct file *file)
 struct view {
 	struct gm_object *obj;
 	struct gm_kas *kas;
+	u64 va; /* where mmap() has tried it */
 };
 
 static int view_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct view *view = file->private_data;
 
+	view->va = vma->vm_start;
 	return gm_vma_map(vma, view->obj, view->kas);
 }
 
@@ -42,19 +44,40 @@ static const struct file_operations view_fops = {
 	.get_unmapped_area = gm_unmapped_area,
 };
 
+#define ADDRESS_TRIES 10
+
+/*
+ * Anywhere. A device may use addresses itself (EADDRINUSE): then others are tried, further and
+ * further below those that it has refused first.
+ */
+static unsigned long map_anywhere(struct file *file, struct gmem_map *m, unsigned long prot)
+{
+	const struct view *view = file->private_data;
+	unsigned long va = vm_mmap(file, 0, m->len, prot, MAP_SHARED, m->offset);
+	u64 first = view->va, step = m->len + PMD_SIZE;
+	unsigned int tries;
+
+	for (tries = 1; va == -EADDRINUSE && tries < ADDRESS_TRIES && first > step * tries; tries++)
+		va = vm_mmap(file, (first - step * tries) & PMD_MASK, m->len, prot, MAP_SHARED,
+			     m->offset);
+	return va;
+}
+
 /* A file that lives for this call only tells mmap() which address space is meant. */
 static long map_object(struct gm_kas *kas, struct gm_object *obj, struct gmem_map *m)
 {
 	struct view view = { .obj = obj, .kas = kas };
 	struct file *file = anon_inode_getfile("[gmem]", &view_fops, &view, O_RDWR);
-	unsigned long prot, flags = MAP_SHARED, va;
+	unsigned long prot, va;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	prot = PROT_READ | (m->prot & GMEM_PROT_WRITE ? PROT_WRITE : 0);
 	if (m->flags & GMEM_MAP_FIXED)
-		flags |= MAP_FIXED_NOREPLACE;
-	va = vm_mmap(file, m->addr, m->len, prot, flags, m->offset);
+		va = vm_mmap(file, m->addr, m->len, prot, MAP_SHARED | MAP_FIXED_NOREPLACE,
+			     m->offset);
+	else
+		va = map_anywhere(file, m, prot);
 	fput(file);
 	if (IS_ERR_VALUE(va))
 		return (long)va;
@@ -262,7 +285,24 @@ static long as_unmap(struct file *file, void *arg)
 	return err;
 }
 
+static long as_mapping(struct file *file, void *arg)
+{
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : gm_kas_mapping(kas, arg);
+}
+
+static long as_limit(struct file *file, void *arg)
+{
+	const struct gmem_limit *l = arg;
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : gm_as_limit(kas->as, l->hnode, l->bytes);
+}
+
 static const struct gm_request as_requests[] = {
+	REQUEST(GMEM_MAPPING, gmem_mapping, true, as_mapping),
+	REQUEST(GMEM_LIMIT, gmem_limit, false, as_limit),
 	REQUEST(GMEM_MAP, gmem_map, true, as_map),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, as_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, as_copy),

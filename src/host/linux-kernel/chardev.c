@@ -107,6 +107,7 @@ static long main_object_create(struct file *file, void *arg)
 	err = gm_user_object_create(c->bytes, c->flags & GMEM_OBJECT_HUGE, &obj);
 	if (err)
 		return err;
+	gm_kobject(obj)->tag = c->tag;
 	fd = gm_object_fd_create(obj);
 	if (fd < 0)
 		gm_object_put(obj);
@@ -127,6 +128,7 @@ static long main_hnode_info(struct file *file, void *arg)
 	to->blocks = info.blocks;
 	to->metadata = info.metadata;
 	to->poisoned = info.poisoned;
+	to->usable = info.limit;
 	gm_user_usage(to->hnode, info.total, &to->used, &to->limit);
 	return 0;
 }
@@ -157,6 +159,7 @@ static long main_hnode_tune(struct file *file, void *arg)
 		.granule = t->granule,
 		.no_grow = t->no_grow,
 		.no_background = t->no_background,
+		.limit = t->limit,
 	};
 
 	if (t->pad)
@@ -217,13 +220,13 @@ static long main_copy(struct file *file, void *arg)
 static const struct gm_request main_requests[] = {
 	REQUEST_GROWN(GMEM_HNODE_STATS, gmem_stats, pages_peer, true, main_hnode_stats),
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
-	REQUEST(GMEM_HNODE_TUNE, gmem_tune, false, main_hnode_tune),
+	REQUEST_GROWN(GMEM_HNODE_TUNE, gmem_tune, limit, false, main_hnode_tune),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, main_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, main_query),
 	REQUEST(GMEM_INFO, gmem_info, true, main_info),
 	REQUEST(GMEM_AS_CREATE, gmem_as_create, false, main_as_create),
-	REQUEST(GMEM_OBJECT_CREATE, gmem_object_create, false, main_object_create),
+	REQUEST_GROWN(GMEM_OBJECT_CREATE, gmem_object_create, tag, false, main_object_create),
 	REQUEST_GROWN(GMEM_HNODE_INFO, gmem_hnode_info, used, true, main_hnode_info),
 };
 

@@ -42,6 +42,8 @@ struct gm_kobject {
 	struct gm_user *user;	  /* whom it is charged to, or NULL */
 	struct mem_cgroup *memcg; /* its maker's, for what no process asks for; held */
 	bool leaves;		  /* leaves of an aperture were entered, gm_aperture_flush() */
+	u64 tag;		  /* its maker's, for GMEM_MAPPING */
+	atomic64_t top; /* nothing behind this offset was ever touched, or seen by a device */
 	/* Pages that devices map in place, in_place.c */
 	struct xarray held;
 	atomic_long_t nr_held;
@@ -63,6 +65,16 @@ static inline bool gm_is_huge(struct gm_object *obj)
 static inline struct address_space *gm_mapping(struct gm_object *obj)
 {
 	return gm_kobject(obj)->file->f_mapping;
+}
+
+/* Bytes up to @end are somebody's from now on. */
+static inline void gm_kobject_use(struct gm_object *obj, u64 end)
+{
+	atomic64_t *top = &gm_kobject(obj)->top;
+	s64 was = atomic64_read(top);
+
+	while (was < (s64)end && !atomic64_try_cmpxchg(top, &was, end))
+		;
 }
 
 /* The page, held; made if there was none. */
@@ -107,6 +119,8 @@ vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found);
 int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas);
 unsigned long gm_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
 			       unsigned long pgoff, unsigned long flags);
+/* The address space that this is a mapping in; NULL: none, or a mapping of somebody else's. */
+struct gm_kas *gm_vma_kas(const struct vm_area_struct *vma);
 /* The address space of this process that @va is mapped in, held; or NULL. */
 struct gm_kas *gm_kas_at(u64 va);
 

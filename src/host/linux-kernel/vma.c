@@ -11,13 +11,14 @@
  * A mapping holds its object, and its address space if it is in one. The kernel tells us
  * what happens to it:
  *
+ *	mremap	it was moved, and may be longer; this may refuse, and it is moved back
  *	open	a copy came to be: by fork(), in a child that shares the bytes and has no
  *		address space here; by mremap(), at a new place; or by a split
  *	may_split, mprotect	before the fact; these may refuse
  *	close	it is gone, in whole: what is unmapped in part was split before
  *
  * mremap() that makes a mapping longer where it is tells nobody; devices find nothing in
- * what was added until mprotect() is called for it.
+ * what was added until mprotect() is called for it, or GMEM_MAPPING (mapping.c).
  *
  * A mapping made while there is device memory that the CPU can address (aperture.c) is
  * VM_MIXEDMAP, so that it can be mapped into it; into others pages come home. mlock() does
@@ -96,9 +97,23 @@ static int vma_may_split(struct vm_area_struct *vma, unsigned long va)
 	return kas ? gm_as_carve(kas->as, va) : 0;
 }
 
+/*
+ * The new mapping of mremap(), which is open already. What it says no to is undone: memory for
+ * a region, a device that uses the addresses itself, or more than there is of the object.
+ */
 static int vma_mremap(struct vm_area_struct *vma)
 {
-	return gm_is_huge(obj_of(vma)) && !IS_ALIGNED(vma->vm_start, PMD_SIZE) ? -EINVAL : 0;
+	struct gm_kas *kas = vma->vm_private_data;
+	u64 len = vma->vm_end - vma->vm_start, n;
+
+	if (gm_is_huge(obj_of(vma)) && !IS_ALIGNED(vma->vm_start, PMD_SIZE))
+		return -EINVAL;
+	if (off_of(vma, vma->vm_end) > gm_object_size(obj_of(vma)))
+		return -EINVAL;
+	if (!kas || !prot_of(vma->vm_flags) ||
+	    (gm_as_next(kas->as, vma->vm_start, vma->vm_end, &n) == vma->vm_start && n == len))
+		return 0;
+	return add_region(vma, kas, obj_of(vma));
 }
 
 static int vma_mprotect(struct vm_area_struct *vma, unsigned long start, unsigned long end,
@@ -194,6 +209,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 
 	if (off >= gm_object_size(obj))
 		return VM_FAULT_SIGBUS;
+	gm_kobject_use(obj, off + PAGE_SIZE);
 	for (;;) {
 		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
 		if (err == -EBUSY && try_again(&tries))
@@ -287,6 +303,11 @@ int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas 
 	return 0;
 }
 
+struct gm_kas *gm_vma_kas(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &vma_ops ? vma->vm_private_data : NULL;
+}
+
 struct gm_kas *gm_kas_at(u64 va)
 {
 	struct vm_area_struct *vma;
@@ -294,8 +315,8 @@ struct gm_kas *gm_kas_at(u64 va)
 
 	mmap_read_lock(current->mm);
 	vma = vma_lookup(current->mm, va);
-	if (vma && vma->vm_ops == &vma_ops)
-		kas = vma->vm_private_data;
+	if (vma)
+		kas = gm_vma_kas(vma);
 	if (kas)
 		gm_kas_get(kas);
 	mmap_read_unlock(current->mm);

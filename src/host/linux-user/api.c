@@ -95,6 +95,7 @@ static const struct {
 	{ EBUSY, "pinned or in use" },
 	{ ENODEV, "there is no such node, or its device is not attached here" },
 	{ EOPNOTSUPP, "the device, kernel or build lacks what was asked for" },
+	{ EADDRINUSE, "a device uses these addresses for itself" },
 	{ EIO, "the device failed; every byte is where it was" },
 	{ E2BIG, "the caller is newer than the library and asks for what it does not know" },
 	{ EPERM, "userfaultfd is refused, or the address space is another process's" },

@@ -116,21 +116,14 @@ static int map_at(struct gm_region *r, uint64_t va, int flags)
  */
 static int map_anywhere(struct gm_region *r)
 {
-	uint64_t align = gm_map_align(r), room = r->len + align, base, va;
-	void *p;
+	uint64_t va;
 	int err;
 
-	if (align == GM_PAGE)
+	if (gm_map_align(r) == GM_PAGE)
 		return map_at(r, 0, 0);
-	p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	base = (uint64_t)(uintptr_t)p;
-	va = base + ((r->offset - base) & (align - 1));
-	if (va > base)
-		munmap(p, va - base);
-	if (base + room > va + r->len)
-		munmap((void *)(uintptr_t)(va + r->len), base + room - (va + r->len));
+	err = gm_os_va_reserve(r->as, r->len, r->offset, &va);
+	if (err)
+		return err;
 	err = map_at(r, va, MAP_FIXED);
 	if (err)
 		munmap((void *)(uintptr_t)va, r->len);
@@ -184,6 +177,29 @@ int gm_os_region_unmap(struct gm_region *r, uint64_t va, uint64_t len)
 	if (gm_user_object(r->obj)->place)
 		return gm_ranges_give_back(gm_user_as(r->as), va, len);
 	return gm_ranges_unmap(va, len);
+}
+
+int gm_os_va_reserve(struct gm_as *as, uint64_t len, uint64_t like, uint64_t *va)
+{
+	uint64_t room = len + GM_BLOCK_SIZE, base;
+	void *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	(void)as;
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	base = (uint64_t)(uintptr_t)p;
+	*va = base + ((like - base) & (GM_BLOCK_SIZE - 1));
+	if (*va > base)
+		munmap(p, *va - base);
+	if (base + room > *va + len)
+		munmap((void *)(uintptr_t)(*va + len), base + room - (*va + len));
+	return 0;
+}
+
+void gm_os_va_release(struct gm_as *as, uint64_t va, uint64_t len)
+{
+	(void)as;
+	munmap((void *)(uintptr_t)va, len);
 }
 
 static unsigned int count_runs(const struct gm_user_region *h, uint64_t n)

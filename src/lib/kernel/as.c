@@ -131,3 +131,10 @@ int gm_k_as_detach(struct gm_context *ctx)
 {
 	return ctx ? gm_k_no_driver(-EOPNOTSUPP) : -EINVAL;
 }
+
+int gm_k_as_limit(struct gm_as *as, int hnode, uint64_t bytes)
+{
+	struct gmem_limit l = { .size = sizeof(l), .hnode = hnode, .bytes = bytes };
+
+	return as ? gm_as_request(as, GMEM_LIMIT, &l) : -EINVAL;
+}

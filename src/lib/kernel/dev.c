@@ -101,5 +101,6 @@ int gm_k_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *from)
 	to.granule = t.granule;
 	to.no_grow = t.no_grow;
 	to.no_background = t.no_background;
+	to.limit = t.limit;
 	return gm_request(gm_kernel_fd, GMEM_HNODE_TUNE, &to);
 }

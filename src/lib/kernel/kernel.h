@@ -55,6 +55,7 @@ int gm_k_as_on_destroy(struct gm_as *as, int (*fn)(void *data), void *data);
 int gm_k_as_attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode,
 		   struct gm_context **ctx);
 int gm_k_as_detach(struct gm_context *ctx);
+int gm_k_as_limit(struct gm_as *as, int hnode, uint64_t bytes);
 
 /* map.c */
 int gm_k_object_create(uint64_t size, uint32_t flags, struct gm_object **obj);
@@ -66,7 +67,15 @@ int gm_k_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64
 int gm_k_as_unmap(struct gm_as *as, void *addr, uint64_t len);
 int gm_k_as_protect(struct gm_as *as, void *addr, uint64_t len, uint32_t prot);
 int gm_k_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr);
+/* A descriptor of a new object, with a tag, or -errno. */
+int gm_k_object_new(uint64_t size, uint32_t flags, uint64_t tag);
+int gm_k_map_fd(struct gm_as *as, int fd, uint64_t offset, uint64_t len, uint32_t prot,
+		uint32_t flags, void **addr);
 int gm_k_register(struct gm_as *as, void *addr, uint64_t len);
+
+/* remap.c */
+int gm_k_as_remap(struct gm_as *as, void *addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
+		  void **new_addr);
 
 /* dev.c */
 int gm_k_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **dev);

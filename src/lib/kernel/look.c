@@ -102,6 +102,7 @@ static int k_hnode_info(int hnode, struct gm_hnode_info *info)
 	now.blocks = from.blocks;
 	now.metadata = from.metadata;
 	now.poisoned = from.poisoned;
+	now.limit = from.usable;
 	return gm_struct_out(info, &now, sizeof(now));
 }
 
@@ -142,6 +143,8 @@ const struct gm_host gm_host_kernel = {
 	.as_map = gm_k_as_map,
 	.as_unmap = gm_k_as_unmap,
 	.as_protect = gm_k_as_protect,
+	.as_remap = gm_k_as_remap,
+	.as_limit = gm_k_as_limit,
 	.alloc = gm_k_alloc,
 	.reg = gm_k_register,
 	.unreg = gm_k_register,

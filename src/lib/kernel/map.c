@@ -33,10 +33,11 @@ static int wrap(int fd, struct gm_object **out)
 	return 0;
 }
 
-/* A descriptor of a new object, or -errno. */
-static int create(uint64_t size, uint32_t flags)
+int gm_k_object_new(uint64_t size, uint32_t flags, uint64_t tag)
 {
-	struct gmem_object_create c = { .size = sizeof(c), .flags = flags, .bytes = size };
+	struct gmem_object_create c = {
+		.size = sizeof(c), .flags = flags, .bytes = size, .tag = tag
+	};
 
 	_Static_assert(GM_OBJECT_HUGETLB == GMEM_OBJECT_HUGE, "the kernel's is the same");
 	if ((flags & ~(uint32_t)(GMEM_OBJECT_HUGE | GMEM_OBJECT_WHOLE)) || !size ||
@@ -48,7 +49,7 @@ static int create(uint64_t size, uint32_t flags)
 
 int gm_k_object_create(uint64_t size, uint32_t flags, struct gm_object **obj)
 {
-	int fd = obj && !(flags & ~GM_OBJECT_HUGETLB) ? create(size, flags) : -EINVAL;
+	int fd = obj && !(flags & ~GM_OBJECT_HUGETLB) ? gm_k_object_new(size, flags, 0) : -EINVAL;
 
 	return fd < 0 ? fd : wrap(fd, obj);
 }
@@ -79,8 +80,8 @@ void gm_k_object_put(struct gm_object *obj)
 
 /* --------------------------------------------------------------------------- mappings */
 
-static int map(struct gm_as *as, int fd, uint64_t offset, uint64_t len, uint32_t prot,
-	       uint32_t flags, void **addr)
+int gm_k_map_fd(struct gm_as *as, int fd, uint64_t offset, uint64_t len, uint32_t prot,
+		uint32_t flags, void **addr)
 {
 	struct gmem_map m = { .size = sizeof(m),
 			      .fd = fd,
@@ -108,7 +109,15 @@ int gm_k_as_map(struct gm_as *as, struct gm_object *obj, uint64_t offset, uint64
 		       "the kernel's are the same");
 	if (!as || !obj || !addr || offset + len < len || (flags & ~GM_MAP_FIXED))
 		return -EINVAL;
-	return map(as, obj->fd, offset, len, prot, flags, addr);
+	return gm_k_map_fd(as, obj->fd, offset, len, prot, flags, addr);
+}
+
+/* Of this memory, and what it grows by (remap.c); no other's in this process. */
+static uint64_t new_tag(void)
+{
+	static uint64_t last;
+
+	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
 }
 
 /* The mapping holds the object. */
@@ -117,10 +126,10 @@ int gm_k_alloc(struct gm_as *as, uint64_t len, uint32_t flags, void **addr)
 	int fd = -EINVAL, err;
 
 	if (as && addr && !(flags & ~GM_OBJECT_HUGETLB))
-		fd = create(len, flags | GMEM_OBJECT_WHOLE);
+		fd = gm_k_object_new(len, flags | GMEM_OBJECT_WHOLE, new_tag());
 	if (fd < 0)
 		return fd;
-	err = map(as, fd, 0, len, GM_READ | GM_WRITE, GMEM_MAP_WHOLE, addr);
+	err = gm_k_map_fd(as, fd, 0, len, GM_READ | GM_WRITE, GMEM_MAP_WHOLE, addr);
 	close(fd);
 	return err;
 }

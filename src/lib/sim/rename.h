@@ -13,6 +13,7 @@
 #define gm_sim_dev(...) gm_user_sim_dev(__VA_ARGS__)
 #define gm_sim_inject(...) gm_user_sim_inject(__VA_ARGS__)
 #define gm_sim_set_mode(...) gm_user_sim_set_mode(__VA_ARGS__)
+#define gm_sim_occupy(...) gm_user_sim_occupy(__VA_ARGS__)
 #define gm_sim_stats(...) gm_user_sim_stats(__VA_ARGS__)
 #define gm_sim_window_add(...) gm_user_sim_window_add(__VA_ARGS__)
 #define gm_sim_window_remove(...) gm_user_sim_window_remove(__VA_ARGS__)

@@ -23,6 +23,7 @@ int gm_user_sim_attach(struct gm_sim *sim, struct gm_as *as, struct gm_sim_ctx *
 int gm_user_sim_detach(struct gm_sim_ctx *ctx);
 void gm_user_sim_inject(struct gm_sim *sim, enum gm_sim_op op, uint32_t skip, uint32_t count,
 			int err);
+int gm_user_sim_occupy(struct gm_sim *sim, uint64_t va, uint64_t len, int on);
 void gm_user_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
 int gm_user_sim_window_add(struct gm_sim_ctx *ctx, const void *va, size_t len, uint64_t dev_va);
 int gm_user_sim_window_remove(struct gm_sim_ctx *ctx, const void *va, size_t len);
@@ -307,6 +308,15 @@ void gm_sim_inject(struct gm_sim *sim, enum gm_sim_op op, uint32_t skip, uint32_
 		gm_user_sim_inject(sim, op, skip, count, err);
 }
 
+int gm_sim_occupy(struct gm_sim *sim, uint64_t va, uint64_t len, int on)
+{
+	struct gmem_sim_occupy o = { .size = sizeof(o), .on = on != 0, .va = va, .len = len };
+
+	if (!sim || !sim->remote)
+		return gm_user_sim_occupy(sim, va, len, on);
+	return request(sim->fd, GMEM_SIM_IOC_OCCUPY, &o);
+}
+
 /* What is not told of TLBs is 0. */
 void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
 {
@@ -324,5 +334,6 @@ void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
 	now.copies = s.copies;
 	now.tables = s.tables;
 	now.stale = s.stale;
+	now.addresses = s.addresses;
 	gm_sim_stats_out(stats, &now);
 }

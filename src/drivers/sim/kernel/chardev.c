@@ -239,6 +239,15 @@ static long sim_detach(struct gm_ksim *sim, void *arg)
 	return err;
 }
 
+static long sim_occupy(struct gm_ksim *sim, void *arg)
+{
+	const struct gmem_sim_occupy *o = arg;
+
+	if (o->on > 1 || !o->len || o->va + o->len < o->va)
+		return -EINVAL;
+	return gm_ksim_occupy(sim, o->va, o->len, o->on);
+}
+
 static long sim_inject(struct gm_ksim *sim, void *arg)
 {
 	const struct gmem_sim_inject *in = arg;
@@ -312,6 +321,7 @@ static long sim_stats(struct gm_ksim *sim, void *arg)
 	to->faults = atomic64_read(&sim->faults);
 	to->copies = atomic64_read(&sim->copies);
 	to->stale = atomic64_read(&sim->stale);
+	to->addresses = atomic64_read(&sim->addresses);
 	to->bytes_to_dev = stats.bytes_to_dev;
 	to->bytes_to_host = stats.bytes_to_host;
 	to->evictions = stats.evictions;
@@ -369,6 +379,7 @@ static const struct {
 	{ GMEM_SIM_IOC_POISON, sizeof(struct gmem_sim_poison), sim_poison },
 	{ GMEM_SIM_IOC_WINDOW, sizeof(struct gmem_sim_window), sim_window },
 	{ GMEM_SIM_IOC_REMOVE, sizeof(struct gmem_sim_remove), sim_remove },
+	{ GMEM_SIM_IOC_OCCUPY, sizeof(struct gmem_sim_occupy), sim_occupy },
 };
 
 static long sim_ioctl(struct file *file, unsigned int cmd, unsigned long user)

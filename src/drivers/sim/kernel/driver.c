@@ -22,6 +22,8 @@ static const struct gm_mmu ksim_ops = {
 	.pmap_enter_peer = gm_ksim_pmap_enter_peer,
 	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_ksim_pmap_share,
+	.peer_va_alloc_fixed = gm_ksim_peer_va_alloc_fixed,
+	.peer_va_free = gm_ksim_peer_va_free,
 };
 
 /* The id of its node, or -errno. */

@@ -44,6 +44,51 @@ static int fails(struct gm_ksim *sim, unsigned int op)
 	return err;
 }
 
+/* ----------------------------------------------------- addresses that are its own */
+
+int gm_ksim_occupy(struct gm_ksim *sim, u64 va, u64 len, bool on)
+{
+	unsigned int i, n = ARRAY_SIZE(sim->occupied);
+
+	spin_lock(&sim->inject_lock);
+	for (i = 0; i < n; i++) {
+		const struct gm_tlb_range *r = &sim->occupied[i];
+
+		if (on ? !r->size : r->va == va && r->size == len)
+			break;
+	}
+	if (i < n)
+		sim->occupied[i] = (struct gm_tlb_range){ on ? va : 0, on ? len : 0 };
+	spin_unlock(&sim->inject_lock);
+	return i < n ? 0 : -EINVAL;
+}
+
+int gm_ksim_peer_va_alloc_fixed(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
+{
+	struct gm_ksim *sim = ((struct gm_ksim_ctx *)pmap)->sim;
+	unsigned int i;
+	int err = 0;
+
+	spin_lock(&sim->inject_lock);
+	for (i = 0; i < ARRAY_SIZE(sim->occupied); i++) {
+		const struct gm_tlb_range *r = &sim->occupied[i];
+
+		if (r->va < va + size && va < r->va + r->size)
+			err = -EEXIST;
+	}
+	spin_unlock(&sim->inject_lock);
+	if (!err)
+		atomic64_add(size, &sim->addresses);
+	return err;
+}
+
+void gm_ksim_peer_va_free(void *pmap, uint64_t va, uint64_t size)
+{
+	struct gm_ksim *sim = ((struct gm_ksim_ctx *)pmap)->sim;
+
+	atomic64_sub(size, &sim->addresses);
+}
+
 /* ------------------------------------------------------------------ page table, TLB */
 
 int gm_ksim_pmap_create(struct gm_dev *dev, void **pmap)

@@ -57,7 +57,8 @@ struct gm_ksim {
 	struct gm_ksim_ctx *ctx[GM_KSIM_CTXS]; /* life */
 	spinlock_t inject_lock;
 	struct gm_ksim_injection inject[GMEM_SIM_NR_OPS]; /* inject_lock */
-	atomic64_t faults, copies, stale;
+	struct gm_tlb_range occupied[16];		  /* inject_lock */
+	atomic64_t faults, copies, stale, addresses;
 };
 
 /* driver.c */
@@ -85,6 +86,9 @@ int gm_ksim_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n
 		 struct gm_fence *fence);
 int gm_ksim_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm_extent *ext,
 		      unsigned int n, struct gm_fence *fence);
+int gm_ksim_peer_va_alloc_fixed(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
+void gm_ksim_peer_va_free(void *pmap, uint64_t va, uint64_t size);
+int gm_ksim_occupy(struct gm_ksim *sim, u64 va, u64 len, bool on);
 void gm_ksim_inject(struct gm_ksim *sim, unsigned int op, u32 skip, u32 count, int err);
 int gm_ksim_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
 int gm_ksim_engine_init(void);
