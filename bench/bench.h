@@ -66,6 +66,8 @@ void bench_move_block(bool retained);
 void bench_peer(void);
 void bench_first_touch(void);
 void bench_place(void);
+void bench_bulk(void);
+void bench_large_leaf(void);
 void bench_metadata(void);
 
 #endif

@@ -130,6 +130,8 @@ int main(int argc, char **argv)
 	bench_dev_fault();
 	bench_first_touch();
 	bench_place();
+	bench_bulk();
+	bench_large_leaf();
 	bench_two_threads();
 	bench_metadata();
 	return 0;

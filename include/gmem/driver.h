@@ -56,7 +56,7 @@ struct gm_mmu {
 
 	/*
 	 * Leaf sizes of the page table: a bit for each, e.g. 4 KiB | 64 KiB |
-	 * 2 MiB. The smallest is the device's base page: 4 KiB to 2 MiB. Where it is larger
+	 * 2 MiB | 1 GiB. The smallest is the device's base page: 4 KiB to 2 MiB. Where it is larger
 	 * than 4 KiB, pages come to the device and leave it in whole base pages, aligned in
 	 * the object, and no operation below but copy and zero is asked for less.
 	 */
@@ -79,10 +79,13 @@ struct gm_mmu {
 	 * pmap_enter (required): map [va, va+size) to device memory at
 	 * [pa, pa+size) with leaves of @leaf bytes, one of pgsize_bitmap. va, pa
 	 * and size are multiples of @leaf. What was mapped there before with the
-	 * same pa is replaced (the protection may differ); a larger leaf never
-	 * covers the range. -ENOSPC if the device lacks memory for the table
-	 * itself: gmem evicts something and tries again.
-	 * Locks held: the block's.
+	 * same pa is replaced, leaves of any smaller size included (the protection
+	 * may differ), and their translations need not be invalidated; a larger leaf
+	 * never covers the range. -ENOSPC if the device lacks memory for the table
+	 * itself: gmem evicts something and tries again; a leaf of more than 2 MiB
+	 * that cannot be entered is no error, what it would replace stays.
+	 * Locks held: the block's; with a leaf larger than that, one block's of it,
+	 * and nobody works on the others' part of the table.
 	 */
 	int (*pmap_enter)(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 			  uint32_t prot);
@@ -91,8 +94,10 @@ struct gm_mmu {
 	 * pmap_release (required): unmap [va, va+size). Parts that are not mapped
 	 * are passed over; no leaf reaches across an end of the range. Once it
 	 * has returned no new translation of the range can enter a TLB. If it
-	 * fails any part of the range may be unmapped.
-	 * Locks held: the block's, or the address space's for writing.
+	 * fails any part of the range may be unmapped. A leaf of more than 2 MiB that
+	 * must be taken apart is released and invalidated as a whole, and what stays
+	 * is entered again.
+	 * Locks held: the block's, as for pmap_enter, or the address space's for writing.
 	 */
 	int (*pmap_release)(void *pmap, uint64_t va, uint64_t size);
 

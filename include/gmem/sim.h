@@ -51,10 +51,11 @@ struct gm_sim_options {
 		memory; /* bytes for data, a multiple of 2 MiB; 0: 64 MiB. Page tables come on top */
 	uint64_t
 		table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory/64, 256 KiB at least */
-	uint64_t base;		/* physical address of its memory, a multiple of 2 MiB; 0: 4 GiB */
-	uint64_t pgsize_bitmap; /* of 4 KiB | 16 KiB | 64 KiB | 2 MiB; 0: all but 16 KiB */
-	uint32_t lanes;		/* 0: 4; at most 256 */
-	uint32_t tlb_entries;	/* per lane and page size, a power of two; 0: 64 */
+	uint64_t base; /* physical address of its memory, a multiple of 2 MiB; 0: 4 GiB */
+	uint64_t
+		pgsize_bitmap; /* of 4 KiB to 1 GiB, one up to 2 MiB included; 0: 4 KiB | 64 KiB | 2 MiB */
+	uint32_t lanes;	       /* 0: 4; at most 256 */
+	uint32_t tlb_entries; /* per lane and page size, a power of two; 0: 64 */
 	uint32_t
 		copy_threads; /* asynchronous copy engines; 0: copies are done by whoever starts them */
 	uint32_t fault_batch; /* faults the buffer holds; 0: 256 */

@@ -29,7 +29,7 @@ struct gmem_sim_create {
 	__u32 flags;  /* GMEM_SIM_* */
 	__u64 memory; /* bytes for data, a multiple of 2 MiB; 0: 16 MiB */
 	__u64 table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory / 64, 256 KiB at least */
-	__u64 pgsize_bitmap; /* of 4 KiB | 16 KiB | 64 KiB | 2 MiB; 0: all but 16 KiB */
+	__u64 pgsize_bitmap; /* of 4 KiB to 1 GiB, one up to 2 MiB included; 0: 4 KiB, 64 KiB, 2 MiB */
 	__u32 lanes;	     /* 0: 4; at most 64 */
 	__u32 tlb_entries;   /* a lane and page size, a power of two; 0: 64; at most 4096 */
 	__u64 cpu; /* its memory, tables included, is at this address of the CPU's, no RAM the kernel uses; 0: anywhere, and not the CPU's. CAP_SYS_RAWIO */

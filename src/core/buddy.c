@@ -145,6 +145,37 @@ bool gm_buddy_alloc(struct gm_buddy *b, unsigned int order, uint64_t *pfn)
 	return true;
 }
 
+bool gm_buddy_alloc_at(struct gm_buddy *b, unsigned int order, uint64_t pfn)
+{
+	uint64_t frame = pfn - b->base;
+	unsigned int o = order;
+
+	if (pfn < b->begin || pfn >= b->end || !gm_aligned(frame, 1ULL << order))
+		return false;
+	while (o <= GM_MAX_ORDER && !bitset_test(&b->order[o], frame >> o))
+		o++;
+	if (o > GM_MAX_ORDER)
+		return false;
+	bitset_clear(&b->order[o], frame >> o);
+	while (o-- > order) /* keep the half it lies in, free the other */
+		bitset_set(&b->order[o], (frame >> o) ^ 1);
+	b->free -= 1ULL << order;
+	return true;
+}
+
+bool gm_buddy_alloc_in(struct gm_buddy *b, unsigned int order, unsigned int in, uint64_t at,
+		       uint64_t *pfn)
+{
+	unsigned int o = in;
+
+	while (o <= GM_MAX_ORDER && !b->order[o].count)
+		o++;
+	if (o > GM_MAX_ORDER)
+		return false;
+	*pfn = b->base + (bitset_first(&b->order[o]) << o) + at;
+	return gm_buddy_alloc_at(b, order, *pfn);
+}
+
 static void free_extent(struct gm_buddy *b, uint64_t frame, unsigned int order)
 {
 	uint64_t bit = frame >> order;

@@ -169,9 +169,21 @@ static void check_dev(struct gm_dev *dev)
 	gm_bug_on(t.pinned != h->pinned || t.blocks != h->blocks || listed != h->blocks);
 }
 
+/* Each context once: with the first region of its address space. */
+static uint64_t check_contexts(const struct gm_object *obj)
+{
+	uint64_t spans = 0;
+
+	for (const struct gm_region *r = obj->regions; r; r = r->next)
+		for (struct gm_context *ctx = r->as->regions[0] == r ? r->as->contexts : NULL; ctx;
+		     ctx = ctx->next)
+			spans += gm_check_spans(ctx);
+	return spans;
+}
+
 void gm_check_all(void)
 {
-	uint64_t retained = 0;
+	uint64_t retained = 0, spans = 0;
 
 	for (struct gm_list *l = gm_core.objects.next; l != &gm_core.objects; l = l->next) {
 		struct gm_object *obj = gm_container(l, struct gm_object, all);
@@ -186,7 +198,9 @@ void gm_check_all(void)
 				retained += block->nr_retained;
 		}
 		gm_bug_on(n != obj->nr_blocks);
+		spans += check_contexts(obj);
 	}
+	gm_bug_on(spans != gm_core.spans.in_use); /* none without a region */
 	gm_bug_on(retained != gm_core.retained);
 	for (unsigned int i = 0; i < GM_MAX_DEVS; i++) {
 		if (!gm_core.dev[i])

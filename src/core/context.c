@@ -14,7 +14,7 @@
  * Locking: as->lock for writing, then ctx_lock for writing to change the list. A device
  * counts its contexts under its hnode's lock, where gm_dev_destroy() looks.
  */
-#include "core/core.h"
+#include "core/span.h"
 
 /* The context of @dev, or NULL; as->lock or ctx_lock held. */
 struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev)
@@ -89,9 +89,12 @@ static int pmap_begin(struct gm_context *ctx, bool sparse)
 	err = gm_windows_init(ctx, sparse);
 	if (err)
 		return err;
-	err = dev->mmu->pmap_create(dev, &ctx->pmap);
+	err = gm_spans_new(dev, &ctx->spans);
 	if (err)
 		goto err_windows;
+	err = dev->mmu->pmap_create(dev, &ctx->pmap);
+	if (err)
+		goto err_spans;
 	ctx->asked = !sparse;
 	err = gm_va_attach(ctx);
 	if (err)
@@ -100,6 +103,8 @@ static int pmap_begin(struct gm_context *ctx, bool sparse)
 
 err_pmap:
 	dev->mmu->pmap_destroy(dev, ctx->pmap);
+err_spans:
+	gm_spans_free(ctx->spans);
 err_windows:
 	gm_windows_end(ctx);
 	return err;
@@ -265,6 +270,7 @@ int gm_as_detach(struct gm_context *ctx)
 	if (err)
 		return err;
 	gm_hnode_detached(ctx->dev);
+	gm_spans_free(ctx->spans);
 	gm_windows_end(ctx);
 	gm_os_free(ctx, sizeof(*ctx));
 	return 0;

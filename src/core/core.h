@@ -135,16 +135,17 @@ struct gm_block {
 /* ------------------------------------------------------------------- objects */
 
 struct gm_object {
-	uint64_t id;	    /* for events (c) */
-	uint64_t size;	    /* (c) */
-	uint64_t granule;   /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
-	uint32_t flags;	    /* (c) */
-	bool anonymous;	    /* of gm_alloc(): bytes that nothing maps are gone (c) */
-	uint64_t family;    /* anonymous: id of the object that it makes longer, or its own (c) */
-	uint32_t refs;	    /* (a) handle and regions */
-	void *host;	    /* the host's */
-	void *root;	    /* (a) radix tree of blocks */
-	uint32_t height;    /* its levels (c) */
+	uint64_t id;	  /* for events (c) */
+	uint64_t size;	  /* (c) */
+	uint64_t granule; /* of host backing: 4 KiB, or 2 MiB for hugetlb (c) */
+	uint32_t flags;	  /* (c) */
+	bool anonymous;	  /* of gm_alloc(): bytes that nothing maps are gone (c) */
+	uint64_t family;  /* anonymous: id of the object that it makes longer, or its own (c) */
+	uint32_t refs;	  /* (a) handle and regions */
+	uint64_t near;	  /* (a) where block 0 would be, by the last that was placed (physmem.c) */
+	void *host;	  /* the host's */
+	void *root;	  /* (a) radix tree of blocks */
+	uint32_t height;  /* its levels (c) */
 	uint64_t nr_blocks; /* (a) */
 	struct gm_rwlock maps_lock;
 	struct gm_region *regions; /* [maps] */
@@ -186,6 +187,7 @@ struct gm_seen {
 	uint64_t va, end; /* in the address space */
 	uint64_t dev_va;  /* where the device has it */
 	enum gm_mode mode;
+	bool gone; /* removed, and not out of the arrays yet */
 };
 
 struct gm_context {
@@ -204,6 +206,9 @@ struct gm_context {
 	struct gm_seen **by_dev;  /* the same, sorted by the device's */
 	uint32_t nr_windows, max_windows;
 	uint32_t nr_in_place; /* in mode GM_REPLICATE */
+
+	struct gm_spans *spans; /* leaves larger than a block; or NULL (c) */
+	uint64_t cut;		/* an address that none of them crosses [span] */
 };
 
 struct gm_as {
@@ -279,7 +284,7 @@ struct gm_core {
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
-	struct gm_pool blocks, arrays, nodes, residents, windows;
+	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
 	struct gm_pool small; /* objects, regions */
 };
 
@@ -387,6 +392,10 @@ int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool pro
 		      uint32_t prot);
 int gm_arm_block(struct gm_block *block);
 
+/* ------------------------------------------- span.c: leaves larger than a block */
+
+size_t gm_span_size(void);
+
 /* --------------------------- held.c: host pages that devices map where they are */
 
 void gm_in_place_left(const struct gm_region *region, uint64_t va, uint64_t end);
@@ -400,6 +409,7 @@ int gm_hnode_attached(struct gm_dev *dev);
 void gm_hnode_detached(struct gm_dev *dev);
 bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
 		    uint64_t *pfn);
+bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn);
 void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn, uint64_t n);
 uint64_t gm_hnode_avail(const struct gm_hnode *h);
 uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj);
@@ -568,6 +578,7 @@ int gm_fence_wait(struct gm_fence *fence);
 
 #ifdef GM_DEBUG
 void gm_check_block(const struct gm_block *block);
+uint64_t gm_check_spans(const struct gm_context *ctx);
 #else
 static inline void gm_check_block(const struct gm_block *block)
 {

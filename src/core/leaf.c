@@ -8,11 +8,13 @@
  * view, and which leaf there is need not be remembered: it follows from the block's entries.
  * When a part of it must go the whole leaf is released, and what stays is entered again in
  * smaller leaves: drivers never see a cut leaf. When a block becomes uniform and contiguous the
- * next entering of any page of it enters the leaf that fits now.
+ * next entering of any page of it enters the leaf that fits now. What is larger than a block
+ * is span.c's: it is asked when a block that may be part of such a leaf is entered as a whole,
+ * and before anything of it is released.
  *
  * Locking. Block locked. The view stays: as->lock or ctx_lock held.
  */
-#include "core/view.h"
+#include "core/span.h"
 
 /* May [dva, dva+leaf), aligned, be mapped by one leaf? */
 static bool leaf_fits(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
@@ -68,6 +70,20 @@ static bool is_on(const struct gm_dev *dev, uint64_t e)
 	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
 }
 
+/* Is the block at @dva whole, so that a leaf larger than a block may map it? Where it lies. */
+static bool in_span(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
+		    uint64_t barrier, uint64_t *at, uint64_t *pa)
+{
+	uint64_t e;
+
+	*at = gm_round_down(dva, GM_BLOCK_SIZE);
+	if (!v->ctx->spans || !leaf_fits(v, block, *at, GM_BLOCK_SIZE, barrier))
+		return false;
+	e = gm_block_entry(block, 0);
+	*pa = gm_entry_pfn(e) << GM_PAGE_SHIFT;
+	return is_on(v->ctx->dev, e) && gm_span_may(v->ctx->spans, *at, *pa);
+}
+
 /*
  * Enter what [dva, end) of the view has on the context's device, rounded out to
  * leaves; none of them crosses @barrier.
@@ -81,10 +97,15 @@ int gm_leaf_enter(const struct gm_view *v, const struct gm_block *block, uint64_
 	gm_lock_check_may_sleep();
 	while (dva < end && !err) {
 		unsigned int page = gm_view_page(v, block, dva);
-		uint64_t entry = gm_block_entry(block, page), leaf, size;
+		uint64_t entry = gm_block_entry(block, page), leaf, size, at, pa;
 
 		if (!is_on(dev, entry)) {
 			dva += GM_PAGE_SIZE;
+			continue;
+		}
+		if (in_span(v, block, dva, barrier, &at, &pa)) {
+			err = gm_span_enter(v, at, pa);
+			dva = at + GM_BLOCK_SIZE;
 			continue;
 		}
 		leaf = gm_leaf_of(v, block, dva, barrier);
@@ -154,27 +175,46 @@ int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_bloc
 
 /* --------------------------------------------------------------------- and out of it */
 
-/* The whole leaves around [*dva, *end). */
+/* The whole leaves around [*dva, *end), which is in one block; of what is in a span, the block. */
 static void round_out(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
 		      uint64_t *end)
 {
-	uint64_t last = gm_leaf_of(v, block, *end - GM_PAGE_SIZE, 0);
+	uint64_t last, at, pa;
 
+	if (in_span(v, block, *dva, 0, &at, &pa)) {
+		*dva = at;
+		*end = at + GM_BLOCK_SIZE;
+		return;
+	}
+	last = gm_leaf_of(v, block, *end - GM_PAGE_SIZE, 0);
 	*dva = gm_round_down(*dva, gm_leaf_of(v, block, *dva, 0));
 	*end = gm_round_down(*end - GM_PAGE_SIZE, last) + last;
+}
+
+static int release_part(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
+			uint64_t end, struct gm_gather *g)
+{
+	uint64_t lo = dva, hi = end, at, pa;
+	bool torn = false;
+	int err = 0;
+
+	round_out(v, block, &lo, &hi);
+	if (in_span(v, block, dva, 0, &at, &pa))
+		err = gm_span_leave(v, at, pa, &torn);
+	if (err)
+		return err;
+	g->cut |= lo < dva || end < hi;
+	if (torn)
+		return 0;
+	gm_lock_check_may_sleep();
+	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, lo, hi - lo);
+	return err ? err : gm_gather_add(g, v->ctx, lo, hi - lo);
 }
 
 static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
 			struct gm_gather *g)
 {
-	uint64_t lo = dva, hi = end;
-	int err;
-
-	round_out(v, block, &lo, &hi);
-	g->cut |= lo < dva || end < hi;
-	gm_lock_check_may_sleep();
-	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, lo, hi - lo);
-	return err ? err : gm_gather_add(g, v->ctx, lo, hi - lo);
+	return release_part(v, block, dva, end, g);
 }
 
 /* Enter the rest of the leaves that release_view() has cut; should that fail, the device faults. */
@@ -229,21 +269,21 @@ void gm_remap_dev(struct gm_block *block, struct gm_dev *dev, unsigned int first
 /* See to it that no leaf reaches across @dva, an address of the view that is in the block. */
 int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t dva)
 {
-	uint64_t leaf = gm_leaf_of(v, block, dva, 0), lo = gm_round_down(dva, leaf);
+	uint64_t lo = dva, hi = dva + GM_PAGE_SIZE, at, pa;
 	struct gm_gather g gm_uninitialized;
 	int err;
 
+	if (in_span(v, block, dva, 0, &at, &pa) && at == dva)
+		return gm_span_cut(v, dva, pa);
+	round_out(v, block, &lo, &hi);
 	if (lo == dva)
 		return 0;
 	gm_gather_init(&g);
-	gm_lock_check_may_sleep();
-	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, lo, leaf);
-	if (!err)
-		err = gm_gather_add(&g, v->ctx, lo, leaf);
+	err = release_part(v, block, lo, hi, &g);
 	if (!err)
 		err = gm_gather_flush(&g);
 	if (!err) /* should it fail, the device will fault for it */
-		(void)gm_leaf_enter(v, block, lo, lo + leaf, dva);
+		(void)gm_leaf_enter(v, block, lo, hi, dva);
 	return err;
 }
 

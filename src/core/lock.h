@@ -43,6 +43,11 @@ enum gm_lock_rank {
 	 */
 	GM_RANK_CTX,
 	/*
+	 * gm_spans.lock (mutex): which leaves larger than a block a context has. The
+	 * driver is called under it, to put one in the place of others, or others in its.
+	 */
+	GM_RANK_SPAN,
+	/*
 	 * gm_hnode.lock (spin): free frames, the recency lists and the residents on
 	 * them, what accounts are charged. No sleeping, copying or calling a driver (I6).
 	 */

@@ -33,11 +33,12 @@
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
 
 /* The largest aligned extent that is free, of 1 << @best frames or less, but whole units. */
-static bool take_free(struct gm_dev *dev, const struct gm_object *obj, unsigned int best,
+static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned int best,
 		      struct gm_run *run)
 {
 	for (unsigned int order = best + 1, least = gm_ctz(dev->unit); order-- > least;) {
-		if (gm_hnode_alloc(dev, obj, order, &run->pfn)) {
+		if (order == GM_BLOCK_ORDER ? gm_hnode_alloc_block(dev, block, &run->pfn)
+					    : gm_hnode_alloc(dev, block->obj, order, &run->pfn)) {
 			run->n = 1U << order;
 			return true;
 		}
@@ -62,11 +63,11 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 	while (!err && tries++ < EVICTIONS) {
 		bool scarce = best == GM_BLOCK_ORDER && gm_hnode_room(dev, block->obj) < n;
 
-		if (!scarce && take_free(dev, block->obj, best, run))
+		if (!scarce && take_free(dev, block, best, run))
 			return 0;
 		err = gm_reclaim(dev, block, scarce ? n : dev->unit, in_hand);
 	}
-	if (take_free(dev, block->obj, best, run))
+	if (take_free(dev, block, best, run))
 		return 0;
 	return err ? err : -EBUSY; /* others take what we evict */
 }

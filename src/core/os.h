@@ -37,7 +37,8 @@ struct gm_region {
 
 /*
  * Where the host chooses an address, it agrees with the offset modulo this: then the object's
- * blocks, or what devices map at least, are aligned in the address space too.
+ * blocks, the largest leaves that the region has room for, or what devices map at least, are
+ * aligned in the address space too.
  */
 uint64_t gm_map_align(const struct gm_region *region);
 

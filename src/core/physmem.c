@@ -92,8 +92,40 @@ uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj)
 	return room;
 }
 
+/* Where a block would best be: in frame @near; or @at frames into an extent of 1 << @in. */
+struct wish {
+	uint64_t near, at;
+	unsigned int in;
+};
+
+static bool take(struct gm_hnode *h, unsigned int order, uint64_t *pfn)
+{
+	bool found = false;
+
+	for (struct gm_physmem *r = h->ranges; r && !found; r = r->next)
+		found = !r->closing && gm_buddy_alloc(&r->buddy, order, pfn);
+	return found;
+}
+
+/* The best that there is. */
+static bool take_wish(struct gm_hnode *h, const struct wish *wish, uint64_t *pfn)
+{
+	bool found = false;
+
+	for (struct gm_physmem *r = h->ranges; r && !found; r = r->next)
+		found = !r->closing && gm_buddy_alloc_at(&r->buddy, GM_BLOCK_ORDER, wish->near);
+	if (found)
+		*pfn = wish->near;
+	for (unsigned int in = wish->in; !found && in >= GM_BLOCK_ORDER; in--)
+		for (struct gm_physmem *r = h->ranges; r && !found; r = r->next)
+			found = !r->closing &&
+				gm_buddy_alloc_in(&r->buddy, GM_BLOCK_ORDER, in,
+						  wish->at & ((1ULL << in) - 1), pfn);
+	return found;
+}
+
 static bool alloc_any(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
-		      uint64_t *pfn)
+		      const struct wish *wish, uint64_t *pfn)
 {
 	struct gm_hnode *h = &dev->hnode;
 	uint64_t n = 1ULL << order;
@@ -101,8 +133,8 @@ static bool alloc_any(struct gm_dev *dev, const struct gm_object *obj, unsigned 
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	may = !h->closing && gm_hnode_room(dev, obj) >= n;
-	for (struct gm_physmem *r = h->ranges; r && !found && may; r = r->next)
-		found = !r->closing && gm_buddy_alloc(&r->buddy, order, pfn);
+	if (may)
+		found = wish ? take_wish(h, wish, pfn) : take(h, order, pfn);
 	if (found) {
 		gm_store(&h->free, h->free - n);
 		gm_charge_add(obj, dev, (int64_t)n);
@@ -133,19 +165,15 @@ void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn
 
 #define HELD_MAX 8U
 
-/*
- * An aligned extent of 1 << order frames, charged; false if there is none, an account may
- * not have it, the device is at its limit, or it is going. Frames that somebody else still holds (aperture.c)
- * are passed over, though not many.
- */
-bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
-		    uint64_t *pfn)
+/* Frames that somebody else still holds (aperture.c) are passed over, though not many. */
+static bool alloc_idle(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
+		       const struct wish *wish, uint64_t *pfn)
 {
 	uint64_t held[HELD_MAX];
 	unsigned int n = 0;
 	bool found;
 
-	while ((found = alloc_any(dev, obj, order, pfn)) && gm_load(&dev->apertures) &&
+	while ((found = alloc_any(dev, obj, order, wish, pfn)) && gm_load(&dev->apertures) &&
 	       !gm_aperture_idle(dev, *pfn, 1ULL << order)) {
 		held[n++] = *pfn;
 		found = false;
@@ -155,6 +183,39 @@ bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned in
 	while (n--)
 		gm_hnode_free(dev, obj, held[n], 1ULL << order);
 	return found;
+}
+
+/*
+ * An aligned extent of 1 << order frames, charged; false if there is none, an account may
+ * not have it, the device is at its limit, or it is going.
+ */
+bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
+		    uint64_t *pfn)
+{
+	return alloc_idle(dev, obj, order, NULL, pfn);
+}
+
+/*
+ * The same, for a whole block. For a device with larger leaves it lies, if it can, as the object
+ * does: behind the block before it, or else so that there is room for the others. obj->near
+ * is a hint: what it leads to is free or not.
+ */
+bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn)
+{
+	uint64_t large = dev->mmu->pgsize_bitmap >> GM_PAGE_SHIFT >> (GM_BLOCK_ORDER + 1);
+	uint64_t off = block->index << GM_BLOCK_ORDER, size = block->obj->size >> GM_PAGE_SHIFT;
+	struct wish wish;
+
+	if (!large)
+		return gm_hnode_alloc(dev, block->obj, GM_BLOCK_ORDER, pfn);
+	wish.near = gm_load(&block->obj->near) + off;
+	wish.in = gm_log2(large) + GM_BLOCK_ORDER + 1; /* no more than a leaf, nor the object */
+	wish.in = GM_MIN(wish.in, GM_MAX(gm_log2(size), GM_BLOCK_ORDER));
+	wish.at = off & ((1ULL << wish.in) - 1);
+	if (!alloc_idle(dev, block->obj, GM_BLOCK_ORDER, &wish, pfn))
+		return false;
+	gm_store(&block->obj->near, *pfn - off);
+	return true;
 }
 
 /* ------------------------------------------------------------------- residents */

@@ -52,7 +52,13 @@ uint64_t gm_units_complete(uint64_t len)
 
 uint64_t gm_map_align(const struct gm_region *region)
 {
-	return region->len >= GM_BLOCK_SIZE ? GM_BLOCK_SIZE : largest();
+	uint64_t leaf = GM_BLOCK_SIZE;
+
+	if (region->len < leaf)
+		return largest();
+	while (leaf < 1ULL << 30 && 2 * leaf <= region->len) /* the largest that devices have */
+		leaf *= 2;
+	return leaf;
 }
 
 /* ------------------------------------------------------------------------ pages */

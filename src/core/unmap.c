@@ -10,7 +10,7 @@
  * Locking. Of a block: block locked, maps_lock for reading is taken here. Of a region:
  * as->lock for writing, maps_lock for writing.
  */
-#include "core/view.h"
+#include "core/span.h"
 
 /* Where [first, first+n) of the block is mapped by the region: false if nowhere. */
 static bool mapped(const struct gm_region *r, const struct gm_block *block, unsigned int first,
@@ -111,6 +111,8 @@ int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool pro
 			err = mmu->pmap_protect(ctx->pmap, dva, len, prot);
 		else
 			err = mmu->pmap_release(ctx->pmap, dva, len);
+		if (!err && !(protect && mmu->pmap_protect))
+			gm_span_forget(ctx, dva, dva + len);
 		if (!err)
 			err = gm_gather_add(&g, ctx, dva, len);
 	}

@@ -24,7 +24,7 @@
  * The block around a cut is locked from the cutting of the leaf to that of the window, as
  * regions are carved (region.c).
  */
-#include "core/view.h"
+#include "core/span.h"
 
 /* Index of the first window that ends behind @va. */
 uint32_t gm_window_lower(const struct gm_context *ctx, uint64_t va)
@@ -128,15 +128,13 @@ void gm_windows_free(struct gm_context *ctx)
 
 static void put_at(struct gm_seen **array, uint32_t nr, uint32_t at, struct gm_seen *w)
 {
-	for (uint32_t i = nr; i > at; i--)
-		array[i] = array[i - 1];
+	__builtin_memmove(&array[at + 1], &array[at], (nr - at) * sizeof(*array));
 	array[at] = w;
 }
 
 static void take_from(struct gm_seen **array, uint32_t nr, uint32_t at)
 {
-	for (uint32_t i = at; i + 1 < nr; i++)
-		array[i] = array[i + 1];
+	__builtin_memmove(&array[at], &array[at + 1], (nr - at - 1) * sizeof(*array));
 }
 
 static void count_in_place(struct gm_context *ctx, enum gm_mode mode, int n)
@@ -239,15 +237,17 @@ static void cut_window(struct gm_context *ctx, struct gm_seen *w, struct gm_seen
 static int carve(struct gm_context *ctx, uint64_t va)
 {
 	struct gm_seen *w = (struct gm_seen *)gm_window_at(ctx, va), *high;
-	struct gm_region *r = gm_region_find(ctx->as, va);
 	struct gm_block *block = NULL;
-	uint64_t off = r ? va - r->va + r->offset : 0;
+	struct gm_region *r;
 	struct gm_view v;
+	uint64_t off;
 	uint32_t i = 0;
 	int err;
 
 	if (!w || w->va == va)
 		return 0;
+	r = gm_region_find(ctx->as, va);
+	off = r ? va - r->va + r->offset : 0;
 	gm_rwlock_wrlock(&ctx->as->ctx_lock, GM_RANK_CTX);
 	err = reserve(ctx, 1);
 	gm_rwlock_unlock(&ctx->as->ctx_lock, GM_RANK_CTX);
@@ -311,7 +311,8 @@ static void populate(struct gm_context *ctx, uint64_t va, uint64_t end)
 			continue;
 		/* Should it fail, the device faults. */
 		(void)gm_map_dev(ctx, piece.region, block, piece.first, piece.n);
-		(void)gm_map_host(ctx, piece.region, block, piece.first, piece.n);
+		if (ctx->nr_in_place)
+			(void)gm_map_host(ctx, piece.region, block, piece.first, piece.n);
 		gm_block_unlock(block);
 	}
 }
@@ -357,13 +358,37 @@ int gm_window_add(struct gm_context *ctx, const struct gm_window *w, unsigned in
 
 /* ------------------------------------------------------------- taking away, changing */
 
+/* Take what is gone out of the arrays: one pass over all, where erase() moves them for each. */
+static void sweep(struct gm_context *ctx)
+{
+	uint32_t nr = 0, nr_dev = 0;
+
+	for (uint32_t i = 0; i < ctx->nr_windows; i++)
+		if (!ctx->by_dev[i]->gone)
+			ctx->by_dev[nr_dev++] = ctx->by_dev[i];
+	for (uint32_t i = 0; i < ctx->nr_windows; i++) {
+		struct gm_seen *w = ctx->windows[i];
+
+		if (!w->gone) {
+			ctx->windows[nr++] = w;
+			continue;
+		}
+		count_in_place(ctx, w->mode, -1);
+		gm_pool_put(&gm_core.windows, w);
+	}
+	ctx->nr_windows = nr;
+}
+
+#define MANY 16U /* windows that are removed at once, above which a pass over all is cheaper */
+
 /* What a bulk change does to the windows of [va, end) once nothing is mapped through them. */
 typedef void window_fn(struct gm_context *ctx, struct gm_seen *w, enum gm_mode mode);
 
 static void remove_window(struct gm_context *ctx, struct gm_seen *w, enum gm_mode mode)
 {
 	(void)mode;
-	erase(ctx, w);
+	(void)ctx;
+	w->gone = true;
 }
 
 static void change_mode(struct gm_context *ctx, struct gm_seen *w, enum gm_mode mode)
@@ -385,6 +410,8 @@ static int release_window(struct gm_context *ctx, const struct gm_seen *w, struc
 		end = GM_MIN(w->end, gm_region_end(gm_region_find(ctx->as, va)));
 		gm_lock_check_may_sleep();
 		err = ctx->dev->mmu->pmap_release(ctx->pmap, dva, end - va);
+		if (!err)
+			gm_span_forget(ctx, dva, dva + (end - va));
 		if (!err)
 			err = gm_gather_add(g, ctx, dva, end - va);
 	}
@@ -416,10 +443,15 @@ static int change_locked(struct gm_context *ctx, const struct gm_window *ranges,
 			struct gm_seen *w = (struct gm_seen *)gm_window_at(ctx, va);
 
 			va = w ? w->end : end;
-			if (w)
-				fn(ctx, w, mode);
+			if (!w)
+				continue;
+			fn(ctx, w, mode);
+			if (w->gone && n < MANY)
+				erase(ctx, w);
 		}
 	}
+	if (!err && n >= MANY && fn == remove_window)
+		sweep(ctx);
 	return err;
 }
 
@@ -442,6 +474,14 @@ static void gather_end(struct gm_gather *g)
 		gm_os_free(g->range, g->max * sizeof(*g->range));
 }
 
+/* Is the range a window, as it is when what was added is removed? Nothing is to be cut then. */
+static bool is_window(const struct gm_context *ctx, const struct gm_window *range)
+{
+	const struct gm_seen *w = gm_window_at(ctx, range->va);
+
+	return w && w->va == range->va && w->end == range->va + range->len;
+}
+
 /* What was held because a device mapped it in place, and none does any more. */
 static void let_go(struct gm_context *ctx, uint64_t va, uint64_t end)
 {
@@ -459,12 +499,15 @@ static int change(struct gm_context *ctx, const struct gm_window *ranges, unsign
 		  window_fn *fn, enum gm_mode mode)
 {
 	struct gm_gather g gm_uninitialized;
+	unsigned int first = 0; /* to be cut */
 	int err = 0;
 
-	for (unsigned int i = 0; i < n && !err; i++)
+	while (first < n && is_window(ctx, &ranges[first]))
+		first++;
+	for (unsigned int i = first; i < n && !err; i++)
 		if (gm_window_check(ctx, ranges[i].va, ranges[i].va + ranges[i].len, ~0U))
 			err = -ENOENT;
-	for (unsigned int i = 0; i < n && !err; i++) {
+	for (unsigned int i = first; i < n && !err; i++) {
 		err = carve(ctx, ranges[i].va);
 		if (!err)
 			err = carve(ctx, ranges[i].va + ranges[i].len);

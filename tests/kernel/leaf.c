@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -133,7 +134,63 @@ static void busy_for_a_moment(void)
 	kt_end(&t);
 }
 
+#define LARGE (8 * BLOCK)
+
+/* A device with leaves of up to 32 MiB, and a mapping that has room for one of 16 MiB. */
+static void large_begin(struct kt *t)
+{
+	struct gmem_sim_create c = { .size = sizeof(c),
+				     .memory = 2 * LARGE,
+				     .pgsize_bitmap = PAGE | 64 << 10 | BLOCK | 31 * 2 * BLOCK,
+				     .flags = GMEM_SIM_CHECK };
+
+	kt_begin(t, LARGE, 0);
+	CHECK_EQ((uintptr_t)t->mem % LARGE, 0);
+	kt_tune(t->sim, PAGE, false);
+	close(t->sim);
+	t->sim = open("/dev/gmem_sim", O_RDWR | O_CLOEXEC);
+	CHECK(t->sim >= 0);
+	t->node = kt_ioctl(t->sim, GMEM_SIM_IOC_CREATE, &c);
+	CHECK(t->node >= 0);
+	t->ctx = kt_attach(t->sim, t->as);
+	CHECK(t->ctx >= 0);
+}
+
+/* A large leaf loses a page here and there, to the CPU, to another protection, and to bad memory. */
+static void large_leaf(void)
+{
+	struct gmem_sim_poison bad = { .size = sizeof(bad) };
+	struct kt t;
+
+	large_begin(&t);
+	for (uint64_t i = 0; i < LARGE; i += PAGE)
+		*at(t.mem + i) = i + 1;
+	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, t.node, t.mem, LARGE), 0);
+	bad.pa = kt_look(&t, t.mem + 5 * BLOCK).pa;
+	CHECK_EQ(kt_look(&t, t.mem).pa + 5 * BLOCK, bad.pa);
+	CHECK_EQ(*at(t.mem + 3 * BLOCK + 7 * PAGE), 3 * BLOCK + 7 * PAGE + 1);
+	kt_dev_store(t.sim, t.ctx, t.mem + 3 * BLOCK + 7 * PAGE, 9);
+	CHECK_EQ(mprotect(t.mem + BLOCK, BLOCK, PROT_READ), 0);
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_POISON, &bad), 0);
+	CHECK_EQ(munmap(t.mem + 6 * BLOCK, PAGE), 0);
+	for (uint64_t i = 0; i < LARGE; i += PAGE) {
+		if (i == 5 * BLOCK || i == 6 * BLOCK)
+			continue;
+		CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem + i),
+			 i == 3 * BLOCK + 7 * PAGE ? 9 : i + 1);
+	}
+	CHECK_EQ(munmap(t.mem, LARGE), 0);
+	t.mem = kt_map(t.as, t.obj, 0, LARGE, RW);
+	CHECK_EQ(kt_advise(t.as, GMEM_DONTNEED, 0, t.mem + 5 * BLOCK, PAGE), 0);
+	for (uint64_t i = 0; i < LARGE; i += BLOCK)
+		CHECK_EQ(*at(t.mem + i), i == 5 * BLOCK ? 0 : i + 1);
+	munmap(t.mem, LARGE);
+	close(t.obj);
+	close(t.sim);
+}
+
 const struct kt_test kt_leaf[] = {
+	{ "large_leaf", large_leaf, 0 },
 	{ "aperture_two_faults", aperture_two_faults, 0 },
 	{ "aperture_without_region", aperture_without_region, 0 },
 	{ "leaf_forgotten", leaf_forgotten, 0 },

@@ -178,6 +178,7 @@ void m_unpin_all(struct model *m);
 /* space.c */
 void m_op_unmap(struct model *m);
 void m_op_map(struct model *m);
+void m_op_large(struct model *m);
 void m_op_protect(struct model *m);
 void m_op_remap(struct model *m);
 void m_op_object(struct model *m);

@@ -9,7 +9,7 @@
  *	d  as c, and the second device maps host memory in place
  *	e  as c, and the devices' base pages are of 16 KiB and 2 MiB
  *
- * The devices are small, of different sizes and with different page sizes; in layout a, the base page of
+ * The devices are small, of different sizes and with different page sizes, in a and c up to 8 MiB; in layout a, the base page of
  * the second is of 64 KiB. They have a link, but in layout b. In b the second and in c the first has memory that the CPU can address,
  * if the host can do that.
  */
@@ -104,6 +104,7 @@ void m_setup(struct model *m)
 	static uint8_t bufs[2][M_BUF];
 	struct gm_as_options opt = { .size = sizeof(opt) };
 	bool small = m->cfg->small;
+	bool large = m->cfg->layout == 'a' || m->cfg->layout == 'c'; /* leaves of 4 and 8 MiB */
 
 	m->buf = bufs[0];
 	m->buf2 = bufs[1];
@@ -112,10 +113,14 @@ void m_setup(struct model *m)
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_create", gm_as_create(&opt, &m->as[i]));
 
-	m->dev[0] = (struct m_dev){ .blocks = small ? 1 : 2,
+	m->dev[0] = (struct m_dev){ .blocks = small   ? 1
+					      : large ? 4
+						      : 2,
 				    .base = 0x100000000ULL,
-				    .pgsizes = m->cfg->layout == 'e' ? 1 << 14 | 1 << 16
-								     : 1 << 12 | 1 << 16 | 1 << 21,
+				    .pgsizes = m->cfg->layout == 'e'
+						       ? 1 << 14 | 1 << 16
+						       : 1 << 12 | 1 << 16 | 1 << 21 |
+								 (large ? 3 << 22 : 0),
 				    .aperture = m->cfg->layout == 'c' };
 	m->dev[1] = (struct m_dev){ .blocks = small		      ? 1
 					      : m->cfg->layout == 'e' ? 4

@@ -232,7 +232,8 @@ static void map_object(struct model *m, unsigned int as, struct m_object *o)
 	m_map_add(m, as, va, len, o, offset, prot);
 }
 
-static void alloc(struct model *m, unsigned int as, uint64_t pages)
+/* Where it is, or 0. */
+static uint64_t alloc(struct model *m, unsigned int as, uint64_t pages)
 {
 	void *addr;
 	uint64_t len = m_units_complete(m, pages * PAGE); /* what is added then is added here */
@@ -242,12 +243,13 @@ static void alloc(struct model *m, unsigned int as, uint64_t pages)
 	err = gm_alloc(m->as[as], len, 0, &addr);
 	check_err(m, err, 0);
 	if (err)
-		return;
+		return 0;
 	if (!m_range_free(m, as, (uintptr_t)addr, len))
 		m_fail(m, "allocated at %p, where something is", addr);
 	if (len >= BLOCK && (uintptr_t)addr % BLOCK)
 		m_fail(m, "allocated at %p, not aligned", addr);
 	m_map_add(m, as, (uintptr_t)addr, len, m_object_new(m, len, NULL), 0, GM_READ | GM_WRITE);
+	return (uintptr_t)addr;
 }
 
 void m_op_map(struct model *m)
@@ -261,6 +263,52 @@ void m_op_map(struct model *m)
 		map_object(m, as, o);
 	else if (objects_free(m))
 		alloc(m, as, 1 + m_below(m, m_chance(m, 64) ? 1536 : 64));
+}
+
+/* Unplug the device and plug it in again, empty and with no bad memory, if nothing fails. */
+static void renew_dev(struct model *m, struct m_dev *d)
+{
+	struct gm_stats stats = { .size = sizeof(stats) };
+
+	m_what(m, "renew dev%c", d == m->dev ? 'A' : 'B');
+	for (unsigned int as = 0; as < m->nr_as; as++) {
+		if (d->ctx[as] && gm_sim_detach(d->ctx[as]))
+			return;
+		d->ctx[as] = NULL;
+	}
+	gm_dev_stats(gm_sim_dev(d->sim), &stats);
+	if (gm_sim_destroy(d->sim))
+		return;
+	m->evictions += stats.evictions;
+	if (m_dev_plug(m, d))
+		d->sim = NULL;
+	for (unsigned int as = 0; as < m->nr_as && d->sim; as++)
+		if (gm_sim_attach(d->sim, m->as[as], &d->ctx[as]))
+			d->ctx[as] = NULL;
+}
+
+/* New memory in whole blocks, and all of it on a device with leaves that are larger. */
+void m_op_large(struct model *m)
+{
+	unsigned int as = (unsigned int)m_below(m, m->nr_as);
+	uint64_t blocks = 2 + m_below(m, 3), va;
+	struct m_dev *d = &m->dev[0];
+	int err, node;
+
+	if (!d->sim || !(d->pgsizes >> 22) || m_maps_free(m) < 8 || !objects_free(m) ||
+	    m->mapped > 3 * m->enough)
+		return;
+	va = alloc(m, as, blocks * 512);
+	if (va && m_chance(m, 128))
+		renew_dev(m, d);
+	if (!va || !d->sim || !d->ctx[as])
+		return;
+	node = gm_dev_hnode(gm_sim_dev(d->sim));
+	m_what(m, "prefetch as%u %#llx+%llu to %d", as, (unsigned long long)va,
+	       (unsigned long long)(blocks * BLOCK), node);
+	err = port_advise(m->as[as], node, va, blocks * BLOCK, GM_PREFETCH);
+	if (err != -ENOSPC) /* what is pinned, or bad, may be in the way */
+		check_err(m, err, 0);
 }
 
 /* There must always be something to work on. */

@@ -98,6 +98,43 @@ static void take(void **state)
 	gm_buddy_destroy(&b);
 }
 
+/* An extent that is named, and one at a place within a larger: the smallest that is large enough. */
+static void named(void **state)
+{
+	const uint64_t base = 1ULL << 18;
+	struct gm_buddy b;
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(gm_buddy_init(&b, base, base + 4096 + 1024), 0);
+	assert_false(gm_buddy_alloc_at(&b, 9, base - 512));
+	assert_false(gm_buddy_alloc_at(&b, 9, base + 5120));
+	assert_false(gm_buddy_alloc_at(&b, 9, base + 100)); /* not aligned */
+	assert_true(gm_buddy_alloc_at(&b, 9, base + 1536));
+	assert_false(gm_buddy_alloc_at(&b, 9, base + 1536));
+	assert_false(gm_buddy_alloc_at(&b, 10, base + 1024));
+	assert_false(gm_buddy_alloc_at(&b, 0, base + 2047));
+	assert_int_equal(b.free, 5120 - 512);
+	gm_buddy_free(&b, base + 1536, 512);
+
+	assert_true(gm_buddy_alloc_in(&b, 9, 10, 512, &pfn));
+	assert_int_equal(pfn, base + 4096 + 512); /* not out of the large one */
+	assert_true(gm_buddy_alloc_in(&b, 9, 9, 0, &pfn));
+	assert_int_equal(pfn, base + 4096);
+	assert_false(gm_buddy_alloc_in(&b, 9, 13, 0, &pfn));
+	assert_true(gm_buddy_alloc_in(&b, 9, 12, 2560, &pfn));
+	assert_int_equal(pfn, base + 2560);
+	assert_false(gm_buddy_alloc_in(&b, 9, 12, 0, &pfn));
+	assert_true(gm_buddy_alloc_in(&b, 9, 11, 512, &pfn));
+	assert_int_equal(pfn, base + 512);
+	assert_int_equal(b.free, 2048 + 1024);
+	gm_buddy_free(&b, base + 512, 512);
+	gm_buddy_free(&b, base + 2560, 512);
+	gm_buddy_free(&b, base + 4096, 1024);
+	assert_true(gm_buddy_alloc_at(&b, 12, base)); /* all has merged again */
+	gm_buddy_destroy(&b);
+}
+
 static void take_outside(void *arg)
 {
 	gm_buddy_take(arg, 1024);
@@ -166,7 +203,11 @@ static void random_run(void **state)
 			assert_int_equal(gm_buddy_take(&b, BASE + i), !used[i]);
 			in_use += !used[i];
 			used[i] = true;
-		} else if (r % 8 < 4 && gm_buddy_alloc(&b, order, &pfn)) {
+		} else if ((r % 8 < 3 && gm_buddy_alloc(&b, order, &pfn)) ||
+			   (r % 8 == 3 &&
+			    gm_buddy_alloc_at(&b, order, pfn = BASE + r / 64 % FRAMES)) ||
+			   (r % 8 == 4 &&
+			    gm_buddy_alloc_in(&b, order, order + 2, 1U << order, &pfn))) {
 			for (uint64_t i = pfn - BASE; i < pfn - BASE + (1U << order); i++) {
 				assert_false(used[i]);
 				used[i] = true;
@@ -196,6 +237,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_order, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(free_in_parts, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(take, unit_setup_core, unit_teardown),
+		cmocka_unit_test_setup_teardown(named, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(misuse, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(no_memory, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(random_run, unit_setup_core, unit_teardown),

@@ -6,33 +6,37 @@
  */
 #include "test_sim_mmu.h"
 
-struct rig *rig_new(uint64_t tables)
+struct rig *rig_of(uint64_t tables, uint64_t data, uint64_t pgsizes)
 {
 	struct rig *r = aligned_alloc(64, sizeof(*r));
-	unsigned int i, s;
+	unsigned int i;
 
 	assert_non_null(r);
 	memset(r, 0, sizeof(*r));
-	r->mmu.mem = aligned_alloc(GM_SIM_4K, DATA + tables * GM_SIM_4K);
+	r->mmu.mem = mmap(NULL, data + tables * GM_SIM_4K, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_ptr_not_equal(r->mmu.mem, MAP_FAILED);
 	r->mmu.table = calloc(tables, sizeof(*r->mmu.table));
-	r->mmu.frame = calloc(DATA / GM_SIM_4K, sizeof(*r->mmu.frame));
-	assert_true(r->mmu.mem && r->mmu.table && r->mmu.frame);
-	memset(r->mmu.mem, 0xa5, DATA + tables * GM_SIM_4K);
+	r->mmu.frame = calloc(data / GM_SIM_4K, sizeof(*r->mmu.frame));
+	assert_true(r->mmu.table && r->mmu.frame);
+	memset(r->mmu.mem + data, 0xa5, tables * GM_SIM_4K);
 	r->mmu.base = BASE;
-	r->mmu.data = DATA;
+	r->mmu.data = data;
 	r->mmu.tables = tables * GM_SIM_4K;
-	r->mmu.pgsizes = GM_SIM_4K | GM_SIM_64K | GM_SIM_2M;
+	r->mmu.pgsizes = pgsizes;
 	r->mmu.tlb = r->tlb;
 	r->mmu.nr_tlbs = LANES;
-	for (i = 0; i < LANES; i++) {
-		r->tlb[i].mask = TLB - 1;
-		for (s = 0; s < GM_SIM_NR_SIZES; s++)
-			r->tlb[i].entry[s] = r->entry[i][s];
-	}
+	for (i = 0; i < LANES; i++)
+		gm_sim_tlb_init(&r->tlb[i], r->mmu.pgsizes, r->entry[i], TLB);
 	gm_sim_mmu_init(&r->mmu);
 	assert_int_equal(gm_sim_pmap_init(&r->a, &r->mmu), 0);
 	assert_int_equal(gm_sim_pmap_init(&r->b, &r->mmu), 0);
 	return r;
+}
+
+struct rig *rig_new(uint64_t tables)
+{
+	return rig_of(tables, DATA, GM_SIM_4K | GM_SIM_64K | GM_SIM_2M);
 }
 
 void rig_free(struct rig *r)
@@ -42,9 +46,9 @@ void rig_free(struct rig *r)
 	gm_sim_pmap_fini(&r->a);
 	gm_sim_pmap_fini(&r->b);
 	assert_int_equal(r->mmu.used, 0);
-	for (i = 0; i < DATA / GM_SIM_4K; i++)
+	for (i = 0; i < r->mmu.data / GM_SIM_4K; i++)
 		assert_int_equal(r->mmu.frame[i].maps, 0);
-	free(r->mmu.mem);
+	munmap(r->mmu.mem, r->mmu.data + r->mmu.tables);
 	free(r->mmu.table);
 	free(r->mmu.frame);
 	free(r);
@@ -110,7 +114,7 @@ static void format_of_leaves(void **state)
 		gm_sim_pmap_enter(&r->a, VA + 0x20000, BASE + 0x40000, 0x20000, GM_SIM_64K, RW), 0);
 	for (i = 0; i < 32; i++)
 		assert_int_equal(pte_at(r, &r->a, VA + 0x20000 + i * GM_SIM_4K, 0),
-				 (BASE + 0x40000 + i * GM_SIM_4K) | 1 | 2 | 4 | 8 | 16);
+				 (BASE + 0x40000 + i * GM_SIM_4K) | 1 | 2 | 4 | 8 | 4 << 6);
 
 	assert_int_equal(gm_sim_pmap_enter(&r->a, VA + GM_SIM_2M, BASE + GM_SIM_2M, 2 * GM_SIM_2M,
 					   GM_SIM_2M, RW),
@@ -266,6 +270,59 @@ static void replacing(void **state)
 	rig_free(r);
 }
 
+/* One entry of a table maps 1 GiB, or sixteen 32 MiB: in the place of what is smaller, and back. */
+static void large_leaves(void **state)
+{
+	struct rig *r = rig_of(600, 2 * GM_SIM_1G,
+			       GM_SIM_4K | GM_SIM_2M | 16 * GM_SIM_2M | GM_SIM_1G);
+	const uint64_t va = 5 * GM_SIM_1G, end = va + GM_SIM_1G;
+	struct gm_sim_pmap *p = &r->a;
+	uint64_t misses, i;
+
+	(void)state;
+	assert_int_equal(gm_sim_pmap_enter(p, va, BASE, 2 * GM_SIM_2M, GM_SIM_4K, RW), 0);
+	assert_int_equal(gm_sim_pmap_enter(p, va + 2 * GM_SIM_2M, BASE + 2 * GM_SIM_2M,
+					   GM_SIM_1G - 2 * GM_SIM_2M, GM_SIM_2M, RW),
+			 0);
+	assert_int_equal(r->mmu.used, 6); /* two roots; of levels 2 and 1 one each, two of 0 */
+	assert_int_equal(gm_sim_pmap_enter(p, va, BASE, GM_SIM_1G / 2, 16 * GM_SIM_2M, RW), 0);
+	assert_int_equal(r->mmu.used, 4);
+	for (i = 0; i < 16; i++)
+		assert_int_equal(pte_at(r, p, va + i * GM_SIM_2M, 1),
+				 (BASE + i * GM_SIM_2M) | 1 | 2 | 4 | 8 | 4 << 6);
+	misses = r->tlb[0].misses;
+	assert_int_equal(touch(r, p, 0, va + 5, GM_READ), BASE + 5);
+	assert_int_equal(touch(r, p, 0, va + 16 * GM_SIM_2M - 1, GM_READ),
+			 BASE + 16 * GM_SIM_2M - 1);
+	assert_int_equal(r->tlb[0].misses, misses + 1);
+	assert_int_equal(gm_sim_pmap_enter(p, va, BASE, GM_SIM_2M, GM_SIM_2M, RW), -EEXIST);
+	assert_int_equal(gm_sim_pmap_release(p, va, 8 * GM_SIM_2M), -EINVAL);
+	assert_int_equal(gm_sim_pmap_protect(p, va + 16 * GM_SIM_2M, GM_SIM_2M, RW), -EINVAL);
+	assert_int_equal(gm_sim_pmap_enter(p, va, BASE + GM_SIM_1G, GM_SIM_1G, GM_SIM_1G, RW),
+			 -EEXIST);
+
+	assert_int_equal(gm_sim_pmap_enter(p, va, BASE, GM_SIM_1G, GM_SIM_1G, RW), 0);
+	assert_int_equal(r->mmu.used, 3);
+	assert_int_equal(pte_at(r, p, va, 2), BASE | 1 | 2 | 4 | 8);
+	for (i = 0; i < GM_SIM_1G / GM_SIM_4K; i += 511)
+		assert_int_equal(r->mmu.frame[i].maps, 1);
+	assert_int_equal(touch(r, p, 1, end - 1, GM_WRITE), BASE + GM_SIM_1G - 1);
+	assert_int_equal(touch(r, p, 1, end, GM_READ), GM_SIM_NO_PA);
+	assert_int_equal(gm_sim_pmap_enter(p, va, BASE, GM_SIM_4K, GM_SIM_4K, RW), -EEXIST);
+	assert_int_equal(gm_sim_pmap_release(p, va, GM_SIM_1G / 2), -EINVAL);
+	assert_int_equal(gm_sim_pmap_protect(p, va, GM_SIM_1G, GM_READ), 0);
+	/* What was cached of any size goes with the range. */
+	assert_int_equal(touch(r, p, 0, va + 5, GM_WRITE), BASE + 5);
+	assert_int_equal(touch(r, p, 1, va + 7, GM_WRITE), BASE + 7);
+	invl(p, va + GM_SIM_4K, GM_SIM_4K);
+	assert_int_equal(touch(r, p, 0, va + 5, GM_WRITE), GM_SIM_NO_PA);
+	assert_int_equal(touch(r, p, 1, va + 7, GM_WRITE), GM_SIM_NO_PA);
+	assert_int_equal(touch(r, p, 1, va + 7, GM_READ), BASE + 7);
+	release(p, va, GM_SIM_1G);
+	assert_int_equal(r->mmu.used, 2);
+	rig_free(r);
+}
+
 static void empty_tables_are_freed(void **state)
 {
 	struct rig *r = rig_new(16);
@@ -376,14 +433,13 @@ static void host_memory(void **state)
 /* Leaves of 16 KiB, on a device that has none smaller. */
 static void leaves_of_16k(void **state)
 {
-	struct rig *r = rig_new(16);
+	struct rig *r = rig_of(16, DATA, GM_SIM_16K | GM_SIM_64K | GM_SIM_2M);
 
 	(void)state;
-	r->mmu.pgsizes = GM_SIM_16K | GM_SIM_64K | GM_SIM_2M;
 	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_16K, GM_SIM_4K, RW), -EINVAL);
 	assert_int_equal(gm_sim_pmap_enter(&r->a, VA, BASE, GM_SIM_64K, GM_SIM_16K, GM_READ), 0);
-	assert_int_equal(pte_at(r, &r->a, VA + 5 * GM_SIM_4K, 0) & GM_SIM_PTE_CONT4,
-			 GM_SIM_PTE_CONT4);
+	assert_int_equal(pte_at(r, &r->a, VA + 5 * GM_SIM_4K, 0) & GM_SIM_PTE_RUN,
+			 2 << GM_SIM_PTE_RUN_SHIFT);
 	for (uint64_t off = 0; off < GM_SIM_64K; off += GM_SIM_4K)
 		assert_int_equal(touch(r, &r->a, 0, VA + off + 8, GM_READ), BASE + off + 8);
 	assert_int_equal(r->tlb[0].misses, 4); /* one a leaf */
@@ -411,6 +467,7 @@ int main(void)
 		cmocka_unit_test(bad_arguments),
 		cmocka_unit_test(leaves_are_whole),
 		cmocka_unit_test(replacing),
+		cmocka_unit_test(large_leaves),
 		cmocka_unit_test(empty_tables_are_freed),
 		cmocka_unit_test(exhaustion),
 		cmocka_unit_test(host_memory),

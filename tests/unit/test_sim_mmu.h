@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "../../src/drivers/sim/sim_mmu.h"
 
@@ -25,10 +26,11 @@ struct rig {
 	struct gm_sim_mmu mmu;
 	struct gm_sim_pmap a, b;
 	struct gm_sim_tlb tlb[LANES];
-	struct gm_sim_tlb_entry entry[LANES][GM_SIM_NR_SIZES][TLB];
+	struct gm_sim_tlb_entry entry[LANES][GM_SIM_MAX_SIZES * TLB];
 };
 
 struct rig *rig_new(uint64_t tables);
+struct rig *rig_of(uint64_t tables, uint64_t data, uint64_t pgsizes);
 void rig_free(struct rig *r);
 /* What lane @lane gets to by an access, through its TLB. */
 uint64_t touch(struct rig *r, struct gm_sim_pmap *pmap, unsigned int lane, uint64_t va,

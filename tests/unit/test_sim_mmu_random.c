@@ -48,8 +48,10 @@ static bool model_may_cut(const struct model_page *m, uint64_t from, uint64_t to
 
 static void model_step(struct gm_sim_pmap *pmap, struct model_page *m)
 {
-	static const uint64_t leaves[] = { GM_SIM_4K, GM_SIM_64K, GM_SIM_2M };
-	uint64_t leaf = leaves[rnd(3)], per = leaf / GM_SIM_4K;
+	static const uint64_t leaves[] = { GM_SIM_4K,	  GM_SIM_64K,	 GM_SIM_2M,
+					   2 * GM_SIM_4K, GM_SIM_2M / 2, 2 * GM_SIM_2M };
+	uint64_t leaf = leaves[rnd(pmap->mmu->pgsizes & (2 * GM_SIM_4K) ? 6 : 3)],
+		 per = leaf / GM_SIM_4K;
 	uint64_t from = rnd(MODEL_PAGES / per) * per;
 	uint64_t n = (1 + rnd(leaf == GM_SIM_4K ? 40 : 3)) * per, i;
 	/* Often the one place where everything agrees, so that leaves replace each other. */
@@ -101,15 +103,14 @@ static void model_compare(struct rig *r, struct gm_sim_pmap *pmap, const struct 
 	}
 }
 
-static void random_against_model(void **state)
+static void random_run(struct rig *r)
 {
 	static struct model_page model[2][MODEL_PAGES];
 	const char *given = getenv("GM_TEST_SEED");
-	struct rig *r = rig_new(64);
 	struct gm_sim_pmap *pmap[2] = { &r->a, &r->b };
 	unsigned int i, k;
 
-	(void)state;
+	memset(model, 0, sizeof(model));
 	seed = given ? strtoull(given, NULL, 0) : 20240607;
 	seed = seed ? seed : 1;
 	print_message("seed %llu (GM_TEST_SEED=)\n", (unsigned long long)seed);
@@ -136,6 +137,13 @@ static void random_against_model(void **state)
 	release(&r->b, VA, MODEL_PAGES * GM_SIM_4K);
 	assert_int_equal(r->mmu.used, 2);
 	rig_free(r);
+}
+
+static void random_against_model(void **state)
+{
+	(void)state;
+	random_run(rig_new(64));
+	random_run(rig_of(64, DATA, GM_SIM_ALL_SIZES));
 }
 
 /* --------------------------------------------------------- walkers and writers */

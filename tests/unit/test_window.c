@@ -291,6 +291,45 @@ static void in_bulk(void **state)
 	assert_int_equal(ctx->nr_windows, 1);
 }
 
+/* Some of many, one cut, one named twice, one in another mode: the others stay as they are. */
+static void some_of_many(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK), v;
+	struct gm_context *ctx = u->as->contexts;
+	struct gm_window w[60], away[32];
+
+	while (ctx->dev != unit_dev(u, 0))
+		ctx = ctx->next;
+	unit_fill(u, CPU, va, BLOCK, 1);
+	for (unsigned int i = 0; i < 60; i++)
+		w[i] = (struct gm_window){ va + i * 8 * PAGE, 4 * PAGE, AT + (59 - i) * 8 * PAGE };
+	assert_int_equal(gm_window_add(ctx, w, 60), 0);
+	assert_int_equal(gm_context_set_mode(ctx, w[4].va, w[4].len, GM_REPLICATE), 0);
+	assert_int_equal(gm_context_set_mode(ctx, w[5].va, w[5].len, GM_REPLICATE), 0);
+	for (unsigned int i = 0; i < 30; i++)
+		away[i] = w[2 * i];
+	away[30] = w[4];
+	away[31] = (struct gm_window){ .va = w[7].va + PAGE, .len = 2 * PAGE };
+	away[31].len = 20 * PAGE; /* not all of it is seen */
+	assert_int_equal(gm_window_remove(ctx, away, 32), -ENOENT);
+	away[31].len = 2 * PAGE;
+	assert_int_equal(gm_window_remove(ctx, away, 32), 0);
+	assert_int_equal(ctx->nr_windows, 31);
+	assert_int_equal(ctx->nr_in_place, 1);
+	for (unsigned int i = 0; i < 60; i++) {
+		bool gone = i % 2 == 0, cut = i == 7;
+
+		assert_int_equal(unit_access(u, 0, w[i].dev_va, &v, 8, GM_READ),
+				 gone ? -EFAULT : 0);
+		assert_int_equal(unit_access(u, 0, w[i].dev_va + 2 * PAGE, &v, 8, GM_READ),
+				 gone || cut ? -EFAULT : 0);
+	}
+	assert_int_equal(gm_window_add(ctx, away, 30), 0); /* there is room for them again */
+	unit_verify(u, CPU, va, BLOCK, 1);
+	unit_check();
+}
+
 /* ------------------------------------------------------------------- modes of a range */
 
 /* In the middle of what migrates, a range that is mapped where it is; and back. */
@@ -460,21 +499,22 @@ static void no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-		T(nothing_is_seen_unasked),
-		T(offset_and_sparse),
-		T(leaves),
-		T(two_windows_of_one_page),
-		T(windows_outlive_mappings),
-		T(populated),
-		T(hidden_in_part),
-		T(denied),
-		T(in_bulk),
-		T(mode_of_a_range),
-		T(refused),
-		T(few_bits),
-		T(failing),
-		T(no_memory),
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+		TEST(nothing_is_seen_unasked),
+		TEST(offset_and_sparse),
+		TEST(leaves),
+		TEST(two_windows_of_one_page),
+		TEST(windows_outlive_mappings),
+		TEST(populated),
+		TEST(hidden_in_part),
+		TEST(denied),
+		TEST(in_bulk),
+		TEST(some_of_many),
+		TEST(mode_of_a_range),
+		TEST(refused),
+		TEST(few_bits),
+		TEST(failing),
+		TEST(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

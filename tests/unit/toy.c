@@ -18,6 +18,17 @@ static bool broken(struct toy *toy, bool is, const char *what)
 	return is;
 }
 
+static int fails(struct toy *toy)
+{
+	bool now;
+
+	pthread_mutex_lock(&toy->lock);
+	now = toy->fail_at == 1;
+	toy->fail_at -= toy->fail_at != 0;
+	pthread_mutex_unlock(&toy->lock);
+	return now ? -EIO : 0;
+}
+
 /* Of a device that is gone a pmap is only destroyed, as it is. */
 static bool is_removed(struct toy *toy)
 {
@@ -31,21 +42,35 @@ static void works_on_pmap(struct toy *toy)
 
 static int toy_pmap_create(struct gm_dev *dev, void **pmap)
 {
-	struct toy_pmap *p = calloc(1, sizeof(*p));
+	struct toy *toy = gm_dev_data(dev);
+	struct toy_pmap *p;
+	int err = fails(toy);
 
+	if (err)
+		return err;
+	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	p->toy = gm_dev_data(dev);
+	p->toy = toy;
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_lock(&toy->lock);
+	p->next = toy->pmaps;
+	toy->pmaps = p;
+	pthread_mutex_unlock(&toy->lock);
 	*pmap = p;
 	return 0;
 }
 
 static void toy_pmap_destroy(struct gm_dev *dev, void *pmap)
 {
-	struct toy_pmap *p = pmap;
+	struct toy_pmap *p = pmap, **link;
 
 	(void)dev;
+	pthread_mutex_lock(&p->toy->lock);
+	for (link = &p->toy->pmaps; *link != p; link = &(*link)->next)
+		;
+	*link = p->next;
+	pthread_mutex_unlock(&p->toy->lock);
 	for (unsigned int i = 0; i < p->nr && !is_removed(p->toy); i++) {
 		broken(p->toy, p->pte[i].valid, "a pmap destroyed with a leaf in it");
 		broken(p->toy, p->pte[i].stale, "a pmap destroyed with a live translation");
@@ -97,6 +122,9 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 	    broken(toy, (va | pa | size) % leaf || !size, "leaf alignment") ||
 	    broken(toy, pa < toy->base || pa + size > toy->base + toy->size, "foreign pa"))
 		return -EINVAL;
+	err = fails(toy);
+	if (err)
+		return err;
 	pthread_mutex_lock(&p->lock);
 	for (uint64_t off = 0; off < size && !err; off += leaf) {
 		const struct toy_pte new = {
@@ -104,6 +132,7 @@ static int toy_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64
 		};
 
 		err = enter_leaf(p, &new);
+		count(toy, entered, !err);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return err;
@@ -121,12 +150,14 @@ static bool odd_range(struct toy *toy, uint64_t va, uint64_t size)
 static int toy_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
-	int err = 0;
+	int err = fails(p->toy);
 
 	works_on_pmap(p->toy);
 	count(p->toy, releases, 1);
 	if (odd_range(p->toy, va, size))
 		return -EINVAL;
+	if (err)
+		return err;
 	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < p->nr && !err; i++) {
 		struct toy_pte *e = &p->pte[i];
@@ -138,6 +169,7 @@ static int toy_release(void *pmap, uint64_t va, uint64_t size)
 		else
 			e->valid = false;
 		e->stale = !e->valid;
+		count(p->toy, released, !e->valid);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return err;
@@ -146,15 +178,24 @@ static int toy_release(void *pmap, uint64_t va, uint64_t size)
 static int toy_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 {
 	struct toy_pmap *p = pmap;
+	int err = fails(p->toy);
 
 	works_on_pmap(p->toy);
 	count(p->toy, protects, 1);
 	if (odd_range(p->toy, va, size))
 		return -EINVAL;
+	if (err)
+		return err;
 	pthread_mutex_lock(&p->lock);
-	for (unsigned int i = 0; i < p->nr; i++)
-		if (p->pte[i].valid && p->pte[i].va >= va && p->pte[i].va < va + size)
-			p->pte[i].prot = prot;
+	for (unsigned int i = 0; i < p->nr; i++) {
+		struct toy_pte *e = &p->pte[i];
+
+		if (!e->valid || e->va >= va + size || va >= e->va + e->leaf)
+			continue;
+		broken(p->toy, e->va < va || e->va + e->leaf > va + size,
+		       "a part of a leaf is protected");
+		e->prot = prot;
+	}
 	pthread_mutex_unlock(&p->lock);
 	return 0;
 }
@@ -174,12 +215,15 @@ static void forget(struct toy_pmap *p, uint64_t va, uint64_t size)
 static int toy_invl(void *pmap, uint64_t va, uint64_t size)
 {
 	struct toy_pmap *p = pmap;
+	int err = fails(p->toy);
 
 	works_on_pmap(p->toy);
 	count(p->toy, invls, 1);
 	count(p->toy, ranges, 1);
 	if (odd_range(p->toy, va, size))
 		return -EINVAL;
+	if (err)
+		return err;
 	forget(p, va, size);
 	return 0;
 }
@@ -187,17 +231,38 @@ static int toy_invl(void *pmap, uint64_t va, uint64_t size)
 static int toy_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
 	struct toy_pmap *p = pmap;
+	int err = fails(p->toy);
 
 	works_on_pmap(p->toy);
 	count(p->toy, coalesced, 1);
 	count(p->toy, ranges, n);
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < n; i++)
 		forget(p, ranges[i].va, ranges[i].size);
 	return 0;
 }
 
+static bool mapped(struct toy *toy, const struct gm_extent *ext)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&toy->lock);
+	for (struct toy_pmap *p = toy->strict ? toy->pmaps : NULL; p; p = p->next) {
+		pthread_mutex_lock(&p->lock);
+		for (unsigned int i = 0; i < p->nr; i++)
+			found |= (p->pte[i].valid || p->pte[i].stale) &&
+				 p->pte[i].pa < ext->pa + ext->len &&
+				 ext->pa < p->pte[i].pa + p->pte[i].leaf;
+		pthread_mutex_unlock(&p->lock);
+	}
+	pthread_mutex_unlock(&toy->lock);
+	return found;
+}
+
 static bool foreign(struct toy *toy, const struct gm_extent *ext)
 {
+	broken(toy, mapped(toy, ext), "copied to or from while it is mapped");
 	return broken(
 		toy, !ext->len || ext->pa < toy->base || ext->pa + ext->len > toy->base + toy->size,
 		"foreign extent");
@@ -210,6 +275,8 @@ static int toy_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ex
 	int err = toy->on_copy ? toy->on_copy(toy, dir) : 0;
 
 	count(toy, copies, 1);
+	if (!err)
+		err = fails(toy);
 	if (err)
 		return err;
 	for (unsigned int i = 0; dir == GM_TO_HOST && i < n; i++)
@@ -220,6 +287,8 @@ static int toy_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_ex
 
 		if (foreign(toy, &ext[i]))
 			return -EINVAL;
+		if (toy->hollow)
+			continue;
 		if (dir == GM_TO_DEV)
 			memcpy(mem, (void *)(uintptr_t)ext[i].host, ext[i].len);
 		else
@@ -233,12 +302,16 @@ static int toy_zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned in
 		    struct gm_fence *fence)
 {
 	struct toy *toy = gm_dev_data(dev);
+	int err = fails(toy);
 
 	count(toy, zeros, 1);
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < n; i++) {
 		if (foreign(toy, &ext[i]))
 			return -EINVAL;
-		memset(toy->memory + (ext[i].pa - toy->base), 0, ext[i].len);
+		if (!toy->hollow)
+			memset(toy->memory + (ext[i].pa - toy->base), 0, ext[i].len);
 	}
 	gm_fence_signal(fence, 0);
 	return 0;
@@ -263,6 +336,7 @@ void toy_init(struct toy *toy, uint64_t blocks)
 		.base = 0x700000000ULL,
 		.size = blocks * BLOCK,
 	};
+	pthread_mutex_init(&toy->lock, NULL);
 }
 
 int toy_plug(struct toy *toy)
@@ -271,9 +345,9 @@ int toy_plug(struct toy *toy)
 
 	if (err)
 		return err;
-	toy->memory = malloc(toy->size);
+	toy->memory = malloc(toy->hollow ? 1 : toy->size);
 	assert_non_null(toy->memory);
-	memset(toy->memory, 0xEE, toy->size);
+	memset(toy->memory, 0xEE, toy->hollow ? 1 : toy->size);
 	return gm_dev_register_physmem(toy->dev, toy->base, toy->base + toy->size);
 }
 
@@ -317,10 +391,12 @@ static bool access_once(struct toy_pmap *p, uint64_t va, void *buf, uint64_t len
 {
 	struct toy_pte *e;
 	uint8_t *mem;
+	bool may;
 
 	pthread_mutex_lock(&p->lock);
 	e = find(p, va);
-	if (e && (e->prot & access)) {
+	may = e && (e->prot & access);
+	if (may) {
 		mem = p->toy->memory + (e->pa + (va - e->va) - p->toy->base);
 		if (access == GM_WRITE)
 			memcpy(mem, buf, len);
@@ -328,7 +404,7 @@ static bool access_once(struct toy_pmap *p, uint64_t va, void *buf, uint64_t len
 			memcpy(buf, mem, len);
 	}
 	pthread_mutex_unlock(&p->lock);
-	return e && (e->prot & access);
+	return may;
 }
 
 int toy_access(struct gm_context *ctx, uint64_t va, void *buf, uint64_t len, uint32_t access)

@@ -32,15 +32,23 @@ struct toy {
 	struct gm_dev *dev;
 	uint8_t *memory;
 	uint64_t base, size;
+	bool hollow; /* it has no bytes, for what is large; not to be accessed */
+	/* The fail_at-th call of an operation that may fail does, with -EIO; 0: none. Counted down. */
+	unsigned int fail_at;
+	pthread_mutex_t lock; /* over the list of pmaps, fail_at */
+	struct toy_pmap *pmaps;
+	bool strict;	       /* what is copied or filled must not be mapped */
 	uint64_t bad, bad_end; /* memory that cannot be read any more */
 	bool removed;	       /* gm_dev_remove() has returned 0: nothing works on a pmap; atomic */
 	/* All atomic. */
-	unsigned int enters, releases, protects, invls, coalesced, ranges, copies, zeros;
+	unsigned int enters, entered, releases, released, /* calls, leaves */
+		protects, invls, coalesced, ranges, copies, zeros;
 	unsigned int broken; /* calls against the contract */
 };
 
 struct toy_pmap {
 	struct toy *toy;
+	struct toy_pmap *next;
 	pthread_mutex_t lock; /* over what follows, and accesses by way of it */
 	struct toy_pte pte[TOY_PTES];
 	unsigned int nr;

@@ -69,7 +69,7 @@ static bool options_ok(const struct gm_sim_options *opt)
 	    opt->table_memory > MAX_TABLE_MEMORY ||
 	    opt->table_memory > GM_SIM_VA_END - opt->base - opt->memory)
 		return false;
-	if (opt->pgsize_bitmap & ~(PGSIZES | GM_SIM_16K))
+	if (!(opt->pgsize_bitmap & GM_SIM_BASE_SIZES) || (opt->pgsize_bitmap & ~GM_SIM_ALL_SIZES))
 		return false;
 	if (opt->tlb_entries & (opt->tlb_entries - 1))
 		return false;
@@ -132,19 +132,16 @@ static int tlbs_alloc(struct gm_sim *sim, size_t entries)
 {
 	struct gm_sim_mmu *mmu = &sim->mmu;
 	struct gm_sim_tlb_entry *e;
-	unsigned int i, s;
+	unsigned int i, nr = gm_sim_nr_sizes(mmu->pgsizes);
 
 	mmu->tlb = aligned_alloc(__alignof__(*mmu->tlb), mmu->nr_tlbs * sizeof(*mmu->tlb));
-	e = calloc(mmu->nr_tlbs * GM_SIM_NR_SIZES * entries, sizeof(*e));
+	e = calloc(mmu->nr_tlbs * nr * entries, sizeof(*e));
 	sim->tlb_entries = e;
 	if (!mmu->tlb || !e)
 		return -ENOMEM;
 	memset(mmu->tlb, 0, mmu->nr_tlbs * sizeof(*mmu->tlb));
-	for (i = 0; i < mmu->nr_tlbs; i++) {
-		mmu->tlb[i].mask = entries - 1;
-		for (s = 0; s < GM_SIM_NR_SIZES; s++, e += entries)
-			mmu->tlb[i].entry[s] = e;
-	}
+	for (i = 0; i < mmu->nr_tlbs; i++)
+		gm_sim_tlb_init(&mmu->tlb[i], mmu->pgsizes, e + i * nr * entries, entries);
 	return 0;
 }
 

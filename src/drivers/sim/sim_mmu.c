@@ -33,8 +33,6 @@
 #define ENTRIES 512
 #define FOREIGN (1ULL << 63) /* in an asid: the addresses are those of another device's memory */
 
-static const uint64_t page_size[GM_SIM_NR_SIZES] = { GM_SIM_4K, GM_SIM_16K, GM_SIM_64K, GM_SIM_2M };
-
 /* One change to a pmap, under its lock. */
 struct edit {
 	struct gm_sim_pmap *pmap;
@@ -67,11 +65,24 @@ static uint64_t span(unsigned int level)
 	return GM_SIM_4K << (9 * level);
 }
 
-/* The size of the leaf that an entry of @level is, or is one of. Which of page_size[]: *s. */
-static uint64_t leaf_size(uint64_t pte, unsigned int level, unsigned int *s)
+/* Bytes of the leaf that an entry of @level is, or is a part of. */
+static uint64_t leaf_size(uint64_t pte, unsigned int level)
 {
-	*s = level ? 3 : pte & GM_SIM_PTE_CONT ? 2 : pte & GM_SIM_PTE_CONT4 ? 1 : 0;
-	return page_size[*s];
+	return span(level) << ((pte & GM_SIM_PTE_RUN) >> GM_SIM_PTE_RUN_SHIFT);
+}
+
+static unsigned int level_of(uint64_t leaf)
+{
+	return leaf >= GM_SIM_1G ? 2 : leaf >= GM_SIM_2M ? 1 : 0;
+}
+
+static uint64_t run_bits(uint64_t leaf)
+{
+	uint64_t run = 0;
+
+	while (span(level_of(leaf)) << run < leaf)
+		run++;
+	return run << GM_SIM_PTE_RUN_SHIFT;
 }
 
 static uint64_t *slot_of(struct gm_sim_mmu *mmu, uint64_t table, unsigned int level, uint64_t va)
@@ -153,6 +164,32 @@ void gm_sim_mmu_init(struct gm_sim_mmu *mmu)
 
 /* ------------------------------------------------------------------ the TLBs */
 
+unsigned int gm_sim_nr_sizes(uint64_t pgsizes)
+{
+	unsigned int n = 0;
+
+	for (pgsizes |= GM_SIM_4K; pgsizes; pgsizes &= pgsizes - 1)
+		n++;
+	return n;
+}
+
+void gm_sim_tlb_init(struct gm_sim_tlb *tlb, uint64_t pgsizes, struct gm_sim_tlb_entry *entry,
+		     uint64_t n)
+{
+	unsigned int shift;
+
+	tlb->mask = n - 1;
+	tlb->entry = entry;
+	for (shift = 12; shift <= 30; shift++)
+		if ((pgsizes | GM_SIM_4K) >> shift & 1)
+			tlb->shift[tlb->nr_sizes++] = (uint8_t)shift;
+}
+
+static struct gm_sim_tlb_entry *tlb_array(const struct gm_sim_tlb *tlb, unsigned int s)
+{
+	return tlb->entry + s * (tlb->mask + 1);
+}
+
 static void tlb_seize(struct gm_sim_tlb *tlb)
 {
 	__atomic_fetch_add(&tlb->waiting, 1, __ATOMIC_RELAXED);
@@ -184,24 +221,34 @@ static void tlb_drop(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_
 {
 	unsigned int s;
 
-	for (s = 0; s < GM_SIM_NR_SIZES; s++) {
-		uint64_t page = va / page_size[s];
-		uint64_t n = last / page_size[s] - page;
+	for (s = 0; s < tlb->nr_sizes; s++) {
+		uint64_t page = va >> tlb->shift[s];
+		uint64_t n = (last >> tlb->shift[s]) - page;
 		uint64_t i;
 
 		for (i = 0; i <= n && i <= tlb->mask; i++) {
-			struct gm_sim_tlb_entry *e = &tlb->entry[s][(page + i) & tlb->mask];
+			struct gm_sim_tlb_entry *e = &tlb_array(tlb, s)[(page + i) & tlb->mask];
 
-			if (e->asid == asid && e->va <= last && e->va + page_size[s] > va)
+			if (e->asid == asid && e->va <= last &&
+			    e->va + (1ULL << tlb->shift[s]) > va)
 				e->asid = 0;
 		}
 	}
 }
 
+/* More ranges than this are not worth being looked for one by one: all of the pmap's goes. */
+#define FEW_RANGES 32
+
 void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
+	const struct gm_tlb_range all = { .size = GM_SIM_VA_END };
 	struct gm_sim_mmu *mmu = pmap->walker;
 	unsigned int i, k;
+
+	if (n > FEW_RANGES) {
+		ranges = &all;
+		n = 1;
+	}
 
 	for (i = 0; i < mmu->nr_tlbs; i++) {
 		tlb_seize(&mmu->tlb[i]);
@@ -216,7 +263,7 @@ void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges
 /* A walk that did not see it has filled its TLB by the time that the word is ours. */
 void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
 {
-	unsigned int i, s;
+	unsigned int i;
 	uint64_t k;
 
 	__atomic_store_n(&mmu->stopped, 1, __ATOMIC_RELAXED);
@@ -224,9 +271,8 @@ void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
 		struct gm_sim_tlb *tlb = &mmu->tlb[i];
 
 		tlb_seize(tlb);
-		for (s = 0; s < GM_SIM_NR_SIZES; s++)
-			for (k = 0; k <= tlb->mask; k++)
-				tlb->entry[s][k].asid = 0;
+		for (k = 0; k < tlb->nr_sizes * (tlb->mask + 1); k++)
+			tlb->entry[k].asid = 0;
 		gm_sim_tlb_unlock(tlb);
 	}
 }
@@ -234,13 +280,16 @@ void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
 static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_t pte,
 			 unsigned int level)
 {
-	unsigned int s;
-	uint64_t size = leaf_size(pte, level, &s), offset = va & (size - 1);
-	struct gm_sim_tlb_entry *e = &tlb->entry[s][va / size & tlb->mask];
+	uint64_t leaf = leaf_size(pte, level), offset = va & (leaf - 1);
+	struct gm_sim_tlb_entry *e;
+	unsigned int s = 0;
 
+	while (1ULL << tlb->shift[s] < leaf)
+		s++;
+	e = &tlb_array(tlb, s)[va / leaf & tlb->mask];
 	e->asid = asid;
 	e->va = va - offset;
-	e->pa = pte & GM_SIM_PTE_ADDR & ~(size - 1);
+	e->pa = pte & GM_SIM_PTE_ADDR & ~(leaf - 1);
 	if (pte & GM_SIM_PTE_HOST)
 		e->pa |= GM_SIM_HOST_PA;
 	e->prot = (pte & GM_SIM_PTE_R ? GM_READ : 0) | (pte & GM_SIM_PTE_W ? GM_WRITE : 0) |
@@ -317,12 +366,12 @@ static const struct gm_sim_tlb_entry *tlb_search(struct gm_sim_tlb *tlb, uint64_
 	unsigned int s;
 	uint64_t i;
 
-	for (s = 0; s < GM_SIM_NR_SIZES; s++)
+	for (s = 0; s < tlb->nr_sizes; s++)
 		for (i = 0; i <= tlb->mask; i++) {
-			const struct gm_sim_tlb_entry *e = &tlb->entry[s][i];
+			const struct gm_sim_tlb_entry *e = &tlb_array(tlb, s)[i];
 
 			if (e->asid && !(e->asid & FOREIGN) && e->pa < pa + len &&
-			    e->pa + page_size[s] > pa)
+			    e->pa + (1ULL << tlb->shift[s]) > pa)
 				return e;
 		}
 	return NULL;
@@ -373,8 +422,8 @@ static int edit_leaf(struct edit *ed, uint64_t table, uint64_t *slot, unsigned i
 		     uint64_t va)
 {
 	uint64_t pte = pte_get(slot);
-	unsigned int s;
-	uint64_t leaf = leaf_size(pte, level, &s), start = va & ~(leaf - 1);
+	uint64_t leaf = leaf_size(pte, level);
+	uint64_t start = va & ~(leaf - 1);
 
 	if (ed->verb == PRUNE)
 		return 0;
@@ -453,37 +502,45 @@ static int table_get(struct gm_sim_pmap *pmap, uint64_t va, unsigned int level, 
 	return 0;
 }
 
-/* May @leaf bytes at @pa, HOST bit included, take the place of @pte? Only of nothing, or of the same memory. */
-static bool leaf_fits(struct gm_sim_mmu *mmu, uint64_t pte, uint64_t pa, uint64_t leaf)
+/*
+ * May a leaf of @leaf bytes at @level take the place of @pte, for memory at @pa, HOST bit
+ * included? Only of nothing, or of the same memory.
+ */
+static bool leaf_fits(struct gm_sim_mmu *mmu, uint64_t pte, unsigned int level, uint64_t pa,
+		      uint64_t leaf)
 {
-	uint64_t below = pte & GM_SIM_PTE_ADDR;
 	unsigned int i;
 
 	if (!(pte & GM_SIM_PTE_V))
 		return true;
 	if (pte & GM_SIM_PTE_LEAF)
 		return (pte & (GM_SIM_PTE_ADDR | GM_SIM_PTE_HOST)) == pa &&
-		       leaf >= leaf_size(pte, leaf == GM_SIM_2M, &i);
+		       leaf_size(pte, level) <= leaf;
 	for (i = 0; i < ENTRIES; i++) {
-		pte = pte_get((uint64_t *)gm_sim_mem(mmu, below) + i);
-		if ((pte & GM_SIM_PTE_V) &&
-		    (pte & (GM_SIM_PTE_ADDR | GM_SIM_PTE_HOST)) != pa + i * GM_SIM_4K)
+		uint64_t *below = gm_sim_mem(mmu, pte & GM_SIM_PTE_ADDR);
+
+		if (!leaf_fits(mmu, pte_get(below + i), level - 1, pa + i * span(level - 1), leaf))
 			return false;
 	}
 	return true;
 }
 
-/* A 2 MiB leaf took the place of a table: what the table mapped is mapped once, not twice. */
-static void table_replaced(struct edit *ed, uint64_t table, uint64_t va)
+/* A leaf took the place of a table of @level: what the table mapped is mapped once, not twice. */
+static void table_replaced(struct edit *ed, uint64_t table, unsigned int level, uint64_t va)
 {
 	struct gm_sim_mmu *mmu = ed->pmap->mmu;
 	uint64_t i;
 
 	for (i = 0; i < ENTRIES; i++) {
 		uint64_t pte = pte_get((uint64_t *)gm_sim_mem(mmu, table) + i);
+		uint64_t at = va + i * span(level);
 
-		if (pte & GM_SIM_PTE_V)
-			frames_count(mmu, pte, GM_SIM_4K, va + i * GM_SIM_4K, UINT32_MAX);
+		if (!(pte & GM_SIM_PTE_V))
+			continue;
+		if (pte & GM_SIM_PTE_LEAF)
+			frames_count(mmu, pte, span(level), at, UINT32_MAX);
+		else
+			table_replaced(ed, pte & GM_SIM_PTE_ADDR, level - 1, at);
 	}
 	table_bury(ed, table);
 }
@@ -500,13 +557,13 @@ static void leaf_set(struct edit *ed, uint64_t table, unsigned int level, uint64
 	if ((old & (GM_SIM_PTE_V | GM_SIM_PTE_LEAF)) != (GM_SIM_PTE_V | GM_SIM_PTE_LEAF))
 		frames_count(mmu, pte, span(level), va, 1);
 	if ((old & GM_SIM_PTE_V) && !(old & GM_SIM_PTE_LEAF))
-		table_replaced(ed, old & GM_SIM_PTE_ADDR, va);
+		table_replaced(ed, old & GM_SIM_PTE_ADDR, level - 1, va);
 }
 
 /* With @write false: make the tables and see that nothing is in the way. */
 static int enter_range(struct edit *ed, uint64_t pa, uint64_t leaf, uint64_t bits, bool write)
 {
-	unsigned int level = leaf == GM_SIM_2M;
+	unsigned int level = level_of(leaf);
 	uint64_t va, table = 0;
 	int err;
 
@@ -519,7 +576,8 @@ static int enter_range(struct edit *ed, uint64_t pa, uint64_t leaf, uint64_t bit
 		if (write)
 			leaf_set(ed, table, level, va, pa | bits);
 		else if (!leaf_fits(ed->pmap->mmu,
-				    pte_get(slot_of(ed->pmap->mmu, table, level, va)), pa, leaf))
+				    pte_get(slot_of(ed->pmap->mmu, table, level, va)), level, pa,
+				    leaf))
 			return -EEXIST;
 	}
 	return 0;
@@ -570,11 +628,7 @@ int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64
 	    !range_ok(va, size, leaf) || (pa & (leaf - 1)) ||
 	    !gm_sim_is_data(pmap->mmu, pa, size) || !prot_ok(prot))
 		return -EINVAL;
-	if (leaf == GM_SIM_64K)
-		bits |= GM_SIM_PTE_CONT;
-	else if (leaf == GM_SIM_16K)
-		bits |= GM_SIM_PTE_CONT4;
-	return pmap_enter(pmap, va, pa, size, leaf, bits);
+	return pmap_enter(pmap, va, pa, size, leaf, bits | run_bits(leaf));
 }
 
 int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host, uint64_t size,

@@ -11,12 +11,11 @@
  *	bit 1       R     reads allowed  } leaves only
  *	bit 2       W     writes allowed }
  *	bit 3       LEAF  maps memory; without it the entry points to a table of the
- *	                  level below. Level 0: always. Level 1: a 2 MiB leaf.
- *	                  Levels 2 and 3: never
- *	bit 4       CONT  level 0: one of 16 aligned entries that map 64 KiB of aligned,
- *	                  contiguous memory with one protection; a TLB may cache them
- *	                  as one
- *	bit 6       CONT4 the same of 4 entries that map 16 KiB
+ *	                  level below. Level 0: always; level 3: never. An entry maps
+ *	                  4 KiB at level 0, 2 MiB at level 1, 1 GiB at level 2
+ *	bits 6-9    RUN   leaves only: one of 1 << RUN aligned entries, at level 0 or 1, that
+ *	                  map aligned, contiguous memory with one protection: 4 is a leaf of
+ *	                  64 KiB, or 32 MiB. A TLB may cache them as one
  *	bits 12-47  ADDR  physical address of the memory or the table
  *
  * A device whose smallest leaf is larger than 4 KiB is asked for nothing smaller, and says
@@ -35,10 +34,10 @@
 #define GM_SIM_PTE_R (1ULL << 1)
 #define GM_SIM_PTE_W (1ULL << 2)
 #define GM_SIM_PTE_LEAF (1ULL << 3)
-#define GM_SIM_PTE_CONT (1ULL << 4)
 #define GM_SIM_PTE_HOST (1ULL << 5) /* the address is the host's, not of device memory */
-#define GM_SIM_PTE_CONT4 (1ULL << 6)
-#define GM_SIM_PTE_A (1ULL << 6) /* atomic operations are good there */
+#define GM_SIM_PTE_RUN_SHIFT 6
+#define GM_SIM_PTE_RUN (15ULL << GM_SIM_PTE_RUN_SHIFT)
+#define GM_SIM_PTE_A (1ULL << 10) /* atomic operations are good there */
 #define GM_SIM_PTE_ADDR 0x0000fffffffff000ULL
 
 #define GM_SIM_VA_END (1ULL << 48)
@@ -47,7 +46,12 @@
 #define GM_SIM_64K (1ULL << 16)
 #define GM_SIM_2M (1ULL << 21)
 
-#define GM_SIM_NR_SIZES 4
+#define GM_SIM_1G (1ULL << 30)
+#define GM_SIM_ALL_SIZES (2 * GM_SIM_1G - GM_SIM_4K)
+
+#define GM_SIM_BASE_SIZES (2 * GM_SIM_2M - GM_SIM_4K) /* one of these there must be */
+
+#define GM_SIM_MAX_SIZES 19
 #define GM_SIM_COOKIE 0x474d454d53494d31ULL /* of its page table's format: any number of our own */
 #define GM_SIM_NO_PA UINT64_MAX
 #define GM_SIM_HOST_PA (1ULL << 63) /* of what a translation gives: an address of the host's */
@@ -64,9 +68,11 @@ struct gm_sim_tlb {
 	uint32_t word;	  /* held over each access and each invalidation */
 	uint32_t waiting; /* atomic: others who want the word; the lane lets them pass */
 	uint64_t mask;	  /* entries of an array, less one */
-	struct gm_sim_tlb_entry *entry[GM_SIM_NR_SIZES];
-	uint64_t lookups; /* accesses that found a translation in the end, */
-	uint64_t misses;  /* and that did not find it here */
+	struct gm_sim_tlb_entry *entry; /* the arrays, one behind the other */
+	uint32_t nr_sizes;
+	uint8_t shift[GM_SIM_MAX_SIZES]; /* log2 of each size */
+	uint64_t lookups;		 /* accesses that found a translation in the end, */
+	uint64_t misses;		 /* and that did not find it here */
 } __attribute__((aligned(64)));
 
 /* What is known of a page of table, beside its bytes. */
@@ -113,6 +119,12 @@ struct gm_sim_pmap {
 };
 
 void gm_sim_mmu_init(struct gm_sim_mmu *mmu);
+
+/* How many arrays a TLB has. */
+unsigned int gm_sim_nr_sizes(uint64_t pgsizes);
+/* Zeroed otherwise; @entry: as many arrays of @n entries, a power of two, zeroed. */
+void gm_sim_tlb_init(struct gm_sim_tlb *tlb, uint64_t pgsizes, struct gm_sim_tlb_entry *entry,
+		     uint64_t n);
 
 /* Fails: -ENOSPC. The caller provides @pmap. */
 int gm_sim_pmap_init(struct gm_sim_pmap *pmap, struct gm_sim_mmu *mmu);
@@ -210,13 +222,14 @@ static inline void gm_sim_tlb_unlock(struct gm_sim_tlb *tlb)
 static inline uint64_t gm_sim_tlb_lookup(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va,
 					 uint32_t access)
 {
-	static const unsigned int shift[GM_SIM_NR_SIZES] = { 12, 14, 16, 21 };
+	const struct gm_sim_tlb_entry *array = tlb->entry;
 	unsigned int s;
 
 	tlb->lookups++;
-	for (s = 0; s < GM_SIM_NR_SIZES; s++) {
-		uint64_t offset = va & ((1ULL << shift[s]) - 1);
-		struct gm_sim_tlb_entry *e = &tlb->entry[s][(va >> shift[s]) & tlb->mask];
+	for (s = 0; s < tlb->nr_sizes; s++, array += tlb->mask + 1) {
+		unsigned int shift = tlb->shift[s];
+		uint64_t offset = va & ((1ULL << shift) - 1);
+		const struct gm_sim_tlb_entry *e = &array[(va >> shift) & tlb->mask];
 
 		if (e->va == va - offset && e->asid == asid && (e->prot & access) == access)
 			return e->pa + offset;

@@ -38,23 +38,10 @@ static int view_mmap(struct file *file, struct vm_area_struct *vma)
 	return gm_vma_map(vma, view->obj, view->kas);
 }
 
-/* Less than 2 MiB is aligned to what devices map at least, if that is more than a page. */
-static unsigned long view_area(struct file *file, unsigned long addr, unsigned long len,
-			       unsigned long pgoff, unsigned long flags)
-{
-	struct gm_region like = { .len = len };
-	unsigned long align = gm_map_align(&like), va, offset = pgoff << PAGE_SHIFT;
-
-	if (len >= GM_BLOCK_SIZE || align == PAGE_SIZE || addr || len + align < len)
-		return thp_get_unmapped_area(file, addr, len, pgoff, flags);
-	va = current->mm->get_unmapped_area(file, 0, len + align, pgoff, flags);
-	return IS_ERR_VALUE(va) ? va : va + ((offset - va) & (align - 1));
-}
-
 static const struct file_operations view_fops = {
 	.owner = THIS_MODULE,
 	.mmap = view_mmap,
-	.get_unmapped_area = view_area,
+	.get_unmapped_area = gm_unmapped_area,
 };
 
 #define ADDRESS_TRIES 10

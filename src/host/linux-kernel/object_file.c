@@ -44,7 +44,7 @@ static const struct file_operations object_fops = {
 	.unlocked_ioctl = object_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.mmap = object_mmap,
-	.get_unmapped_area = thp_get_unmapped_area,
+	.get_unmapped_area = gm_unmapped_area,
 	.release = object_release,
 	.llseek = noop_llseek,
 };

@@ -27,6 +27,7 @@
  * Locking: mmap_lock held by the kernel, for writing but in faults.
  */
 #include <linux/memcontrol.h>
+#include <linux/mman.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
 
@@ -320,4 +321,23 @@ struct gm_kas *gm_kas_at(u64 va)
 		gm_kas_get(kas);
 	mmap_read_unlock(current->mm);
 	return kas;
+}
+
+/*
+ * For get_unmapped_area: addresses that agree with the offset as gm_map_align() says, and as those
+ * of huge pages do.
+ */
+unsigned long gm_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+			       unsigned long pgoff, unsigned long flags)
+{
+	struct gm_region like = { .len = len };
+	unsigned long align = gm_map_align(&like), off = pgoff << PAGE_SHIFT, at;
+
+	if (align != PAGE_SIZE && align != PMD_SIZE && !addr && !(flags & MAP_FIXED) &&
+	    len + align > len) {
+		at = current->mm->get_unmapped_area(file, 0, len + align, pgoff, flags);
+		if (!IS_ERR_VALUE(at))
+			return at + ((off - at) & (align - 1));
+	}
+	return thp_get_unmapped_area(file, addr, len, pgoff, flags);
 }

@@ -111,7 +111,8 @@ static int map_at(struct gm_region *r, uint64_t va, int flags)
 /*
  * Anywhere, but so that address and offset agree in their place within a block: then
  * a block of the object is one of the address space, for the CPU's page table and
- * for devices' large leaves. Of what is smaller than a block, in a device's base page.
+ * for devices' large leaves, as far as the region has room for them. Of what is smaller than
+ * a block, in a device's base page.
  */
 static int map_anywhere(struct gm_region *r)
 {

@@ -29,9 +29,9 @@ static bool options_ok(const struct gmem_sim_create *c)
 		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER | GMEM_SIM_NO_ATOMICS)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
-	       !(c->pgsize_bitmap & ~(PGSIZES | GM_SIM_16K)) && c->lanes <= 64 &&
-	       c->tlb_entries <= 4096 && !(c->tlb_entries & (c->tlb_entries - 1)) &&
-	       !(c->cpu % GM_SIM_2M) && !c->pad &&
+	       (c->pgsize_bitmap & GM_SIM_BASE_SIZES) && !(c->pgsize_bitmap & ~GM_SIM_ALL_SIZES) &&
+	       c->lanes <= 64 && c->tlb_entries <= 4096 &&
+	       !(c->tlb_entries & (c->tlb_entries - 1)) && !(c->cpu % GM_SIM_2M) && !c->pad &&
 	       (!c->va_bits || (c->va_bits >= 22 && c->va_bits <= 48));
 }
 
@@ -86,7 +86,7 @@ static int alloc_memory(struct gm_ksim *sim, const struct gmem_sim_create *c)
 	struct gm_sim_mmu *mmu = &sim->mmu;
 	struct gm_sim_tlb_entry *e;
 	gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
-	unsigned int i, s;
+	unsigned int i, nr;
 	int err;
 
 	mmu->base = BASE;
@@ -94,11 +94,12 @@ static int alloc_memory(struct gm_ksim *sim, const struct gmem_sim_create *c)
 	mmu->tables = c->table_memory;
 	mmu->pgsizes = c->pgsize_bitmap;
 	mmu->nr_tlbs = c->lanes;
+	nr = gm_sim_nr_sizes(mmu->pgsizes);
 	/* However much is asked for: -ENOMEM is enough said. */
 	err = map_memory(sim, c->cpu, gfp);
 	mmu->table = kvcalloc(mmu->tables / GM_SIM_4K, sizeof(*mmu->table), gfp);
 	mmu->tlb = kvcalloc(mmu->nr_tlbs, sizeof(*mmu->tlb), gfp);
-	e = kvcalloc(mmu->nr_tlbs * GM_SIM_NR_SIZES * c->tlb_entries, sizeof(*e), gfp);
+	e = kvcalloc((size_t)mmu->nr_tlbs * nr * c->tlb_entries, sizeof(*e), gfp);
 	sim->tlb_entries = e;
 	if (c->flags & GMEM_SIM_CHECK)
 		mmu->frame = kvcalloc(mmu->data / GM_SIM_4K, sizeof(*mmu->frame), gfp);
@@ -109,11 +110,9 @@ static int alloc_memory(struct gm_ksim *sim, const struct gmem_sim_create *c)
 		free_memory(sim);
 		return err;
 	}
-	for (i = 0; i < mmu->nr_tlbs; i++) {
-		mmu->tlb[i].mask = c->tlb_entries - 1;
-		for (s = 0; s < GM_SIM_NR_SIZES; s++, e += c->tlb_entries)
-			mmu->tlb[i].entry[s] = e;
-	}
+	for (i = 0; i < mmu->nr_tlbs; i++)
+		gm_sim_tlb_init(&mmu->tlb[i], mmu->pgsizes, e + (size_t)i * nr * c->tlb_entries,
+				c->tlb_entries);
 	gm_sim_mmu_init(mmu);
 	return 0;
 }
