@@ -209,9 +209,43 @@ static void test_context_read_peer(struct cf *cf)
 	cf_unmap(cf, p, BLOCK);
 }
 
+static void add_kernel(struct gm_sim_lane *lane, void *arg)
+{
+	for (unsigned int i = 0; i < 100; i++)
+		gm_sim_add64(lane, arg, 1);
+}
+
+/* Atomic operations on host memory in place, by a link that knows none: the page is had alone. */
+static void test_context_exclusive(struct cf *cf)
+{
+	struct gm_page_info info;
+	char *p;
+
+	change(cf, GM_SIM_IN_PLACE | GM_SIM_NO_ATOMICS, GM_SIM_IN_PLACE);
+	p = cf_alloc(cf, BLOCK);
+	cf_fill(cf, CPU, p, BLOCK, 1);
+	cf_check(cf, 0, p, BLOCK, 1);
+	*(volatile uint64_t *)(void *)p = 0;
+	for (uint64_t round = 1; round < 4; round++) {
+		assert_int_equal(gm_sim_launch(cf->ctx[0], add_kernel, p), 0);
+		assert_int_equal(gm_query(p, PAGE, &info), 0);
+		assert_true(info.flags & GM_PAGE_EXCLUSIVE);
+		assert_int_equal(info.node, GM_NODE_HOST);
+		if (round == 2)
+			cf_check_at(cf, 1, p + PAGE, BLOCK - PAGE, 1, PAGE);
+		else
+			assert_int_equal(*(volatile uint64_t *)(void *)p, round * 200);
+	}
+	assert_int_equal(gm_query(p, PAGE, &info), 0);
+	assert_false(info.flags & GM_PAGE_EXCLUSIVE);
+	assert_int_equal(cf_as_stats(cf).bytes_to_dev, 0);
+	cf_unmap(cf, p, BLOCK);
+}
+
 const struct CMUnitTest cf_context_tests[] = {
 	CF_TEST(test_context_sparse),	    CF_TEST(test_context_few_bits),
 	CF_TEST_PAGES(test_context_denied), CF_TEST_PAGES(test_context_mode_of_range),
 	CF_TEST(test_context_share),	    CF_TEST(test_context_read_peer),
+	CF_TEST(test_context_exclusive),
 };
 const size_t cf_nr_context_tests = sizeof(cf_context_tests) / sizeof(cf_context_tests[0]);

@@ -121,6 +121,20 @@ static unsigned int objects_free(const struct model *m)
 }
 
 /* All of it is where it was told to go, or chosen; @len bytes of it are those of @was. */
+/* What is lost of bytes that nothing has mapped for a while. */
+static void learn_lost(struct model *m, unsigned int as, uint64_t va, uint64_t len,
+		       struct m_object *o, uint64_t offset)
+{
+	struct gm_page_info info;
+
+	for (uint64_t done = 0; done < len; done += PAGE) {
+		if (port_query(m->as[as], va + done, PAGE, &info))
+			m_fail(m, "gm_query of what was remapped");
+		if (info.flags & GM_PAGE_POISONED)
+			o->bad[(offset + done) / PAGE] = 1;
+	}
+}
+
 static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint64_t len,
 		     uint64_t to, uint64_t new_len)
 {
@@ -137,6 +151,8 @@ static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint
 	m_map_add(m, as, to, kept, o, offset, prot);
 	if (new_len > len && o->named) {
 		m_map_add(m, as, to + len, new_len - len, o, offset + len, prot);
+		if (!o->handle) /* nobody looked at these when devices went */
+			learn_lost(m, as, to + len, new_len - len, o, offset + len);
 	} else if (new_len > len) {
 		struct m_object *more = m_object_new(m, new_len - len, NULL);
 

@@ -59,6 +59,12 @@ static uint64_t prot_bits(uint32_t prot)
 	       (prot & GM_ATOMIC ? GM_SIM_PTE_A : 0);
 }
 
+/* The device's own memory is its alone. */
+static bool atomic_ok(uint64_t pte)
+{
+	return !(pte & GM_SIM_PTE_HOST) || (pte & GM_SIM_PTE_A);
+}
+
 /* Bytes an entry of @level stands for. */
 static uint64_t span(unsigned int level)
 {
@@ -293,14 +299,14 @@ static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uin
 	if (pte & GM_SIM_PTE_HOST)
 		e->pa |= GM_SIM_HOST_PA;
 	e->prot = (pte & GM_SIM_PTE_R ? GM_READ : 0) | (pte & GM_SIM_PTE_W ? GM_WRITE : 0) |
-		  (pte & GM_SIM_PTE_A ? GM_ATOMIC : 0);
+		  (atomic_ok(pte) ? GM_ATOMIC : 0);
 	return e->pa + offset;
 }
 
 uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint64_t va,
 			 uint32_t access)
 {
-	uint64_t need = prot_bits(access);
+	uint64_t need = prot_bits(access & ~GM_ATOMIC);
 	uint64_t table = pmap->root;
 	unsigned int level;
 
@@ -312,7 +318,7 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 		if (!(pte & GM_SIM_PTE_V))
 			break;
 		if (pte & GM_SIM_PTE_LEAF) {
-			if ((pte & need) != need)
+			if ((pte & need) != need || ((access & GM_ATOMIC) && !atomic_ok(pte)))
 				break;
 			return tlb_fill(tlb, pmap->asid, va, pte, level);
 		}
@@ -597,7 +603,7 @@ static uint64_t least(const struct gm_sim_mmu *mmu)
 
 static bool prot_ok(uint32_t prot)
 {
-	return prot && !(prot & ~(GM_READ | GM_WRITE | GM_ATOMIC));
+	return prot && !(prot & ~(GM_READ | GM_WRITE));
 }
 
 static int pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
@@ -621,8 +627,7 @@ static int pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64
 int gm_sim_pmap_enter(struct gm_sim_pmap *pmap, uint64_t va, uint64_t pa, uint64_t size,
 		      uint64_t leaf, uint32_t prot)
 {
-	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF |
-			prot_bits(prot | GM_ATOMIC); /* its own memory */
+	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF | prot_bits(prot);
 
 	if (!leaf || (leaf & (leaf - 1)) || !(leaf & pmap->mmu->pgsizes) ||
 	    !range_ok(va, size, leaf) || (pa & (leaf - 1)) ||
@@ -636,7 +641,8 @@ int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host,
 {
 	uint64_t bits = GM_SIM_PTE_V | GM_SIM_PTE_LEAF | prot_bits(prot);
 
-	if (!range_ok(va, size, GM_SIM_4K) || !range_ok(host, size, GM_SIM_4K) || !prot_ok(prot))
+	if (!range_ok(va, size, GM_SIM_4K) || !range_ok(host, size, GM_SIM_4K) ||
+	    !prot_ok(prot & ~GM_ATOMIC))
 		return -EINVAL;
 	return pmap_enter(pmap, va, host | GM_SIM_PTE_HOST, size, GM_SIM_4K, bits);
 }
