@@ -3,6 +3,8 @@
  * Contexts: a device that sees a part of an address space, at addresses of its own; a mode for
  * a range; and devices that share a page table.
  */
+#include <signal.h>
+
 #include "conformance.h"
 
 #define AT 0x40000000ULL /* where a sparse device sees things */
@@ -242,10 +244,36 @@ static void test_context_exclusive(struct cf *cf)
 	cf_unmap(cf, p, BLOCK);
 }
 
+/* Protection changes under it, and a child comes: it is memory as any other. */
+static void test_context_exclusive_protect(struct cf *cf)
+{
+	uint64_t v = 0;
+	char *p;
+
+	change(cf, GM_SIM_IN_PLACE | GM_SIM_NO_ATOMICS, 0);
+	p = cf_alloc(cf, BLOCK);
+	cf_fill(cf, CPU, p, BLOCK, 1);
+	*(volatile uint64_t *)(void *)p = 0;
+	assert_int_equal(gm_sim_launch(cf->ctx[0], add_kernel, p), 0);
+	assert_int_equal(gm_as_protect(cf->as, p, PAGE, GM_READ), 0);
+	assert_int_equal(gm_sim_launch(cf->ctx[0], add_kernel, p), -EACCES);
+	assert_int_equal(cf_dev_load(cf, 0, p, &v), 0);
+	assert_int_equal(v, 200);
+	assert_int_equal(*(volatile uint64_t *)(void *)p, 200);
+	assert_true(cf_cpu_dies(p, true, SIGSEGV) >= 0);
+	assert_int_equal(gm_as_protect(cf->as, p, PAGE, GM_READ | GM_WRITE), 0);
+	assert_int_equal(gm_sim_launch(cf->ctx[0], add_kernel, p), 0);
+	assert_int_equal(cf_dev_load(cf, 1, p, &v), 0); /* to a device that it migrates to */
+	assert_int_equal(v, 400);
+	assert_int_equal(gm_sim_launch(cf->ctx[0], add_kernel, p), 0);
+	assert_int_equal(*(volatile uint64_t *)(void *)p, 600);
+	cf_unmap(cf, p, BLOCK);
+}
+
 const struct CMUnitTest cf_context_tests[] = {
 	CF_TEST(test_context_sparse),	    CF_TEST(test_context_few_bits),
 	CF_TEST_PAGES(test_context_denied), CF_TEST_PAGES(test_context_mode_of_range),
 	CF_TEST(test_context_share),	    CF_TEST(test_context_read_peer),
-	CF_TEST(test_context_exclusive),
+	CF_TEST(test_context_exclusive),    CF_TEST(test_context_exclusive_protect),
 };
 const size_t cf_nr_context_tests = sizeof(cf_context_tests) / sizeof(cf_context_tests[0]);
