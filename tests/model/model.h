@@ -28,6 +28,7 @@
 #define M_MAX_AS 2
 #define M_MAX_DEVS 3
 #define M_MAX_RANGES 64
+#define M_PERHAPS 2
 #define M_MAX_OBJECTS 64
 #define M_MAX_MAPS 96
 #define M_MAX_EDGES 65536
@@ -45,7 +46,7 @@ struct m_object {
 	bool named;		  /* there was one */
 	uint64_t size;		  /* 0: no such object */
 	uint8_t *ref;
-	uint8_t *bad; /* of each page: its bytes are lost */
+	uint8_t *bad; /* of each page: its bytes are lost; M_PERHAPS, while nothing shows it */
 	unsigned int maps;
 	bool loose; /* memory that has grown: whose bytes it is, and in step with what, is not said */
 };

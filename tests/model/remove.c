@@ -119,6 +119,29 @@ static void look(struct model *m, struct removal *r,
 	}
 }
 
+static bool is_mapped(const struct model *m, const struct m_object *o, uint64_t offset)
+{
+	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
+		const struct m_map *map = &m->map[i];
+
+		if (map->obj == o && offset >= map->offset && offset - map->offset < map->len)
+			return true;
+	}
+	return false;
+}
+
+/* What nothing maps of an object without a handle may be seen again: a mapping of it can grow. */
+static void forget_unseen(struct model *m, const struct removal *r)
+{
+	for (unsigned int i = 0; r->may_lose && i < M_MAX_OBJECTS; i++) {
+		struct m_object *o = &m->object[i];
+
+		for (uint64_t page = 0; o->named && !o->handle && page < o->size / PAGE; page++)
+			if (!o->bad[page] && !is_mapped(m, o, page * PAGE))
+				o->bad[page] = M_PERHAPS;
+	}
+}
+
 static bool detach(struct model *m, struct m_dev *d, unsigned int as)
 {
 	must(m, "detach", gm_sim_detach(d->ctx[as]));
@@ -200,6 +223,7 @@ void m_op_remove(struct model *m)
 	}
 	m_calm(m);
 	look(m, &r, judge);
+	forget_unseen(m, &r);
 	unmap_objects(m, &r);
 	replace(m, d);
 }

@@ -120,6 +120,20 @@ static unsigned int objects_free(const struct model *m)
 	return n;
 }
 
+/* [va, va+len) is seen again: which of it was lost meanwhile? */
+static void seen_again(struct model *m, struct m_map *map, uint64_t va, uint64_t len)
+{
+	for (uint64_t at = va; at < va + len; at += PAGE) {
+		struct gm_page_info info;
+
+		if (*m_bad(map, at) != M_PERHAPS)
+			continue;
+		if (port_query(m->as[map->as], at, PAGE, &info))
+			m_fail(m, "no query of %#llx", (unsigned long long)at);
+		*m_bad(map, at) = !!(info.flags & GM_PAGE_POISONED);
+	}
+}
+
 /* All of it is where it was told to go, or chosen; @len bytes of it are those of @was. */
 static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint64_t len,
 		     uint64_t to, uint64_t new_len)
@@ -136,7 +150,8 @@ static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint
 		m_fail(m, "remapped to %#llx, where something is", (unsigned long long)to);
 	m_map_add(m, as, to, kept, o, offset, prot);
 	if (new_len > len && o->named) {
-		m_map_add(m, as, to + len, new_len - len, o, offset + len, prot);
+		seen_again(m, m_map_add(m, as, to + len, new_len - len, o, offset + len, prot),
+			   to + len, new_len - len);
 	} else if (new_len > len) {
 		struct m_object *more = m_object_new(m, new_len - len, NULL);
 
