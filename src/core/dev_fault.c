@@ -301,11 +301,19 @@ static void in_place_again(struct gm_context *ctx, struct gm_fault *f, unsigned 
 	}
 }
 
+/* By a device that is gone, though what it shared is not. */
+static unsigned int refuse(struct gm_fault *f)
+{
+	f->err = -ENODEV;
+	return 1;
+}
+
 unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults, unsigned int n)
 {
 	struct gm_context *owner = ctx->owner; /* whose pmap it is, and whose memory */
 	uint64_t begin = gm_os_now_ns();
 	struct gm_as *as = ctx->as;
+	bool gone = owner != ctx && gm_dev_gone(ctx->dev); /* of the owner dev_fault() knows */
 	unsigned int failed = 0, busy = 0;
 	bool in_place;
 
@@ -313,7 +321,7 @@ unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 	sort(faults, n);
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	for (unsigned int i = 0; i < n;)
-		i += block_faults(owner, &faults[i], n - i, begin);
+		i += gone ? refuse(&faults[i]) : block_faults(owner, &faults[i], n - i, begin);
 	in_place = owner->nr_in_place;
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	if (in_place)

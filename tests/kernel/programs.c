@@ -106,6 +106,8 @@ static void model_kernel(void)
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "301", "--ops", "6000");
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "302", "--ops", "3000", "--no-inject");
 	RUN("kernel", 0, "/prog/model_lib", "--seed", "305", "--ops", "2000", "--layout", "d");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "307", "--ops", "2000", "--layout", "f");
+	RUN("kernel", 0, "/prog/model_lib", "--seed", "308", "--ops", "2000", "--layout", "g");
 }
 
 static void model_user(void)

@@ -108,7 +108,22 @@ static int do_access(struct model *m, int dev, unsigned int as, uint64_t va, uin
 {
 	if (dev < 0)
 		return port_cpu_access(m, as, va, m->buf, len, access);
+	m_seen(&m->dev[dev], as, va, len, &va);
 	return port_dev_access(m->dev[dev].ctx[as], va, m->buf, len, access);
+}
+
+/* As m_span(), of what the device sees. */
+static uint64_t dev_span(struct model *m, int dev, unsigned int as, uint64_t va, uint64_t len,
+			 uint32_t access, int *err)
+{
+	uint64_t seen = len, span, dev_va;
+
+	if (dev >= 0)
+		seen = m_seen(&m->dev[dev], as, va, len, &dev_va);
+	span = m_span(m, as, va, seen, access, err);
+	if (!*err && seen < len)
+		*err = -EFAULT;
+	return span;
 }
 
 static void access_range(struct model *m, int dev, unsigned int as, uint64_t va, uint64_t len,
@@ -118,13 +133,10 @@ static void access_range(struct model *m, int dev, unsigned int as, uint64_t va,
 	uint64_t span;
 	int expect, err;
 
-	m_what(m, "%s %s as%u %#llx+%llu",
-	       dev < 0 ? "cpu"
-	       : dev   ? "devB"
-		       : "devA",
+	m_what(m, "%s%c %s as%u %#llx+%llu", dev < 0 ? "cp" : "dev", dev < 0 ? 'u' : 'A' + dev,
 	       access == GM_READ ? "read" : "write", as, (unsigned long long)va,
 	       (unsigned long long)len);
-	span = m_span(m, as, va, len, access, &expect);
+	span = dev_span(m, dev, as, va, len, access, &expect);
 	if (access == GM_WRITE)
 		fresh(m, m->buf, len);
 	err = do_access(m, dev, as, va, len, access);
@@ -171,12 +183,12 @@ void m_op_cpu_write(struct model *m)
 
 void m_op_dev_read(struct model *m)
 {
-	access_random(m, (int)m_below(m, M_MAX_DEVS), GM_READ);
+	access_random(m, (int)m_below(m, m->nr_devs), GM_READ);
 }
 
 void m_op_dev_write(struct model *m)
 {
-	access_random(m, (int)m_below(m, M_MAX_DEVS), GM_WRITE);
+	access_random(m, (int)m_below(m, m->nr_devs), GM_WRITE);
 }
 
 /* Whole pages, up to two blocks of them, so that it shows if one is lost. */
@@ -185,7 +197,7 @@ void m_op_fill(struct model *m)
 	const struct m_map *map = m_map_pick(m);
 	uint64_t first = m_below(m, map->len / PAGE) * PAGE, len = map->len - first;
 	uint64_t max = m_chance(m, 24) ? M_BUF : 128 * PAGE;
-	int dev = (int)(m_below(m, 2 * M_MAX_DEVS + 1) + 1) / 2 -
+	int dev = (int)(m_below(m, 2 * m->nr_devs + 1) + 1) / 2 -
 		  1; /* a device's rather than the CPU's */
 
 	len = len < max ? len : max;
@@ -248,17 +260,18 @@ static int some_node(struct model *m)
 {
 	unsigned int d = (unsigned int)m_below(m, 8);
 
-	if (d < M_MAX_DEVS && m->dev[d].sim)
+	if (d < m->nr_devs && m->dev[d].sim)
 		return gm_dev_hnode(gm_sim_dev(m->dev[d].sim));
-	return d == M_MAX_DEVS ? GM_NODE_HOST : GM_NODE_NONE;
+	return d == m->nr_devs ? GM_NODE_HOST : GM_NODE_NONE;
 }
 
-static bool attached(const struct model *m, unsigned int as, int node)
+/* Why the range cannot be on the node, or 0. */
+static int elsewhere(const struct model *m, int node, unsigned int as, uint64_t va, uint64_t len)
 {
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++)
 		if (m->dev[d].sim && gm_dev_hnode(gm_sim_dev(m->dev[d].sim)) == node)
-			return m->dev[d].ctx[as];
-	return true;
+			return m_view_check(&m->dev[d], as, va, len, false);
+	return 0;
 }
 
 /* Is there a hole? Which error is found first, where there are several, is not said. */
@@ -302,7 +315,7 @@ static void copy_out(struct model *m, unsigned int as, uint64_t va, uint64_t len
 
 static void copy_in(struct model *m, int node, unsigned int as, uint64_t va, uint64_t len)
 {
-	int expect, err;
+	int expect, not_there, err;
 	uint64_t span;
 
 	m_what(m, "copy in as%u %#llx+%llu node %d", as, (unsigned long long)va,
@@ -310,8 +323,9 @@ static void copy_in(struct model *m, int node, unsigned int as, uint64_t va, uin
 	span = m_span(m, as, va, len, GM_WRITE, &expect);
 	fresh(m, m->buf, len);
 	err = port_copy(node, m->as[as], va, NULL, (uintptr_t)m->buf, len);
-	if (!attached(m, as, node) && (!expect || err == -ENODEV))
-		expect = -ENODEV;
+	not_there = elsewhere(m, node, as, va, len);
+	if (not_there && (!expect || err == not_there))
+		expect = not_there;
 	else if (expect && err == -EFAULT && hole(m, as, va, len))
 		expect = err;
 	check_copied(m, err, expect, as, va, m->buf, span);
@@ -320,7 +334,7 @@ static void copy_in(struct model *m, int node, unsigned int as, uint64_t va, uin
 static void copy_between(struct model *m, int node, unsigned int das, uint64_t dst,
 			 unsigned int sas, uint64_t src, uint64_t len)
 {
-	int expect, expect_src, err;
+	int expect, expect_src, not_there, err;
 	uint64_t span, span_src;
 
 	m_what(m, "copy as%u %#llx to as%u %#llx +%llu node %d", sas, (unsigned long long)src, das,
@@ -332,8 +346,9 @@ static void copy_between(struct model *m, int node, unsigned int das, uint64_t d
 	for (uint64_t i = 0; i < span_src; i++)
 		m->buf[i] = *m_ref(m_map_at(m, sas, src + i), src + i);
 	err = port_copy(node, m->as[das], dst, m->as[sas], src, len);
-	if (!attached(m, das, node) && ((!expect && !expect_src) || err == -ENODEV))
-		expect = -ENODEV;
+	not_there = elsewhere(m, node, das, dst, len);
+	if (not_there && ((!expect && !expect_src) || err == not_there))
+		expect = not_there;
 	else if (expect_src && (!expect || err == expect_src))
 		expect = expect_src;
 	else if (expect && err == -EFAULT && hole(m, das, dst, len))

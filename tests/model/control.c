@@ -13,45 +13,42 @@ static void check_err(struct model *m, int err, int expect)
 
 void m_op_attach(struct model *m)
 {
-	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
 	unsigned int as = (unsigned int)m_below(m, m->nr_as);
-	struct gm_sim_ctx *ctx;
-	int err;
+	int expect, err;
 
 	if (!d->sim)
 		return;
 	if (d->ctx[as] && m_chance(m, 96)) {
-		m_what(m, "detach dev%c from as%u", d == m->dev ? 'A' : 'B', as);
+		m_what(m, "detach dev%c from as%u", m_name(m, d), as);
 		err = gm_sim_detach(d->ctx[as]);
-		check_err(m, err, 0);
+		check_err(m, err, m_dev_shared(m, d, as) ? -EBUSY : 0);
 		if (!err)
 			d->ctx[as] = NULL;
 		return;
 	}
-	m_what(m, "attach dev%c to as%u", d == m->dev ? 'A' : 'B', as);
-	err = gm_sim_attach(d->sim, m->as[as], &ctx);
-	check_err(m, err, d->ctx[as] ? -EBUSY : 0);
-	if (!err)
-		d->ctx[as] = ctx;
+	m_what(m, "attach dev%c to as%u", m_name(m, d), as);
+	expect = d->ctx[as] ? -EBUSY : 0;
+	check_err(m, m_dev_attach(m, d, as), expect);
 }
 
 /* Destroy a device, attached or not, and plug it in again. */
 void m_op_plug(struct model *m)
 {
-	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
 	bool attached = d->ctx[0] || d->ctx[1];
 	struct gm_stats stats = { .size = sizeof(stats) };
 	int err;
 
 	if (!d->sim) {
-		m_what(m, "plug dev%c in", d == m->dev ? 'A' : 'B');
+		m_what(m, "plug dev%c in", m_name(m, d));
 		err = m_dev_plug(m, d);
 		check_err(m, err, 0);
 		if (err)
 			d->sim = NULL;
 		return;
 	}
-	m_what(m, "destroy dev%c", d == m->dev ? 'A' : 'B');
+	m_what(m, "destroy dev%c", m_name(m, d));
 	gm_dev_stats(gm_sim_dev(d->sim), &stats);
 	err = gm_sim_destroy(d->sim);
 	check_err(m, err, attached ? -EBUSY : 0);
@@ -63,7 +60,7 @@ void m_op_plug(struct model *m)
 
 void m_op_tune(struct model *m)
 {
-	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
 	struct gm_dev_tunables t = { .size = sizeof(t) };
 	uint64_t half = d->blocks * BLOCK / 2;
 
@@ -76,8 +73,8 @@ void m_op_tune(struct model *m)
 	}
 	if (!d->sim)
 		return;
-	m_what(m, "tune dev%c granule %u%s%s low %llu high %llu", d == m->dev ? 'A' : 'B',
-	       t.granule, t.no_grow ? " no_grow" : "", t.no_background ? " no_background" : "",
+	m_what(m, "tune dev%c granule %u%s%s low %llu high %llu", m_name(m, d), t.granule,
+	       t.no_grow ? " no_grow" : "", t.no_background ? " no_background" : "",
 	       (unsigned long long)t.low, (unsigned long long)t.high);
 	check_err(m, gm_dev_tune(gm_sim_dev(d->sim), &t), 0);
 }
@@ -138,9 +135,8 @@ void m_op_poison(struct model *m)
 			d = &m->dev[i];
 	if (!d || d->poisoned >= poison_max(d))
 		return;
-	m_what(m, "poison dev%c %#llx, as%u %#llx%s", d == m->dev ? 'A' : 'B',
-	       (unsigned long long)at.pa, map->as, (unsigned long long)va,
-	       drop ? " was there" : "");
+	m_what(m, "poison dev%c %#llx, as%u %#llx%s", m_name(m, d), (unsigned long long)at.pa,
+	       map->as, (unsigned long long)va, drop ? " was there" : "");
 	if (drop) {
 		err = port_advise(m->as[map->as], 0, va, PAGE, GM_DONTNEED);
 		if (err)
@@ -175,7 +171,7 @@ static void inject_storm(struct model *m)
 void m_op_inject(struct model *m)
 {
 	static const int errs[] = { -EIO, -ENOMEM, -ENOSPC, -EIO };
-	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
 	uint32_t skip = (uint32_t)m_below(m, m_chance(m, 64) ? 64 : 4);
 	uint32_t count = m_chance(m, 64) ? UINT32_MAX : 1 + (uint32_t)m_below(m, 4);
 	unsigned int op, how = m_u8(m), left = 2 + (unsigned int)m_below(m, 24);
@@ -189,8 +185,8 @@ void m_op_inject(struct model *m)
 		/* a call of the host's */
 	} else if (d->sim) {
 		op = (unsigned int)m_below(m, GM_SIM_NR_OPS);
-		m_what(m, "inject: dev%c op %u skip %u count %u err %d", d == m->dev ? 'A' : 'B',
-		       op, skip, count, err);
+		m_what(m, "inject: dev%c op %u skip %u count %u err %d", m_name(m, d), op, skip,
+		       count, err);
 		gm_sim_inject(d->sim, (enum gm_sim_op)op, skip, count, err);
 	}
 	m->inject_left = left;

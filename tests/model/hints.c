@@ -30,7 +30,7 @@ static void outward(uint64_t *va, uint64_t *len)
 
 static struct m_dev *some_dev(struct model *m)
 {
-	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
 
 	return d->sim ? d : NULL;
 }
@@ -87,15 +87,19 @@ static void check_nodes(struct model *m, const struct m_dev *d, unsigned int as,
 		if (err)
 			m_fail(m, "query: %d", err);
 		for (uint64_t i = 0; i < n / PAGE; i++) {
+			bool home = node != GM_NODE_NONE && d &&
+				    m_in_place_at(d, as, va + i * PAGE);
+			int want = home ? GM_NODE_HOST : node;
+
 			if (*m_bad(m_map_at(m, as, va + i * PAGE), va + i * PAGE))
 				continue; /* is nowhere, and stays out of it */
 			if (d && m_unit_odd(m, d, as, va + i * PAGE))
 				continue;
-			if (node == GM_NODE_HOST && info[i].node == GM_NODE_NONE)
-				info[i].node = node;
-			if (node != GM_NODE_NONE && info[i].node != node)
+			if (want == GM_NODE_HOST && info[i].node == GM_NODE_NONE)
+				info[i].node = want;
+			if (want != GM_NODE_NONE && info[i].node != want)
 				m_fail(m, "%#llx is on %d, not on %d",
-				       (unsigned long long)(va + i * PAGE), info[i].node, node);
+				       (unsigned long long)(va + i * PAGE), info[i].node, want);
 			if ((info[i].flags & set) != set || (info[i].flags & clear))
 				m_fail(m, "%#llx has flags %#x",
 				       (unsigned long long)(va + i * PAGE), info[i].flags);
@@ -114,11 +118,13 @@ static void check_no_fault(struct model *m, const struct m_dev *d, unsigned int 
 
 	gm_dev_stats(gm_sim_dev(d->sim), &before);
 	for (uint64_t i = 0; i < len; i += step) {
+		uint64_t dev_va;
 		int err;
 
 		if (*m_bad(m_map_at(m, as, va + i), va + i) || m_unit_odd(m, d, as, va + i))
 			continue;
-		err = port_dev_access(d->ctx[as], va + i, m->buf, 1, GM_READ);
+		m_seen(d, as, va + i, 1, &dev_va);
+		err = port_dev_access(d->ctx[as], dev_va, m->buf, 1, GM_READ);
 		if (err)
 			m_fail(m, "reading what was prefetched: %d", err);
 		m_compare(m, as, va + i, m->buf, 1);
@@ -143,9 +149,9 @@ void m_op_prefetch(struct model *m)
 	m_what(m, "prefetch as%u %#llx+%llu to %d", as, (unsigned long long)va,
 	       (unsigned long long)len, node);
 	m_mapped(m, as, va, len, GM_READ, &expect);
-	if (!expect && d && !d->ctx[as])
-		expect = -ENODEV;
-	fit = !d || d->in_place || fits(m, d, as, va, len);
+	if (!expect && d)
+		expect = m_view_check(d, as, va, len, false);
+	fit = !d || (d->ctx[as] && m_in_place(d, as, va, len)) || fits(m, d, as, va, len);
 	err = port_advise(m->as[as], node, va, len, GM_PREFETCH);
 	if (expect && err == -ENODEV && d && !d->ctx[as])
 		expect = err; /* both are wrong */
@@ -154,7 +160,7 @@ void m_op_prefetch(struct model *m)
 	if (err || m->inject_left || !fit) /* a part may have had to go for the rest */
 		return;
 	if (port.alone || !d) /* home is where a page stays until it is asked for */
-		check_nodes(m, d, as, va, len, d && !d->in_place ? node : GM_NODE_HOST, 0, 0);
+		check_nodes(m, d, as, va, len, d ? node : GM_NODE_HOST, 0, 0);
 	if (d)
 		check_no_fault(m, d, as, va, len);
 }
@@ -173,10 +179,8 @@ void m_op_pin(struct model *m)
 	m_what(m, "%s as%u %#llx+%llu on %d", pin ? "pin" : "unpin", as, (unsigned long long)va,
 	       (unsigned long long)len, node_of(d));
 	m_mapped(m, as, va, len, GM_READ, &expect);
-	if (!expect && pin && !d->ctx[as])
-		expect = -ENODEV;
-	else if (!expect && pin && d->in_place)
-		expect = -EOPNOTSUPP;
+	if (!expect && pin)
+		expect = m_view_check(d, as, va, len, true);
 	full = pin && !fits(m, d, as, va, len);
 	err = port_advise(m->as[as], node_of(d), va, len, pin ? GM_PIN : GM_UNPIN);
 	if (expect && pin && err == -ENODEV && !d->ctx[as])

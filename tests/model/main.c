@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * model [--seed N] [--ops N] [--layout a|b|c|d|e|all] [--no-inject] [--verbose]
+ * model [--seed N] [--ops N] [--layout a|b|c|d|e|f|g|all] [--no-inject] [--verbose]
  *	 [--from-bytes FILE]
  * model_lib, the same with [--inline]: faults are serviced in the faulting thread
  *
@@ -20,7 +20,7 @@ static const char *layouts = "abc";
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: %s [--seed N] [--ops N] [--layout a|b|c|d|e|all] [--no-inject] "
+		"usage: %s [--seed N] [--ops N] [--layout a|b|c|d|e|f|g|all] [--no-inject] "
 		"[--verbose]%s "
 		"[--from-bytes FILE]\n",
 		port.program, port.may_inline ? " [--inline]" : "");
@@ -70,7 +70,7 @@ static void parse(int argc, char **argv)
 		else if (c != 'l')
 			usage();
 	}
-	if (optind != argc || !*layouts || strspn(layouts, "abcde") != strlen(layouts))
+	if (optind != argc || !*layouts || strspn(layouts, "abcdefg") != strlen(layouts))
 		usage();
 }
 

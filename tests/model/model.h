@@ -26,7 +26,9 @@
 #define PAGE GM_PAGE_SIZE
 #define BLOCK GM_BLOCK_SIZE
 #define M_MAX_AS 2
-#define M_MAX_DEVS 2
+#define M_MAX_DEVS 3
+#define M_MAX_RANGES 64
+#define M_PERHAPS 2
 #define M_MAX_OBJECTS 64
 #define M_MAX_MAPS 96
 #define M_MAX_EDGES 65536
@@ -44,7 +46,7 @@ struct m_object {
 	bool named;		  /* there was one */
 	uint64_t size;		  /* 0: no such object */
 	uint8_t *ref;
-	uint8_t *bad; /* of each page: its bytes are lost */
+	uint8_t *bad; /* of each page: its bytes are lost; M_PERHAPS, while nothing shows it */
 	unsigned int maps;
 	bool loose; /* memory that has grown: whose bytes it is, and in step with what, is not said */
 };
@@ -61,6 +63,16 @@ struct m_edge {
 	uint64_t va;
 };
 
+/* Of an address space; @dev_va: where a device sees it. */
+struct m_range {
+	uint64_t va, end, dev_va;
+};
+
+struct m_ranges {
+	struct m_range range[M_MAX_RANGES];
+	unsigned int nr;
+};
+
 struct m_dev {
 	struct gm_sim *sim; /* NULL: unplugged */
 	struct gm_sim_ctx *ctx[M_MAX_AS];
@@ -68,14 +80,18 @@ struct m_dev {
 	uint64_t base;
 	uint64_t pgsizes;
 	bool aperture;
-	unsigned int poisoned; /* frames */
-	bool in_place;	       /* mode GM_REPLICATE */
+	unsigned int poisoned;	       /* frames */
+	bool in_place;		       /* mode GM_REPLICATE */
+	bool share;		       /* mode GM_SHARE */
+	bool sparse;		       /* sees its windows only */
+	struct m_dev *owner[M_MAX_AS]; /* whose page table it uses */
+	struct m_ranges seen[M_MAX_AS], replicated[M_MAX_AS];
 };
 
 struct m_config {
 	uint64_t seed;
 	uint64_t ops;
-	char layout; /* 'a' to 'e' */
+	char layout; /* 'a' to 'g' */
 	bool inject;
 	bool inline_faults; /* GM_AS_INLINE */
 	bool verbose;
@@ -93,6 +109,7 @@ struct model {
 	struct gm_as *as[M_MAX_AS];
 	unsigned int nr_as;
 	struct m_dev dev[M_MAX_DEVS];
+	unsigned int nr_devs;
 	struct m_object object[M_MAX_OBJECTS];
 	struct m_map map[M_MAX_MAPS];
 	struct m_edge edge[M_MAX_EDGES]; /* where a region ended in a unit */
@@ -147,6 +164,21 @@ void m_edges_forget(struct model *m, unsigned int as, uint64_t va, uint64_t len)
 bool m_unit_odd(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va);
 bool m_units_explain(struct model *m, const struct m_dev *d, unsigned int as, uint64_t va,
 		     uint64_t len, int err);
+
+/* views.c */
+char m_name(const struct model *m, const struct m_dev *d);
+int m_dev_attach(struct model *m, struct m_dev *d, unsigned int as);
+void m_dev_show(struct model *m, struct m_dev *d, unsigned int as);
+bool m_dev_shared(const struct model *m, const struct m_dev *d, unsigned int as);
+/* How many bytes from va on the device sees, and at what address of its own; 0: it sees nothing there. */
+uint64_t m_seen(const struct m_dev *d, unsigned int as, uint64_t va, uint64_t len,
+		uint64_t *dev_va);
+/* What PREFETCH, or PIN, to it says of a range that is mapped. */
+int m_view_check(const struct m_dev *d, unsigned int as, uint64_t va, uint64_t len, bool pin);
+/* Does it use host memory in place there? */
+bool m_in_place_at(const struct m_dev *d, unsigned int as, uint64_t va);
+bool m_in_place(const struct m_dev *d, unsigned int as, uint64_t va, uint64_t len);
+void m_op_view(struct model *m);
 
 /* verify.c */
 void m_fetch(struct model *m, unsigned int as, uint64_t va, void *buf, uint64_t len);

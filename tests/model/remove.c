@@ -119,36 +119,76 @@ static void look(struct model *m, struct removal *r,
 	}
 }
 
-/* It is gone: out with it, and in with another. */
+static bool is_mapped(const struct model *m, const struct m_object *o, uint64_t offset)
+{
+	for (unsigned int i = 0; i < M_MAX_MAPS; i++) {
+		const struct m_map *map = &m->map[i];
+
+		if (map->obj == o && offset >= map->offset && offset - map->offset < map->len)
+			return true;
+	}
+	return false;
+}
+
+/* What nothing maps of an object without a handle may be seen again: a mapping of it can grow. */
+static void forget_unseen(struct model *m, const struct removal *r)
+{
+	for (unsigned int i = 0; r->may_lose && i < M_MAX_OBJECTS; i++) {
+		struct m_object *o = &m->object[i];
+
+		for (uint64_t page = 0; o->named && !o->handle && page < o->size / PAGE; page++)
+			if (!o->bad[page] && !is_mapped(m, o, page * PAGE))
+				o->bad[page] = M_PERHAPS;
+	}
+}
+
+static bool detach(struct model *m, struct m_dev *d, unsigned int as)
+{
+	must(m, "detach", gm_sim_detach(d->ctx[as]));
+	d->ctx[as] = NULL;
+	return true;
+}
+
+/* It is gone: out with it, and who shares its page table; and in with another. */
 static void replace(struct model *m, struct m_dev *d)
 {
 	struct gm_stats stats = { .size = sizeof(stats) };
-	bool attached[M_MAX_AS];
-	uint64_t v;
+	bool attached[M_MAX_DEVS][M_MAX_AS] = { 0 };
+	uint64_t v, dev_va;
 
 	for (unsigned int i = 0; i < m->nr_as; i++) {
 		const struct m_map *map = m_map_pick(m);
 
-		attached[i] = d->ctx[i];
 		if (!d->ctx[i])
 			continue;
-		if (map->as == i && port_dev_access(d->ctx[i], map->va, &v, 8, GM_READ) != -ENODEV)
-			m_fail(m, "it is used by as%u", i);
-		must(m, "detach", gm_sim_detach(d->ctx[i]));
-		d->ctx[i] = NULL;
+		for (unsigned int s = 0; s < m->nr_devs; s++) {
+			struct m_dev *user = &m->dev[s];
+
+			if (map->as != i || !user->ctx[i] || (user != d && user->owner[i] != d))
+				continue;
+			if (!m_seen(user, i, map->va, 8, &dev_va))
+				continue;
+			if (port_dev_access(user->ctx[i], dev_va, &v, 8, GM_READ) != -ENODEV)
+				m_fail(m, "it is used by dev%c, as%u", m_name(m, user), i);
+		}
+		for (unsigned int s = 0; s < m->nr_devs; s++)
+			if (&m->dev[s] != d && m->dev[s].ctx[i] && m->dev[s].owner[i] == d)
+				attached[s][i] = detach(m, &m->dev[s], i);
+		attached[d - m->dev][i] = detach(m, d, i);
 	}
 	gm_dev_stats(gm_sim_dev(d->sim), &stats);
 	m->evictions += stats.evictions;
 	must(m, "destroy", gm_sim_destroy(d->sim));
 	must(m, "plug in", m_dev_plug(m, d));
 	for (unsigned int i = 0; i < m->nr_as; i++)
-		if (attached[i])
-			must(m, "attach", gm_sim_attach(d->sim, m->as[i], &d->ctx[i]));
+		for (unsigned int s = 0; s < m->nr_devs; s++)
+			if (attached[s][i])
+				must(m, "attach", m_dev_attach(m, &m->dev[s], i));
 }
 
 void m_op_remove(struct model *m)
 {
-	struct m_dev *d = &m->dev[m_below(m, M_MAX_DEVS)];
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
 	bool dead = m_chance(m, 96), start = m_chance(m, 128), mmu = m_chance(m, 128);
 	bool host = m->cfg->inject && m_chance(m, 96);
 	uint32_t skip = (uint32_t)m_below(m, 8);
@@ -157,7 +197,7 @@ void m_op_remove(struct model *m)
 
 	if (!d->sim)
 		return;
-	m_what(m, "remove dev%c%s%s", d == m->dev ? 'A' : 'B', dead ? ", its engine dead" : "",
+	m_what(m, "remove dev%c%s%s", m_name(m, d), dead ? ", its engine dead" : "",
 	       host ? ", a call of the host fails" : "");
 	m_calm(m);
 	r.node = gm_dev_hnode(gm_sim_dev(d->sim));
@@ -183,6 +223,7 @@ void m_op_remove(struct model *m)
 	}
 	m_calm(m);
 	look(m, &r, judge);
+	forget_unseen(m, &r);
 	unmap_objects(m, &r);
 	replace(m, d);
 }

@@ -8,6 +8,10 @@
  *	   offset, and once in the second; private memory in both
  *	d  as c, and the second device maps host memory in place
  *	e  as c, and the devices' base pages are of 16 KiB and 2 MiB
+ *	f  as c, and the first device sees what windows show it, the second's mode changes for
+ *	   ranges
+ *	g  as c, and each device reads in place what another has; there is a third one, which shares
+ *	   the page table of the first, or the other way round
  *
  * The devices are small, of different sizes and with different page sizes, in a and c up to 8 MiB; in layout a, the base page of
  * the second is of 64 KiB. They have a link, but in layout b. In b the second and in c the first has memory that the CPU can address,
@@ -21,7 +25,7 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 {
 	struct gm_sim_options opt = {
 		.size = sizeof(opt),
-		.name = d == &m->dev[0] ? "A" : "B",
+		.name = (char[]){ m_name(m, d), 0 },
 		.memory = d->blocks * BLOCK,
 		.base = d->base,
 		.pgsize_bitmap = d->pgsizes,
@@ -29,7 +33,9 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 		.tlb_entries = 16,
 		.table_memory = 2 << 20,
 		.flags = GM_SIM_CHECK | (m->cfg->layout == 'b' ? GM_SIM_NO_LINK : 0) |
-			 (d->in_place ? GM_SIM_IN_PLACE : 0),
+			 (d->in_place ? GM_SIM_IN_PLACE : 0) | (d->share ? GM_SIM_SHARE : 0) |
+			 (d->sparse ? GM_SIM_SPARSE : 0) |
+			 (m->cfg->layout == 'g' ? GM_SIM_READ_PEER : 0),
 	};
 
 	d->poisoned = 0;
@@ -121,7 +127,9 @@ void m_setup(struct model *m)
 						       ? 1 << 14 | 1 << 16
 						       : 1 << 12 | 1 << 16 | 1 << 21 |
 								 (large ? 3 << 22 : 0),
-				    .aperture = m->cfg->layout == 'c' };
+				    .aperture = m->cfg->layout == 'c',
+				    .sparse = m->cfg->layout == 'f',
+				    .share = m->cfg->layout == 'g' };
 	m->dev[1] = (struct m_dev){ .blocks = small		      ? 1
 					      : m->cfg->layout == 'e' ? 4
 								      : 3,
@@ -131,11 +139,14 @@ void m_setup(struct model *m)
 								       : 1 << 12,
 				    .aperture = m->cfg->layout == 'b',
 				    .in_place = m->cfg->layout == 'd' };
-	for (unsigned int d = 0; d < M_MAX_DEVS; d++) {
+	m->dev[2] = (struct m_dev){
+		.blocks = 2, .base = 0x6000000000ULL, .pgsizes = m->dev[0].pgsizes, .share = true
+	};
+	m->nr_devs = m->cfg->layout == 'g' ? 3 : 2;
+	for (unsigned int d = 0; d < m->nr_devs; d++) {
 		must(m, "gm_sim_create", m_dev_plug(m, &m->dev[d]));
 		for (unsigned int i = 0; i < m->nr_as; i++)
-			must(m, "gm_sim_attach",
-			     gm_sim_attach(m->dev[d].sim, m->as[i], &m->dev[d].ctx[i]));
+			must(m, "gm_sim_attach", m_dev_attach(m, &m->dev[d], i));
 	}
 
 	if (m->cfg->layout == 'a')
@@ -144,6 +155,8 @@ void m_setup(struct model *m)
 		layout_b(m, small ? 8 : 48);
 	else
 		layout_c(m, small ? 2 : 8);
+	for (unsigned int i = 0; i < m->nr_as; i++)
+		m_dev_show(m, &m->dev[0], i);
 	m->enough = m->mapped / 2;
 }
 
@@ -155,9 +168,22 @@ static void check_empty(struct model *m, const struct m_dev *d)
 	must(m, "gm_hnode_info", gm_hnode_info(gm_dev_hnode(gm_sim_dev(d->sim)), &info));
 	if (info.free != info.total || info.blocks || info.pinned)
 		m_fail(m, "dev%c has %llu bytes free of %llu, %llu pinned, %llu blocks",
-		       d == m->dev ? 'A' : 'B', (unsigned long long)info.free,
-		       (unsigned long long)info.total, (unsigned long long)info.pinned,
-		       (unsigned long long)info.blocks);
+		       m_name(m, d), (unsigned long long)info.free, (unsigned long long)info.total,
+		       (unsigned long long)info.pinned, (unsigned long long)info.blocks);
+}
+
+/* Those that share another's page table first. */
+static void detach_all(struct model *m)
+{
+	for (unsigned int i = 0; i < m->nr_as; i++)
+		for (unsigned int d = 0; d < 2 * M_MAX_DEVS; d++) {
+			struct m_dev *dev = &m->dev[d % M_MAX_DEVS];
+
+			if (!dev->ctx[i] || (d < M_MAX_DEVS && dev->owner[i] == dev))
+				continue;
+			must(m, "gm_sim_detach", gm_sim_detach(dev->ctx[i]));
+			dev->ctx[i] = NULL;
+		}
 }
 
 /* Leave by different doors: what is not detached or unmapped, gm_as_destroy() must do. */
@@ -170,10 +196,8 @@ void m_teardown(struct model *m)
 	for (unsigned int i = 0; put_first && i < M_MAX_OBJECTS; i++)
 		if (m->object[i].handle)
 			gm_object_put(m->object[i].handle);
-	for (unsigned int d = 0; detach && d < M_MAX_DEVS; d++)
-		for (unsigned int i = 0; i < m->nr_as; i++)
-			if (m->dev[d].ctx[i])
-				must(m, "gm_sim_detach", gm_sim_detach(m->dev[d].ctx[i]));
+	if (detach)
+		detach_all(m);
 	for (unsigned int i = 0; i < m->nr_as; i++)
 		must(m, "gm_as_destroy", gm_as_destroy(m->as[i]));
 	for (unsigned int d = 0; d < M_MAX_DEVS; d++)

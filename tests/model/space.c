@@ -120,21 +120,21 @@ static unsigned int objects_free(const struct model *m)
 	return n;
 }
 
-/* All of it is where it was told to go, or chosen; @len bytes of it are those of @was. */
-/* What is lost of bytes that nothing has mapped for a while. */
-static void learn_lost(struct model *m, unsigned int as, uint64_t va, uint64_t len,
-		       struct m_object *o, uint64_t offset)
+/* [va, va+len) is seen again: which of it was lost meanwhile? */
+static void seen_again(struct model *m, struct m_map *map, uint64_t va, uint64_t len)
 {
-	struct gm_page_info info;
+	for (uint64_t at = va; at < va + len; at += PAGE) {
+		struct gm_page_info info;
 
-	for (uint64_t done = 0; done < len; done += PAGE) {
-		if (port_query(m->as[as], va + done, PAGE, &info))
-			m_fail(m, "gm_query of what was remapped");
-		if (info.flags & GM_PAGE_POISONED)
-			o->bad[(offset + done) / PAGE] = 1;
+		if (*m_bad(map, at) != M_PERHAPS)
+			continue;
+		if (port_query(m->as[map->as], at, PAGE, &info))
+			m_fail(m, "no query of %#llx", (unsigned long long)at);
+		*m_bad(map, at) = !!(info.flags & GM_PAGE_POISONED);
 	}
 }
 
+/* All of it is where it was told to go, or chosen; @len bytes of it are those of @was. */
 static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint64_t len,
 		     uint64_t to, uint64_t new_len)
 {
@@ -150,9 +150,8 @@ static void remapped(struct model *m, const struct m_map *was, uint64_t va, uint
 		m_fail(m, "remapped to %#llx, where something is", (unsigned long long)to);
 	m_map_add(m, as, to, kept, o, offset, prot);
 	if (new_len > len && o->named) {
-		m_map_add(m, as, to + len, new_len - len, o, offset + len, prot);
-		if (!o->handle) /* nobody looked at these when devices went */
-			learn_lost(m, as, to + len, new_len - len, o, offset + len);
+		seen_again(m, m_map_add(m, as, to + len, new_len - len, o, offset + len, prot),
+			   to + len, new_len - len);
 	} else if (new_len > len) {
 		struct m_object *more = m_object_new(m, new_len - len, NULL);
 

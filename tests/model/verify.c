@@ -79,10 +79,13 @@ static void check_bytes(struct model *m, const struct m_map *map, uint64_t va, u
 			unsigned int how)
 {
 	const struct m_dev *d = how == 1 ? some_dev(m, map->as) : NULL;
+	uint64_t dev_va;
 	int err = 0;
 
+	if (d && m_seen(d, map->as, va, len, &dev_va) < len)
+		d = NULL;
 	if (d)
-		err = port_dev_access(d->ctx[map->as], va, m->buf, len, GM_READ);
+		err = port_dev_access(d->ctx[map->as], dev_va, m->buf, len, GM_READ);
 	else if (how == 2)
 		err = port_cpu_access(m, map->as, va, m->buf, len, GM_READ);
 	if ((!d && how != 2) || err == -ENOSPC || /* full of pinned pages */

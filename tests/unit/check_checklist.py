@@ -33,7 +33,7 @@ def is_run(path, text, test):
     if path.parent.name == 'kernel':
         return re.search(rf'\{{ "{word}", \w+,', text)
     return (re.search(rf'^static void {word}\(', text, re.M) and
-            re.search(rf'\b(cmocka_unit_test\w*|CF_TEST\w*|TEST)\(\s*{word}\b', text))
+            re.search(rf'\b(cmocka_unit_test\w*|CF_TEST\w*|TEST|T|T_ALONE)\(\s*{word}\b', text))
 
 
 def check_tests(row):

@@ -176,6 +176,24 @@ static void owner_removed(void **state)
 	unit_on(u->as, va, BLOCK, unit_node(u, 1));
 }
 
+/* Who shares is pulled out: its faults are errors, and the owner does not notice. */
+static void sharer_removed(void **state)
+{
+	struct unit *u = *state;
+	struct gm_sim_ctx *ctx;
+	struct gm_as *other;
+	uint64_t va = unit_alloc(u, BLOCK), v;
+
+	unit_fill(u, 0, va, BLOCK, 1);
+	assert_int_equal(gm_sim_unplug(u->sim[1]), 0);
+	assert_int_equal(unit_access(u, 1, va, &v, 8, GM_READ), -ENODEV);
+	unit_on(u->as, va, BLOCK, unit_node(u, 0));
+	unit_verify(u, 0, va, BLOCK, 1);
+	assert_int_equal(gm_as_create(NULL, &other), 0);
+	assert_int_equal(gm_sim_attach(u->sim[1], other, &ctx), -ENODEV);
+	assert_int_equal(gm_as_destroy(other), 0);
+}
+
 /* Host memory in place, by way of one table. */
 static void in_place(void **state)
 {
@@ -265,6 +283,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused, unit_setup_as, unit_teardown),
 		T(failing),
 		T(owner_removed),
+		T(sharer_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
