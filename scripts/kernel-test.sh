@@ -91,7 +91,7 @@ aperture="32M\$0xa000000" # RAM that the kernel leaves alone, for apertures: tes
 clock="tsc=reliable"
 log=$build/console.log
 status=0
-timeout --foreground "${TIMEOUT:-480}" qemu-system-x86_64 -accel tcg -cpu max -machine q35 \
+timeout --foreground "${TIMEOUT:-1200}" qemu-system-x86_64 -accel tcg -cpu max -machine q35 \
 	-smp "${SMP:-2}" -m "${MEMORY:-512}" -display none -no-reboot -nodefaults \
 	-kernel "$KERNEL_IMAGE" -initrd "$build/initramfs.gz" \
 	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off $clock memmap=$aperture ${only:+kt=$only} ${KERNEL_ARGS-}" \

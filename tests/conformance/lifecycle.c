@@ -582,9 +582,9 @@ static void test_destroy_with_copies(struct cf *cf)
 
 const struct CMUnitTest cf_lifecycle_tests[] = {
 	CF_TEST_PAGES(test_remap_moves), CF_TEST_PAGES(test_remap_grows),
-	CF_TEST(test_remap_walls),	 CF_TEST_PAGES(test_remap_bad_input),
+	CF_TEST_PAGES(test_remap_walls), CF_TEST_PAGES(test_remap_bad_input),
 	CF_TEST_PAGES(test_parts),	 CF_TEST_PAGES(test_own_mprotect),
-	CF_TEST_PAGES(test_own_munmap),	 CF_TEST(test_own_mremap),
+	CF_TEST_PAGES(test_own_munmap),	 CF_TEST_PAGES(test_own_mremap),
 	CF_TEST(test_exit_under_load),	 CF_TEST(test_destroy_with_copies),
 	CF_TEST(test_as_limit),		 CF_TEST(test_dev_limit),
 	CF_TEST(test_own_addresses),	 CF_TEST(test_unmap_under_load),

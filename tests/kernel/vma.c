@@ -300,7 +300,7 @@ static void high_addresses(void)
 		unsigned char *high = (unsigned char *)(uintptr_t)va;
 
 		kt_dev_store(t.sim, t.ctx, t.mem, 5);
-		CHECK_EQ(dev_err(&t, GMEM_SIM_READ, high), -EINVAL);
+		CHECK_EQ(dev_err(&t, GMEM_SIM_READ, high), -EFAULT);
 		CHECK_EQ(*at(high), 5);
 		*at(high) = 6;
 		CHECK_EQ(kt_dev_load(t.sim, t.ctx, t.mem), 6);
