@@ -185,14 +185,44 @@ static void window_and_unit(void **state)
 	unit_check();
 }
 
+/*
+ * A block that is on the device, by a leaf in a window where host memory is mapped in place: what
+ * takes host memory away from there, of a part of the block, does not cut the leaf.
+ */
+static void in_place_and_leaf(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = unit_object(2 * BLOCK);
+	uint64_t half = unit_map(u->as, obj, 0, BLOCK / 2, RW);
+	uint64_t va = unit_map(u->as, obj, 0, 2 * BLOCK, RW);
+	uint64_t moves = unit_map(u->as, obj, 0, BLOCK, RW);
+	struct gm_sim_stats s = { .size = sizeof(s) };
+
+	gm_object_put(obj);
+	assert_true(half < va); /* it is emptied first */
+	begin(u, 0, GM_SIM_IN_PLACE);
+	assert_int_equal(gm_sim_set_mode(u->ctx[0], (void *)(uintptr_t)moves, BLOCK, GM_EXCLUSIVE),
+			 0);
+	unit_fill(u, CPU, va, 2 * BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 0), moves, BLOCK, GM_PREFETCH), 0);
+	unit_load(u, 0, va);
+	/* One page may be held at a time, so the table is emptied for each. */
+	gm_fake_set_max_held(PAGE);
+	unit_verify(u, 0, va + BLOCK, 3 * PAGE, 1);
+	gm_fake_set_max_held(0);
+	unit_on(u->as, va, BLOCK, unit_node(u, 0));
+	unit_verify(u, 0, va, 2 * BLOCK, 1);
+	gm_sim_stats(u->sim[0], &s);
+	assert_int_equal(s.stale, 0);
+	unit_check();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, unit_setup_as, unit_teardown)
-		T(detach_and_peer),
-		T(remove_and_peer),
-		T(protect_and_peer),
-		T(window_and_unit),
+		T(detach_and_peer), T(remove_and_peer),	  T(protect_and_peer),
+		T(window_and_unit), T(in_place_and_leaf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
