@@ -6,8 +6,8 @@
  * shares both with another, its owner: then it has neither windows nor pages, so those who walk
  * views pass it over, and only invalidations and faults know of it. Its address space lists it; those who come from a block's
  * side find it there under ctx_lock. Detaching brings home what the device has of the
- * address space's regions; then the context leaves the list, and what others' faults
- * have mapped in it meanwhile is released, so the pmap is empty when it is destroyed.
+ * address space's regions; then all that is mapped in it is released and the context leaves the
+ * list, in one step for those who come from a block, so the pmap is empty when it is destroyed.
  * Pages of an object with a name that another address space still uses come home too:
  * they fault back.
  *
@@ -26,33 +26,34 @@ struct gm_context *gm_context_find(struct gm_as *as, const struct gm_dev *dev)
 	return ctx;
 }
 
-static void list_change(struct gm_as *as, struct gm_context *add, struct gm_context *del)
+static void list_add(struct gm_as *as, struct gm_context *ctx)
 {
 	gm_rwlock_wrlock(&as->ctx_lock, GM_RANK_CTX);
-	for (struct gm_context **link = &as->contexts; del && *link; link = &(*link)->next) {
-		if (*link == del) {
-			*link = del->next;
-			break;
-		}
-	}
-	if (del && del->owner != del) {
-		struct gm_context **link = &del->owner->sharers;
-
-		while (*link != del)
-			link = &(*link)->next_sharer;
-		*link = del->next_sharer;
-		/* Its TLB goes with it: nobody invalidates there any more. */
-		del->dev->mmu->pmap_destroy(del->dev, del->pmap);
-	}
-	if (add) {
-		add->next = as->contexts;
-		as->contexts = add;
-	}
-	if (add && add->owner != add) {
-		add->next_sharer = add->owner->sharers;
-		add->owner->sharers = add;
+	ctx->next = as->contexts;
+	as->contexts = ctx;
+	if (ctx->owner != ctx) {
+		ctx->next_sharer = ctx->owner->sharers;
+		ctx->owner->sharers = ctx;
 	}
 	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
+}
+
+/* ctx_lock held for writing. */
+static void list_del(struct gm_as *as, struct gm_context *ctx)
+{
+	struct gm_context **link = &as->contexts;
+
+	while (*link != ctx)
+		link = &(*link)->next;
+	*link = ctx->next;
+	if (ctx->owner == ctx)
+		return;
+	link = &ctx->owner->sharers;
+	while (*link != ctx)
+		link = &(*link)->next_sharer;
+	*link = ctx->next_sharer;
+	/* Its TLB goes with it: nobody invalidates there any more. */
+	ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);
 }
 
 /* Whose pmap @dev can share: the first that has the same kind, or NULL. */
@@ -63,7 +64,8 @@ static struct gm_context *owner_for(struct gm_as *as, const struct gm_dev *dev)
 	for (struct gm_context *ctx = as->contexts; ctx; ctx = ctx->next) {
 		const struct gm_mmu *mmu = ctx->dev->mmu;
 
-		if (ctx->owner == ctx && mmu->cookie == dev->mmu->cookie &&
+		/* No cookie: the device is being removed. */
+		if (ctx->owner == ctx && mmu->cookie && mmu->cookie == dev->mmu->cookie &&
 		    mmu->pgsize_bitmap == dev->mmu->pgsize_bitmap &&
 		    mmu->va_bits == dev->mmu->va_bits)
 			found = ctx;
@@ -123,7 +125,7 @@ static int attach_locked(struct gm_as *as, struct gm_context *ctx, bool sparse)
 	if (err)
 		gm_hnode_detached(ctx->dev);
 	else
-		list_change(as, ctx, NULL);
+		list_add(as, ctx);
 	return err;
 }
 
@@ -219,18 +221,21 @@ int gm_range_home(struct gm_context *ctx, uint64_t va, uint64_t end)
 }
 
 /*
- * Take the context off the list: from then on nobody enters anything in its pmap. What
- * another address space's use of a shared object has entered since is released.
+ * Release all that is mapped in the context's pmap, and take it off the list, in one hold of
+ * ctx_lock. Before, nobody may overlook it: what it has of host memory, of a peer's, or by another
+ * address space's use of a shared object may be moved any time. From then on nobody enters
+ * anything.
  */
 static int unlist(struct gm_as *as, struct gm_context *ctx)
 {
 	int err = 0;
 
-	list_change(as, NULL, ctx);
+	gm_rwlock_wrlock(&as->ctx_lock, GM_RANK_CTX);
 	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
 		err = gm_release_region(as->regions[i], ctx, false, 0);
-	if (err)
-		list_change(as, ctx, NULL);
+	if (!err)
+		list_del(as, ctx);
+	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
 	return err;
 }
 

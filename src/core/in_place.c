@@ -81,16 +81,26 @@ void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n)
 	gm_for_views(block, NULL, first, n, mirror_view, &g);
 }
 
-/* What these have of it is host memory, or left by gm_unmap_dev(): no leaf crosses an end. */
+/* What is on a device may be mapped here too, by leaves that are not to be cut: gm_unmap_dev() has that. */
 static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
 			struct gm_gather *g)
 {
-	int err;
+	uint64_t e, got;
+	int err = 0;
 
-	(void)block;
 	gm_lock_check_may_sleep();
-	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, dva, end - dva);
-	return err ? err : gm_gather_add(g, v->ctx, dva, end - dva);
+	for (; dva < end && !err; dva += got) {
+		unsigned int page = gm_view_page(v, block, dva);
+		unsigned int n = (unsigned int)((end - dva) >> GM_PAGE_SHIFT);
+
+		got = (uint64_t)gm_block_run(block, page, page + n, &e) << GM_PAGE_SHIFT;
+		if (gm_entry_state(e) != GM_HOST)
+			continue;
+		err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, dva, got);
+		if (!err)
+			err = gm_gather_add(g, v->ctx, dva, got);
+	}
+	return err;
 }
 
 /* Take host memory of [first, first+n) away from whoever maps it in place, at all addresses. */

@@ -48,6 +48,12 @@ static int gone_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size
 	return gone_enter(pmap, va, host, size, GM_PAGE_SIZE, prot);
 }
 
+static int gone_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa, uint64_t size)
+{
+	(void)peer;
+	return gone_enter(pmap, va, pa, size, GM_PAGE_SIZE, GM_READ);
+}
+
 static int gone_release(void *pmap, uint64_t va, uint64_t size)
 {
 	(void)pmap;
@@ -76,8 +82,10 @@ void gm_gone_init(struct gm_dev *dev)
 	dev->gone.pmap_enter = gone_enter;
 	if (dev->ops.pmap_enter_host)
 		dev->gone.pmap_enter_host = gone_enter_host;
-	dev->gone.pmap_enter_peer = NULL; /* nobody reads there any more */
-	dev->gone.cookie = 0;		  /* nor shares its tables */
+	/* Whose table is another's has no link: nobody reads there any more. */
+	if (dev->ops.pmap_enter_peer)
+		dev->gone.pmap_enter_peer = gone_enter_peer;
+	dev->gone.cookie = 0; /* nobody shares its tables */
 	dev->gone.pmap_release = gone_release;
 	dev->gone.pmap_protect = gone_protect;
 	dev->gone.tlb_invl = gone_release;

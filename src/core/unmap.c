@@ -101,17 +101,20 @@ int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool pro
 	uint32_t i = 0;
 	int err = 0;
 
+	/* What a device reads where a peer has it stays for reading. */
+	if (!mmu->pmap_protect || (mmu->pmap_enter_peer && (prot & GM_WRITE)))
+		protect = false;
 	gm_gather_init(&g);
 	gm_lock_check_may_sleep();
 	while (!err &&
 	       gm_view_next(ctx, region, region->offset, region->offset + region->len, &i, &v)) {
 		uint64_t dva = v.lo + v.delta, len = v.hi - v.lo;
 
-		if (protect && mmu->pmap_protect)
+		if (protect)
 			err = mmu->pmap_protect(ctx->pmap, dva, len, prot);
 		else
 			err = mmu->pmap_release(ctx->pmap, dva, len);
-		if (!err && !(protect && mmu->pmap_protect))
+		if (!err && !protect)
 			gm_span_forget(ctx, dva, dva + len);
 		if (!err)
 			err = gm_gather_add(&g, ctx, dva, len);

@@ -402,18 +402,22 @@ static void change_mode(struct gm_context *ctx, struct gm_seen *w, enum gm_mode 
 static int release_window(struct gm_context *ctx, const struct gm_seen *w, struct gm_gather *g)
 {
 	uint64_t va = gm_region_after(ctx->as, w->va, w->end), end;
+	uint64_t unit = gm_unit_bytes(ctx->dev);
 	int err = 0;
 
 	for (; va < w->end && !err; va = gm_region_after(ctx->as, end, w->end)) {
-		uint64_t dva = va - w->va + w->dev_va;
+		uint64_t dva = gm_round_up(va - w->va + w->dev_va, unit), size;
 
 		end = GM_MIN(w->end, gm_region_end(gm_region_find(ctx->as, va)));
+		size = gm_round_down(end - w->va + w->dev_va, unit) - dva;
+		if (dva + size <= dva) /* not one whole base page */
+			continue;
 		gm_lock_check_may_sleep();
-		err = ctx->dev->mmu->pmap_release(ctx->pmap, dva, end - va);
+		err = ctx->dev->mmu->pmap_release(ctx->pmap, dva, size);
 		if (!err)
-			gm_span_forget(ctx, dva, dva + (end - va));
+			gm_span_forget(ctx, dva, dva + size);
 		if (!err)
-			err = gm_gather_add(g, ctx, dva, end - va);
+			err = gm_gather_add(g, ctx, dva, size);
 	}
 	return err;
 }
