@@ -512,6 +512,7 @@ static struct cf *leave_at_work(uint32_t *stop)
 	struct cf *cf;
 	pthread_t t;
 
+	cf_leaves = true;
 	cf_warm_up();
 	cf = cf_setup();
 	for (int i = 0; i < 3; i++) {
