@@ -40,6 +40,9 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 
 #define GM_SIM_READ_PEER 128U /* it reads where they are pages that another such device has */
 
+/* It has an OS of its own: told in one message what to map or unmap, and to copy (peer_map, peer_unmap) */
+#define GM_SIM_PEER_OPS 256U
+
 /* Zero is the default of every field. */
 struct gm_sim_options {
 	size_t size;	  /* of this struct; an unknown tail that is not zero is -E2BIG */
@@ -171,6 +174,8 @@ struct gm_sim_stats {
 	uint64_t tables;	/* pages of page table in use now */
 	uint64_t stale;		/* GM_SIM_CHECK: copies that found a translation alive */
 	uint64_t addresses;	/* bytes of virtual addresses that it has given to gmem, now */
+	uint64_t messages;	/* operations on page tables and TLBs, and requests for copies */
+	uint64_t peer_messages; /* of these: of GM_SIM_PEER_OPS */
 };
 GM_API void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
 

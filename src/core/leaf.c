@@ -155,8 +155,8 @@ int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_bloc
 /* --------------------------------------------------------------------- and out of it */
 
 /* The whole leaves around [*dva, *end). */
-static void round_out(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
-		      uint64_t *end)
+void gm_leaf_round(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
+		   uint64_t *end)
 {
 	uint64_t last = gm_leaf_of(v, block, *end - GM_PAGE_SIZE, 0);
 
@@ -170,7 +170,7 @@ static int release_view(const struct gm_view *v, struct gm_block *block, uint64_
 	uint64_t lo = dva, hi = end;
 	int err;
 
-	round_out(v, block, &lo, &hi);
+	gm_leaf_round(v, block, &lo, &hi);
 	g->cut |= lo < dva || end < hi;
 	gm_lock_check_may_sleep();
 	err = v->ctx->dev->mmu->pmap_release(v->ctx->pmap, lo, hi - lo);
@@ -184,7 +184,7 @@ static int enter_rest(const struct gm_view *v, struct gm_block *block, uint64_t 
 	uint64_t lo = dva, hi = end;
 
 	(void)g;
-	round_out(v, block, &lo, &hi);
+	gm_leaf_round(v, block, &lo, &hi);
 	if (lo < dva)
 		(void)gm_leaf_enter(v, block, lo, dva, dva);
 	if (end < hi)
