@@ -20,6 +20,7 @@
 #define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
 #define GMEM_SIM_SPARSE 64  /* sees only what GMEM_SIM_IOC_WINDOW shows it */
 #define GMEM_SIM_SHARE 128  /* attached in mode GM_SHARE */
+#define GMEM_SIM_PEER_OPS 512  /* told in one message what to map, or to unmap, and to copy */
 #define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
 
 /* Returns the hnode. */

@@ -26,7 +26,7 @@ static bool options_ok(const struct gmem_sim_create *c)
 {
 	return !(c->flags &
 		 ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_IN_PLACE |
-		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER)) &&
+		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER | GMEM_SIM_PEER_OPS)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
 	       !(c->pgsize_bitmap & ~(PGSIZES | GM_SIM_16K)) && c->lanes <= 64 &&
