@@ -36,6 +36,19 @@ struct gm_extent {
 	uint64_t len;
 };
 
+/*
+ * A piece of what peer_map maps, or peer_unmap unmaps: @len bytes at @va of the device's
+ * addresses, which are in its memory at @pa. @host is as in struct gm_extent, or GM_NO_ADDRESS.
+ */
+struct gm_peer_map {
+	uint64_t va;
+	uint64_t pa;
+	uint64_t host;
+	uint64_t len;
+};
+
+#define GM_NO_ADDRESS UINT64_MAX
+
 enum gm_copy_dir {
 	GM_TO_DEV,  /* host to device */
 	GM_TO_HOST, /* device to host */
@@ -216,6 +229,32 @@ struct gm_mmu {
 	 * peer_va_alloc_fixed.
 	 */
 	void (*peer_va_free)(void *pmap, uint64_t va, uint64_t size);
+
+	/*
+	 * peer_map (optional, for a device with an operating system of its own, to which each
+	 * operation is a message and an answer): copy, zero and pmap_enter in one. Fill the memory of
+	 * each of @ops with what is at its @host, or where that is GM_NO_ADDRESS with zeros, then
+	 * map it. @ops are sorted by va, and valid only until peer_map returns. Where each begins,
+	 * in va and in pa, where the one before it ends they make one piece, of whole base pages, to
+	 * be mapped with any leaves of pgsize_bitmap up to 2 MiB that lie in it, aligned in both.
+	 * Nothing is mapped there before. 0 and @fence are as with copy: signalled with 0 all of it is
+	 * filled and mapped. An error, at once or by @fence: nothing of it is mapped, or cached as
+	 * a translation. -EOPNOTSUPP, or -ENOSPC for want of memory for the table: gmem tries the
+	 * basic operations. It uses these anyway where more is to be done than this can say.
+	 * Comes with peer_unmap. Not for a pmap while it is shared. Locks held: the block's.
+	 */
+	int (*peer_map)(void *pmap, const struct gm_peer_map *ops, unsigned int n, uint32_t prot,
+			struct gm_fence *fence);
+
+	/*
+	 * peer_unmap: pmap_release and tlb_invl of all of @ops, and then copy to @host where that
+	 * is not GM_NO_ADDRESS, in one. Pieces are as with peer_map: parts of them that
+	 * are not mapped are passed over, and no leaf reaches across an end of one. If it fails,
+	 * at once or by @fence, any part may be unmapped; -EOPNOTSUPP: gmem goes on with the basic
+	 * operations. Locks held: as pmap_release.
+	 */
+	int (*peer_unmap)(void *pmap, const struct gm_peer_map *ops, unsigned int n,
+			  struct gm_fence *fence);
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
@@ -433,8 +472,6 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
  * being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
-
-#define GM_NO_ADDRESS UINT64_MAX
 
 struct gm_lookup {
 	size_t size;	/* of this struct, set by the caller */

@@ -42,6 +42,8 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 
 #define GM_SIM_NO_ATOMICS                                                                          \
 	256U /* its link knows no atomic operations: for one it has to have the page alone */
+/* It has an OS of its own: told in one message what to map or unmap, and to copy (peer_map, peer_unmap) */
+#define GM_SIM_PEER_OPS 512U
 
 /* Zero is the default of every field. */
 struct gm_sim_options {
@@ -175,6 +177,8 @@ struct gm_sim_stats {
 	uint64_t tables;	/* pages of page table in use now */
 	uint64_t stale;		/* GM_SIM_CHECK: copies that found a translation alive */
 	uint64_t addresses;	/* bytes of virtual addresses that it has given to gmem, now */
+	uint64_t messages;	/* operations on page tables and TLBs, and requests for copies */
+	uint64_t peer_messages; /* of these: of GM_SIM_PEER_OPS */
 };
 GM_API void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats);
 

@@ -20,7 +20,8 @@
 #define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
 #define GMEM_SIM_SPARSE 64  /* sees only what GMEM_SIM_IOC_WINDOW shows it */
 #define GMEM_SIM_SHARE 128  /* attached in mode GM_SHARE */
-#define GMEM_SIM_READ_PEER 256 /* reads where they are pages that another such device has */
+#define GMEM_SIM_PEER_OPS 1024	/* told in one message what to map, or to unmap, and to copy */
+#define GMEM_SIM_READ_PEER 256	/* reads where they are pages that another such device has */
 #define GMEM_SIM_NO_ATOMICS 512 /* for an atomic operation it has to have a page alone */
 
 /* Returns the hnode. */
@@ -31,7 +32,7 @@ struct gmem_sim_create {
 	__u64 table_memory; /* bytes for page tables, a multiple of 4 KiB; 0: memory / 64, 256 KiB at least */
 	__u64 pgsize_bitmap; /* of 4 KiB to 1 GiB, one up to 2 MiB included; 0: 4 KiB, 64 KiB, 2 MiB */
 	__u32 lanes;	     /* 0: 4; at most 64 */
-	__u32 tlb_entries;   /* a lane and page size, a power of two; 0: 64; at most 4096 */
+	__u32 tlb_entries; /* a lane and page size, a power of two; 0: 64; at most 4096 */
 	__u64 cpu; /* its memory, tables included, is at this address of the CPU's, no RAM the kernel uses; 0: anywhere, and not the CPU's. CAP_SYS_RAWIO */
 	__u32 va_bits; /* of an address that it can name, 22 to 48; 0: 48 */
 	__u32 pad;

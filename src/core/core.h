@@ -504,8 +504,15 @@ struct gm_home {
 };
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 		    const struct gm_home *how);
+/* By whom pages that go to a device are to be mapped there. */
+struct gm_landing {
+	struct gm_context *ctx;
+	const struct gm_region *region;
+	unsigned int mapped; /* out: pages that came mapped (peer_os.c); begins with 0 */
+	bool sent;	     /* peer_os.c's own: the last round was a message */
+};
 int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n,
-		      struct gm_dev *dev, struct gm_as *as, enum gm_why why);
+		      struct gm_landing *to, enum gm_why why);
 int gm_discard(struct gm_block *block, unsigned int first, unsigned int n);
 void gm_forget(struct gm_block *block, unsigned int first, unsigned int n);
 int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);

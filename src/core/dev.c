@@ -51,6 +51,8 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 	if (!mmu->peer_va_alloc_fixed != !mmu->peer_va_free)
 		return refuse("peer_va_alloc_fixed without peer_va_free, or the reverse, in driver",
 			      name);
+	if (!mmu->peer_map != !mmu->peer_unmap)
+		return refuse("peer_map without peer_unmap, or the reverse, in driver", name);
 	if (!(mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1)))
 		return refuse("pgsize_bitmap has no size up to 2 MiB, in driver", name);
 	if (mmu->pgsize_bitmap & ~known)

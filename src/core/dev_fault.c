@@ -64,14 +64,17 @@ static void clip(const struct gm_place *place, unsigned int *first, unsigned int
 static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     unsigned int first, unsigned int n, enum gm_why why)
 {
+	struct gm_landing to = { .ctx = ctx, .region = place->region };
 	int err;
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
 		clip(place, &first, &n);
 	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
 		return 0; /* a hint for what the device cannot map */
-	err = gm_migrate_to_dev(block, first, n, ctx->dev, ctx->as, why);
-	return err ? err : map_dev(ctx, place->region, block, first, n);
+	err = gm_migrate_to_dev(block, first, n, &to, why);
+	if (err || to.mapped >= n)
+		return err;
+	return map_dev(ctx, place->region, block, first, n);
 }
 
 /*

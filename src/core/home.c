@@ -7,7 +7,7 @@
  * Locking: block locked by the caller.
  */
 #include "core/dma.h"
-#include "core/move.h"
+#include "core/peer_os.h"
 
 /* -------------------------------------------------------------------- going home */
 
@@ -76,6 +76,27 @@ static unsigned int home_bounds(struct gm_block *block, struct gm_dev *dev,
 	return count;
 }
 
+/* The copy was made, or has failed with @err: may they go? */
+static int settle(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+		  unsigned int first, unsigned int end, int err)
+{
+	unsigned int n;
+	uint64_t e;
+	bool goes;
+
+	if (!err && how->yields && gm_load(&block->willneed))
+		err = -EAGAIN;
+	if (!err)
+		return 0;
+	/* The pages stay on the device; host frames made for them go again. */
+	for (unsigned int page = first; page < end; page += n) {
+		n = home_run(block, dev, how, page, end, &e, &goes);
+		if (goes && !gm_entry_retained(e))
+			gm_free_backing(block, page, n);
+	}
+	return err;
+}
+
 static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		     unsigned int first, unsigned int end)
 {
@@ -95,17 +116,7 @@ static int copy_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 	err = gm_dma_end(&dma, how->as);
 	if (how->engine)
 		*how->engine = dma.engine && err != -ENOMEM; /* that the driver may have later */
-	if (!err && how->yields && gm_load(&block->willneed))
-		err = -EAGAIN;
-	if (!err)
-		return 0;
-	/* The pages stay on the device; host frames made for them go again. */
-	for (unsigned int page = first; page < end; page += n) {
-		n = home_run(block, dev, how, page, end, &e, &goes);
-		if (goes && !gm_entry_retained(e))
-			gm_free_backing(block, page, n);
-	}
-	return err;
+	return settle(block, dev, how, first, end, err);
 }
 
 static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
@@ -168,6 +179,42 @@ static int copy_home_anyhow(struct gm_block *block, struct gm_dev *dev, const st
 	return err ? err : copy_home(block, dev, how, first, end);
 }
 
+/* Out of the page tables and to the host, by one operation of the driver's. -EOPNOTSUPP: compose it. */
+static int send_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+		     unsigned int first, unsigned int end)
+{
+	struct gm_message m gm_uninitialized;
+	unsigned int n;
+	uint64_t e;
+	bool goes;
+	int err = gm_message_begin_home(&m, block, dev, first, end);
+
+	if (err)
+		return err;
+	for (unsigned int page = first; page < end && !err; page += n) {
+		n = home_run(block, dev, how, page, end, &e, &goes);
+		if (gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index)
+			err = gm_message_add(&m, page, n, gm_entry_pfn(e), goes,
+					     gm_entry_retained(e));
+	}
+	if (!err)
+		return settle(block, dev, how, first, end,
+			      gm_message_send_home(&m, dev, how->as, first, end));
+	gm_message_put(&m);
+	return settle(block, dev, how, first, end, -EOPNOTSUPP); /* composed, it may do */
+}
+
+/* The same by several operations. */
+static int compose_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
+			unsigned int first, unsigned int end)
+{
+	int err = gm_unmap_dev(block, dev, first, end - first);
+
+	if (!err && gm_load(&dev->apertures) && block->obj->granule == GM_PAGE_SIZE)
+		err = unmap_apertures(block, dev, how, first, end);
+	return err ? err : copy_home_anyhow(block, dev, how, first, end);
+}
+
 int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		 unsigned int first, unsigned int end)
 {
@@ -184,11 +231,9 @@ int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_hom
 		return 0;
 	err = gm_prepare_change(block, end - first);
 	if (!err)
-		err = gm_unmap_dev(block, dev, first, end - first);
-	if (!err && gm_load(&dev->apertures) && block->obj->granule == GM_PAGE_SIZE)
-		err = unmap_apertures(block, dev, how, first, end);
-	if (!err)
-		err = copy_home_anyhow(block, dev, how, first, end);
+		err = send_home(block, dev, how, first, end);
+	if (err == -EOPNOTSUPP)
+		err = compose_home(block, dev, how, first, end);
 	if (!err)
 		commit_home(block, dev, how, first, end);
 	if (traced)

@@ -176,8 +176,8 @@ int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_bloc
 /* --------------------------------------------------------------------- and out of it */
 
 /* The whole leaves around [*dva, *end), which is in one block; of what is in a span, the block. */
-static void round_out(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
-		      uint64_t *end)
+void gm_leaf_round(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
+		   uint64_t *end)
 {
 	uint64_t last, at, pa;
 
@@ -198,7 +198,7 @@ static int release_part(const struct gm_view *v, const struct gm_block *block, u
 	bool torn = false;
 	int err = 0;
 
-	round_out(v, block, &lo, &hi);
+	gm_leaf_round(v, block, &lo, &hi);
 	if (in_span(v, block, dva, 0, &at, &pa))
 		err = gm_span_leave(v, at, pa, &torn);
 	if (err)
@@ -224,7 +224,7 @@ static int enter_rest(const struct gm_view *v, struct gm_block *block, uint64_t 
 	uint64_t lo = dva, hi = end;
 
 	(void)g;
-	round_out(v, block, &lo, &hi);
+	gm_leaf_round(v, block, &lo, &hi);
 	if (lo < dva)
 		(void)gm_leaf_enter(v, block, lo, dva, dva);
 	if (end < hi)
@@ -275,7 +275,7 @@ int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t 
 
 	if (in_span(v, block, dva, 0, &at, &pa) && at == dva)
 		return gm_span_cut(v, dva, pa);
-	round_out(v, block, &lo, &hi);
+	gm_leaf_round(v, block, &lo, &hi);
 	if (lo == dva)
 		return 0;
 	gm_gather_init(&g);

@@ -27,7 +27,7 @@
  */
 #include "core/dma.h"
 #include "core/move.h"
-#include "core/peer.h"
+#include "core/peer_os.h"
 
 #define RUNS_MAX 32U
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
@@ -206,12 +206,18 @@ static int node_from(const struct gm_block *block, const struct gm_dev *dev, uns
 /* Take the pages of the runs from where they are, and copy them. */
 static int fill_all(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
 		    const struct gm_run *runs, unsigned int nr, const struct gm_sources *from,
-		    struct gm_dev **no_link)
+		    struct gm_dev **no_link, struct gm_landing *to)
 {
 	int err = 0;
 
 	if (from->others)
 		err = gm_unmap_cpu(block, from->lo, from->hi - from->lo);
+	if (!err && !from->peers) {
+		err = gm_message_fill(block, to, runs, nr);
+		if (err != -EOPNOTSUPP)
+			return err;
+		err = 0;
+	}
 	if (!err)
 		err = gm_peer_fill(block, dev, as, runs, nr, from, no_link);
 	if (!err)
@@ -225,9 +231,11 @@ static int fill_all(struct gm_block *block, struct gm_dev *dev, struct gm_as *as
  * One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds.
  * -EOPNOTSUPP with *no_link: there is no way from that device to this one.
  */
-static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *as, enum gm_why why,
+static int move_some(struct gm_block *block, struct gm_landing *to, enum gm_why why,
 		     unsigned int *page, unsigned int end, struct gm_dev **no_link)
 {
+	struct gm_dev *dev = to->ctx->dev;
+	struct gm_as *as = to->ctx->as;
 	unsigned int nr, lo = *page, hi = end, next = *page, moved = 0, copied = 0;
 	bool traced = gm_tracing(GM_EVENT_MIGRATE);
 	uint64_t begin = traced ? gm_os_now_ns() : 0;
@@ -235,6 +243,7 @@ static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 	struct gm_sources from;
 	int err, node = GM_NODE_HOST;
 
+	to->sent = false;
 	err = alloc_runs(block, dev, &next, end, runs, &nr);
 	if (err)
 		goto err_runs;
@@ -248,12 +257,13 @@ static int move_some(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 	gm_peer_sources(block, runs, nr, &from);
 	err = gm_prepare_change(block, nr == 1 ? runs[0].n : 0);
 	if (!err)
-		err = fill_all(block, dev, as, runs, nr, &from, no_link);
+		err = fill_all(block, dev, as, runs, nr, &from, no_link, to);
 	if (err)
 		goto err_runs;
 	gm_peer_commit(block, dev, as, why, runs, nr, &from, begin);
 	for (unsigned int i = 0; i < nr; i++)
 		copied += commit_run(block, dev, as, &runs[i], why);
+	gm_message_landed(block, to, runs, nr);
 	moved = from.others;
 	lo = from.lo;
 	hi = from.hi;
@@ -311,13 +321,15 @@ static int unlinked_home(struct gm_block *block, unsigned int first, unsigned in
 }
 
 /*
- * Bring [first, first+n), and the rest of its units, to @dev; mapping it there is the caller's. An error: some
- * pages may be there, the others are where they were, or home if a device had them that
- * has no link to @dev. -ENOSPC, -EBUSY: see gm_reclaim().
+ * Bring [first, first+n), and the rest of its units, to @to's device; mapping it there is the caller's,
+ * unless @to says that all of it came mapped. An error: some pages may be there, the others are
+ * where they were, or home if a device had them that has no link to it. -ENOSPC, -EBUSY: see gm_reclaim().
  */
 int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n,
-		      struct gm_dev *dev, struct gm_as *as, enum gm_why why)
+		      struct gm_landing *to, enum gm_why why)
 {
+	struct gm_dev *dev = to->ctx->dev;
+	struct gm_as *as = to->ctx->as;
 	struct gm_home home = { .as = as, .why = GM_WHY_DEV_FAULT };
 	struct gm_dev *no_link;
 	unsigned int page;
@@ -330,7 +342,7 @@ int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n
 		err = -ENOMEM;
 	while (!err && page < first + n) {
 		no_link = NULL;
-		err = move_some(block, dev, as, why, &page, first + n, &no_link);
+		err = move_some(block, to, why, &page, first + n, &no_link);
 		if (err == -ENOSPC)
 			err = evict_rest(block, first, n, dev, as);
 		else if (no_link) /* once a device, for then it has nothing left here */

@@ -76,6 +76,8 @@ uint64_t gm_leaf_of(const struct gm_view *v, const struct gm_block *block, uint6
 		    uint64_t barrier);
 int gm_leaf_enter(const struct gm_view *v, const struct gm_block *block, uint64_t dva, uint64_t end,
 		  uint64_t barrier);
+void gm_leaf_round(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
+		   uint64_t *end);
 int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t dva);
 
 #endif

@@ -9,6 +9,7 @@
 uint32_t cf_flags;
 bool cf_kernel;
 uint64_t cf_pgsizes;
+uint32_t cf_dev_flags;
 static struct proc_resources before;
 
 bool cf_leaves;
@@ -50,7 +51,7 @@ static struct gm_sim *sim_of(uint64_t sizes)
 				      .memory = DEV_MEMORY,
 				      .lanes = 2,
 				      .pgsize_bitmap = sizes,
-				      .flags = GM_SIM_CHECK };
+				      .flags = GM_SIM_CHECK | cf_dev_flags };
 	struct gm_sim *sim;
 
 	assert_int_equal(gm_sim_create(&opt, &sim), 0);

@@ -27,6 +27,8 @@ extern uint32_t cf_flags;
 extern bool cf_kernel;
 /* The first device's page sizes, 0: the usual; and the smallest of them. */
 extern uint64_t cf_pgsizes;
+/* GM_SIM_* of every device, beside its own. */
+extern uint32_t cf_dev_flags;
 uint64_t cf_unit(void);
 
 struct cf {

@@ -15,7 +15,7 @@ static struct gm_sim *sim_with(uint32_t flags, uint32_t va_bits)
 				      .memory = DEV_MEMORY,
 				      .lanes = 2,
 				      .va_bits = va_bits,
-				      .flags = GM_SIM_CHECK | flags };
+				      .flags = GM_SIM_CHECK | cf_dev_flags | flags };
 	struct gm_sim *sim;
 
 	assert_int_equal(gm_sim_create(&opt, &sim), 0);

@@ -238,7 +238,7 @@ static void test_in_place(struct cf *cf)
 	struct gm_sim_options opt = { .size = sizeof(opt),
 				      .memory = BLOCK,
 				      .lanes = 2,
-				      .flags = GM_SIM_CHECK | GM_SIM_IN_PLACE };
+				      .flags = GM_SIM_CHECK | cf_dev_flags | GM_SIM_IN_PLACE };
 	char *p = cf_alloc(cf, 2 * BLOCK);
 	struct gm_sim_ctx *ctx;
 	struct gm_sim *sim;

@@ -15,7 +15,7 @@ static void plug_in_place(struct cf *cf)
 	struct gm_sim_options opt = { .size = sizeof(opt),
 				      .memory = BLOCK,
 				      .lanes = 2,
-				      .flags = GM_SIM_CHECK | GM_SIM_IN_PLACE };
+				      .flags = GM_SIM_CHECK | cf_dev_flags | GM_SIM_IN_PLACE };
 
 	assert_int_equal(gm_sim_detach(cf->ctx[MAPS]), 0);
 	assert_int_equal(gm_sim_destroy(cf->sim[MAPS]), 0);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * conformance thread|inline|kernel[-16k|-64k|-2m] [PATTERN of tests]: see conformance.h. With
- * a size, the first device's base page is that large.
+ * conformance thread|inline|kernel[-16k|-64k|-2m|-peer] [PATTERN of tests]: see conformance.h. With
+ * a size, the first device's base page is that large; with peer, devices are told in one message
+ * what to map and to copy (peer_map, peer_unmap).
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -22,11 +23,14 @@ static bool parse(const char *mode)
 	static const struct {
 		const char *name;
 		uint64_t sizes;
-	} pages[] = {
-		{ "", 0 }, { "-16k", 1 << 14 | 1 << 21 }, { "-64k", 1 << 16 }, { "-2m", 1 << 21 }
-	};
+		uint32_t dev_flags;
+	} pages[] = { { "", 0, 0 },
+		      { "-16k", 1 << 14 | 1 << 21, 0 },
+		      { "-64k", 1 << 16, 0 },
+		      { "-2m", 1 << 21, 0 },
+		      { "-peer", 0, GM_SIM_PEER_OPS } };
 
-	for (unsigned int i = 0; i < 3 * 4; i++) {
+	for (unsigned int i = 0; i < 3 * 5; i++) {
 		size_t len = strlen(modes[i % 3]);
 
 		if (strncmp(mode, modes[i % 3], len) || strcmp(mode + len, pages[i / 3].name))
@@ -34,6 +38,7 @@ static bool parse(const char *mode)
 		cf_flags = i % 3 == 1 ? GM_AS_INLINE : 0;
 		cf_kernel = i % 3 == 2;
 		cf_pgsizes = pages[i / 3].sizes;
+		cf_dev_flags = pages[i / 3].dev_flags;
 		return true;
 	}
 	return false;
@@ -47,7 +52,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "child"))
 		_exit(cf_run_child(argv[2]));
 	if (argc < 2 || argc > 3 || !parse(argv[1])) {
-		fprintf(stderr, "usage: %s thread|inline|kernel[-16k|-64k|-2m] [PATTERN]\n",
+		fprintf(stderr, "usage: %s thread|inline|kernel[-16k|-64k|-2m|-peer] [PATTERN]\n",
 			argv[0]);
 		return 2;
 	}

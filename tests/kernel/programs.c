@@ -75,6 +75,12 @@ static void conformance_kernel(void)
 	RUN("kernel", 0, "/prog/conformance", "kernel");
 }
 
+/* The same, of devices that are told in one message. */
+static void peer_conformance(void)
+{
+	RUN("kernel", 0, "/prog/conformance", "kernel-peer");
+}
+
 /* A device whose page is 16 of the kernel's, and one of the kernel's own. */
 static void units_conformance(void)
 {
@@ -148,6 +154,7 @@ static void programs_unprivileged(void)
 const struct kt_test kt_programs[] = {
 	{ "conformance_kernel", conformance_kernel, 240 },
 	{ "units_conformance", units_conformance, 240 },
+	{ "peer_conformance", peer_conformance, 240 },
 	{ "units_model", units_model, 480 },
 	{ "conformance_thread", conformance_thread, 480 },
 	{ "conformance_inline", conformance_inline, 480 },

@@ -15,7 +15,7 @@
  *
  * The devices are small, of different sizes and with different page sizes, in a and c up to 8 MiB; in layout a, the base page of
  * the second is of 64 KiB. They have a link, but in layout b. In b the second and in c the first has memory that the CPU can address,
- * if the host can do that.
+ * if the host can do that. The first device, but in layout c, is told in one message what to map and to copy.
  */
 #include <string.h>
 
@@ -35,7 +35,8 @@ int m_dev_plug(struct model *m, struct m_dev *d)
 		.flags = GM_SIM_CHECK | (m->cfg->layout == 'b' ? GM_SIM_NO_LINK : 0) |
 			 (d->in_place ? GM_SIM_IN_PLACE : 0) | (d->share ? GM_SIM_SHARE : 0) |
 			 (d->sparse ? GM_SIM_SPARSE : 0) |
-			 (m->cfg->layout == 'g' ? GM_SIM_READ_PEER : 0),
+			 (m->cfg->layout == 'g' ? GM_SIM_READ_PEER : 0) |
+			 (m->cfg->layout != 'c' && d == &m->dev[0] ? GM_SIM_PEER_OPS : 0),
 	};
 
 	d->poisoned = 0;

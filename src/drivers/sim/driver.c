@@ -34,6 +34,7 @@ int gm_sim_probe(struct gm_sim *sim)
 	sim->ops = sim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
 	sim->ops.va_bits = sim->va_bits;
+	gm_sim_peer_ops(sim, &sim->ops);
 	err = gm_dev_create(&sim->ops, sim->name, sim, &sim->dev);
 	if (err)
 		return err;

@@ -77,7 +77,7 @@ static bool options_ok(const struct gm_sim_options *opt)
 	       opt->copy_threads <= MAX_COPY_THREADS &&
 	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
 				GM_SIM_NO_LINK | GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE |
-				GM_SIM_READ_PEER | GM_SIM_NO_ATOMICS)) &&
+				GM_SIM_READ_PEER | GM_SIM_NO_ATOMICS | GM_SIM_PEER_OPS)) &&
 	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 
@@ -299,6 +299,8 @@ void gm_sim_stats(struct gm_sim *sim, struct gm_sim_stats *stats)
 		.tables = __atomic_load_n(&sim->mmu.used, __ATOMIC_RELAXED),
 		.stale = __atomic_load_n(&sim->stats.stale, __ATOMIC_RELAXED),
 		.addresses = __atomic_load_n(&sim->stats.addresses, __ATOMIC_RELAXED),
+		.messages = __atomic_load_n(&sim->stats.messages, __ATOMIC_RELAXED),
+		.peer_messages = __atomic_load_n(&sim->stats.peer_messages, __ATOMIC_RELAXED),
 	};
 
 	gm_sim_stats_out(stats, &now);
@@ -394,11 +396,17 @@ int gm_sim_op_pmap_share(struct gm_dev *dev, void *pmap, void **shared)
 	return 0;
 }
 
+static int message(struct gm_sim *sim, enum gm_sim_op op)
+{
+	gm_sim_count(&sim->stats.messages, 1);
+	return gm_sim_fails(sim, op);
+}
+
 int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 			 uint32_t prot)
 {
 	struct gm_sim_ctx *ctx = pmap;
-	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+	int err = message(ctx->sim, GM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
 }
@@ -406,7 +414,7 @@ int gm_sim_op_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, ui
 int gm_sim_op_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
 {
 	struct gm_sim_ctx *ctx = pmap;
-	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+	int err = message(ctx->sim, GM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
 }
@@ -421,7 +429,7 @@ int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint
 
 	if (!(from->flags & ctx->sim->flags & GM_SIM_READ_PEER))
 		return -EOPNOTSUPP;
-	err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_ENTER);
+	err = message(ctx->sim, GM_SIM_PMAP_ENTER);
 	return err ? err
 		   : gm_sim_pmap_enter_host(&ctx->pmap, va, (uintptr_t)gm_sim_mem(&from->mmu, pa),
 					    size, GM_READ);
@@ -430,7 +438,7 @@ int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct gm_sim_ctx *ctx = pmap;
-	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_RELEASE);
+	int err = message(ctx->sim, GM_SIM_PMAP_RELEASE);
 
 	return err ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
 }
@@ -438,7 +446,7 @@ int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size)
 int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 {
 	struct gm_sim_ctx *ctx = pmap;
-	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_PROTECT);
+	int err = message(ctx->sim, GM_SIM_PMAP_PROTECT);
 
 	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
 }
@@ -453,7 +461,7 @@ int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size)
 int gm_sim_op_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
 	struct gm_sim_ctx *ctx = pmap;
-	int err = gm_sim_fails(ctx->sim, GM_SIM_TLB_INVL);
+	int err = message(ctx->sim, GM_SIM_TLB_INVL);
 
 	if (!err)
 		gm_sim_tlb_invl(&ctx->pmap, ranges, n);

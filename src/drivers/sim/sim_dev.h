@@ -9,6 +9,7 @@
  *	sim_lanes.c   lanes, kernels, accessors
  *	sim_fault.c   fault buffer, fault thread, replay
  *	sim_va.c      addresses that are the device's own
+ *	sim_peer_os.c what a device with an OS of its own does in one message
  *
  * Locks: run_lock, fault.lock, engine.lock and inject_lock are each taken with no
  * other of them held, and no call into gmem is made under one. A letter after a
@@ -201,6 +202,9 @@ int gm_sim_op_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm
 int gm_sim_op_peer_va_alloc_fixed(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 void gm_sim_op_peer_va_free(void *pmap, uint64_t va, uint64_t size);
 
+/* sim_peer_os.c: two more of them, if the device has them */
+void gm_sim_peer_ops(const struct gm_sim *sim, struct gm_mmu *ops);
+
 /* sim.c: the options with their defaults. Fails: -EINVAL, -E2BIG */
 int gm_sim_options_get(const struct gm_sim_options *from, struct gm_sim_options *opt);
 /* sim.c: as much of @now as the caller has room for */
@@ -213,6 +217,7 @@ int gm_sim_thread(pthread_t *thread, void *(*fn)(void *), void *arg);
 /* sim_engine.c */
 int gm_sim_engine_init(struct gm_sim *sim, unsigned int nr_threads);
 void gm_sim_engine_fini(struct gm_sim *sim);
+int gm_sim_engine_run(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_extent *ext);
 int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
 			const struct gm_extent *ext, unsigned int n, struct gm_fence *fence);
 

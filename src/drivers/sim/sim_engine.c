@@ -87,10 +87,9 @@ static void move(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
 	}
 }
 
-/* With @fail: half of it, and then that. */
+/* With @fail: half of it. */
 static void perform(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *peer,
-		    const struct gm_extent *ext, unsigned int n, struct gm_fence *fence, int fail,
-		    bool stale)
+		    const struct gm_extent *ext, unsigned int n, int fail, bool stale)
 {
 	uint64_t total = 0;
 	unsigned int i;
@@ -108,7 +107,17 @@ static void perform(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim *pe
 	}
 	if (!stale)
 		is_stale(sim, peer, ext, n);
-	gm_fence_signal(fence, fail);
+}
+
+/* One extent, at once, as a part of something larger (sim_peer_os.c). */
+int gm_sim_engine_run(struct gm_sim *sim, enum gm_sim_verb verb, const struct gm_extent *ext)
+{
+	int fail = gm_sim_fails(sim, GM_SIM_COPY_FENCE);
+
+	if (verb != GM_SIM_ZERO)
+		gm_sim_count(&sim->stats.copies, 1);
+	perform(sim, verb, NULL, ext, 1, fail, is_stale(sim, NULL, ext, 1));
+	return fail;
 }
 
 static struct gm_sim_request *request_get(struct gm_sim_engine *en, unsigned int n)
@@ -167,8 +176,8 @@ static void *engine_thread(void *arg)
 	struct gm_sim_request *req;
 
 	while ((req = request_wait(&sim->engine))) {
-		perform(sim, req->verb, req->peer, req->ext, req->n, req->fence, req->fail,
-			req->stale);
+		perform(sim, req->verb, req->peer, req->ext, req->n, req->fail, req->stale);
+		gm_fence_signal(req->fence, req->fail);
 		request_put(&sim->engine, req);
 	}
 	return NULL;
@@ -186,6 +195,7 @@ int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim
 		if (!gm_sim_is_data(&sim->mmu, ext[i].pa, ext[i].len) ||
 		    (peer && !gm_sim_is_data(&peer->mmu, ext[i].host, ext[i].len)))
 			return -EINVAL;
+	gm_sim_count(&sim->stats.messages, 1);
 	err = gm_sim_fails(sim, GM_SIM_COPY_START);
 	if (err)
 		return err;
@@ -196,7 +206,8 @@ int gm_sim_engine_start(struct gm_sim *sim, enum gm_sim_verb verb, struct gm_sim
 
 	req = request_get(&sim->engine, n);
 	if (!req) {
-		perform(sim, verb, peer, ext, n, fence, fail, stale);
+		perform(sim, verb, peer, ext, n, fail, stale);
+		gm_fence_signal(fence, fail);
 		return 0;
 	}
 	req->verb = verb;

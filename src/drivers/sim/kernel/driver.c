@@ -36,6 +36,7 @@ int gm_ksim_probe(struct gm_ksim *sim)
 	sim->ops = ksim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
 	sim->ops.va_bits = sim->va_bits;
+	gm_ksim_peer_ops(sim, &sim->ops);
 	err = gm_dev_create(&sim->ops, sim->name, sim, &dev);
 	if (err)
 		return err;
@@ -45,8 +46,7 @@ int gm_ksim_probe(struct gm_ksim *sim)
 		err = gm_dev_register_physmem(dev, begin, end);
 	if (err)
 		gm_dev_destroy(dev);
-	else
-		sim->dev = dev;
+	sim->dev = err ? NULL : dev;
 	return err ? err : gm_dev_hnode(dev);
 }
 

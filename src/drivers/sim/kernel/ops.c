@@ -25,7 +25,7 @@ void gm_ksim_inject(struct gm_ksim *sim, unsigned int op, u32 skip, u32 count, i
 	spin_unlock(&sim->inject_lock);
 }
 
-static int fails(struct gm_ksim *sim, unsigned int op)
+int gm_ksim_fails(struct gm_ksim *sim, unsigned int op)
 {
 	struct gm_ksim_injection *in = &sim->inject[op];
 	int err = 0;
@@ -95,7 +95,7 @@ int gm_ksim_pmap_create(struct gm_dev *dev, void **pmap)
 {
 	struct gm_ksim *sim = gm_dev_data(dev);
 	struct gm_ksim_ctx *ctx;
-	int err = fails(sim, GMEM_SIM_PMAP_CREATE);
+	int err = gm_ksim_fails(sim, GMEM_SIM_PMAP_CREATE);
 
 	if (err)
 		return err;
@@ -151,7 +151,7 @@ int gm_ksim_pmap_share(struct gm_dev *dev, void *pmap, void **shared)
 {
 	struct gm_ksim *sim = gm_dev_data(dev);
 	struct gm_ksim_ctx *ctx, *owner = pmap;
-	int err = fails(sim, GMEM_SIM_PMAP_CREATE);
+	int err = gm_ksim_fails(sim, GMEM_SIM_PMAP_CREATE);
 
 	if (err)
 		return err;
@@ -174,7 +174,7 @@ int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint
 		       uint32_t prot)
 {
 	struct gm_ksim_ctx *ctx = pmap;
-	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+	int err = gm_ksim_fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter(&ctx->pmap, va, pa, size, leaf, prot);
 }
@@ -182,7 +182,7 @@ int gm_ksim_pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint
 int gm_ksim_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
 {
 	struct gm_ksim_ctx *ctx = pmap;
-	int err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+	int err = gm_ksim_fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
 
 	return err ? err : gm_sim_pmap_enter_host(&ctx->pmap, va, host, size, prot);
 }
@@ -198,7 +198,7 @@ int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64
 
 	if (!(from->flags & ctx->sim->flags & GMEM_SIM_READ_PEER) || from->cpu)
 		return -EOPNOTSUPP;
-	err = fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
+	err = gm_ksim_fails(ctx->sim, GMEM_SIM_PMAP_ENTER);
 	for (off = 0; off < size && !err; off += PAGE_SIZE)
 		err = gm_sim_pmap_enter_host(&ctx->pmap, va + off,
 					     (u64)vmalloc_to_pfn(gm_sim_mem(&from->mmu, pa + off))
@@ -210,7 +210,7 @@ int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)
 {
 	struct gm_ksim_ctx *ctx = pmap;
-	int err = fails(ctx->sim, GMEM_SIM_PMAP_RELEASE);
+	int err = gm_ksim_fails(ctx->sim, GMEM_SIM_PMAP_RELEASE);
 
 	return err ? err : gm_sim_pmap_release(&ctx->pmap, va, size);
 }
@@ -218,7 +218,7 @@ int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size)
 int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 {
 	struct gm_ksim_ctx *ctx = pmap;
-	int err = fails(ctx->sim, GMEM_SIM_PMAP_PROTECT);
+	int err = gm_ksim_fails(ctx->sim, GMEM_SIM_PMAP_PROTECT);
 
 	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
 }
@@ -226,7 +226,7 @@ int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 int gm_ksim_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
 	struct gm_ksim_ctx *ctx = pmap;
-	int err = fails(ctx->sim, GMEM_SIM_TLB_INVL);
+	int err = gm_ksim_fails(ctx->sim, GMEM_SIM_TLB_INVL);
 
 	if (!err)
 		gm_sim_tlb_invl(&ctx->pmap, ranges, n);
@@ -313,6 +313,20 @@ static void perform(struct gm_ksim *sim, enum verb verb, struct gm_ksim *peer,
 	atomic64_add(n, &sim->copies);
 }
 
+/* One piece of a message (peer_os.c), at once. */
+int gm_ksim_copy_now(struct gm_ksim *sim, const struct gm_peer_map *op, bool out)
+{
+	struct gm_extent ext = { .pa = op->pa, .host = op->host, .len = op->len };
+	int err = gm_ksim_fails(sim, GMEM_SIM_COPY_FENCE);
+
+	perform(sim,
+		out			    ? COPY_OUT
+		: op->host == GM_NO_ADDRESS ? ZERO
+					    : COPY_IN,
+		NULL, &ext, 1, err);
+	return err;
+}
+
 static void request_work(struct work_struct *work)
 {
 	struct copy_request *r = container_of(work, struct copy_request, work);
@@ -328,11 +342,11 @@ static int start(struct gm_ksim *sim, enum verb verb, struct gm_ksim *peer,
 		 const struct gm_extent *ext, unsigned int n, struct gm_fence *fence)
 {
 	struct copy_request *r = NULL;
-	int err = fails(sim, GMEM_SIM_COPY_START);
+	int err = gm_ksim_fails(sim, GMEM_SIM_COPY_START);
 
 	if (err)
 		return err;
-	err = fails(sim, GMEM_SIM_COPY_FENCE);
+	err = gm_ksim_fails(sim, GMEM_SIM_COPY_FENCE);
 	if (sim->flags & GMEM_SIM_ASYNC)
 		r = kmalloc(struct_size(r, ext, n), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	if (!r) {

@@ -4,6 +4,7 @@
  *
  * driver.c	what a driver has to do with gmem besides its MMU functions
  * ops.c	the MMU functions, the copy engine, and what makes them fail
+ * peer_os.c	some of these in one message
  * access.c	the lanes: accesses by way of TLB and page table
  * chardev.c	the device as a descriptor
  *
@@ -91,8 +92,13 @@ void gm_ksim_peer_va_free(void *pmap, uint64_t va, uint64_t size);
 int gm_ksim_occupy(struct gm_ksim *sim, u64 va, u64 len, bool on);
 void gm_ksim_inject(struct gm_ksim *sim, unsigned int op, u32 skip, u32 count, int err);
 int gm_ksim_pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot);
+int gm_ksim_fails(struct gm_ksim *sim, unsigned int op);
+int gm_ksim_copy_now(struct gm_ksim *sim, const struct gm_peer_map *op, bool out);
 int gm_ksim_engine_init(void);
 void gm_ksim_engine_exit(void);
+
+/* peer_os.c: two more, if the device has them */
+void gm_ksim_peer_ops(const struct gm_ksim *sim, struct gm_mmu *ops);
 
 /* access.c; life held for reading */
 int gm_ksim_access(struct gm_ksim_ctx *ctx, unsigned int lane, u32 op, u64 va, void *buf,
