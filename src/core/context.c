@@ -149,7 +149,9 @@ static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, bool 
 
 	if (!as || !dev || !out)
 		return -EINVAL;
-	err = gm_dev_gone(dev) ? -ENODEV : gm_mode_check(dev, mode);
+	err = gm_mode_check(dev, mode);
+	if (err == -EOPNOTSUPP && gm_dev_gone(dev)) /* it shares nothing any more */
+		err = -ENODEV;
 	if (!err)
 		err = gm_enter();
 	if (err)

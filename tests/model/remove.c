@@ -155,6 +155,7 @@ static void replace(struct model *m, struct m_dev *d)
 	struct gm_stats stats = { .size = sizeof(stats) };
 	bool attached[M_MAX_DEVS][M_MAX_AS] = { 0 };
 	uint64_t v, dev_va;
+	int err;
 
 	for (unsigned int i = 0; i < m->nr_as; i++) {
 		const struct m_map *map = m_map_pick(m);
@@ -168,8 +169,10 @@ static void replace(struct model *m, struct m_dev *d)
 				continue;
 			if (!m_seen(user, i, map->va, 8, &dev_va))
 				continue;
-			if (port_dev_access(user->ctx[i], dev_va, &v, 8, GM_READ) != -ENODEV)
-				m_fail(m, "it is used by dev%c, as%u", m_name(m, user), i);
+			err = port_dev_access(user->ctx[i], dev_va, &v, 8, GM_READ);
+			if (err != -ENODEV)
+				m_fail(m, "dev%c in as%u reads %#llx: %d", m_name(m, user), i,
+				       (unsigned long long)dev_va, err);
 		}
 		for (unsigned int s = 0; s < m->nr_devs; s++)
 			if (&m->dev[s] != d && m->dev[s].ctx[i] && m->dev[s].owner[i] == d)

@@ -176,6 +176,26 @@ static void owner_removed(void **state)
 	unit_on(u->as, va, BLOCK, unit_node(u, 1));
 }
 
+/* The owner's table has another device's memory too: it is out of reach as well, at once. */
+static void owner_removed_reading(void **state)
+{
+	struct unit *u = *state;
+	struct gm_sim *third = sim_with(2, GM_SIM_READ_PEER, 0);
+	struct gm_sim_ctx *ctx;
+	uint64_t va, v = 1;
+
+	begin(u, GM_SIM_SHARE | GM_SIM_READ_PEER, GM_SIM_SHARE | GM_SIM_READ_PEER);
+	va = unit_alloc(u, BLOCK);
+	assert_int_equal(gm_sim_attach(third, u->as, &ctx), 0);
+	assert_int_equal(gm_sim_access(ctx, (void *)(uintptr_t)va, &v, 8, GM_WRITE), 0);
+	assert_int_equal(unit_access(u, 1, va, &v, 8, GM_READ), 0);
+	unit_on(u->as, va, PAGE, gm_dev_hnode(gm_sim_dev(third)));
+	assert_int_equal(gm_sim_unplug(u->sim[0]), 0);
+	assert_int_equal(unit_access(u, 1, va, &v, 8, GM_READ), -ENODEV);
+	assert_int_equal(gm_sim_detach(ctx), 0);
+	assert_int_equal(gm_sim_destroy(third), 0);
+}
+
 /* Who shares is pulled out: its faults are errors, and the owner does not notice. */
 static void sharer_removed(void **state)
 {
@@ -283,6 +303,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused, unit_setup_as, unit_teardown),
 		T(failing),
 		T(owner_removed),
+		T_ALONE(owner_removed_reading),
 		T(sharer_removed),
 	};
 

@@ -22,7 +22,8 @@
  * fails with nothing changed.
  *
  * Locks: pmap->lock, then mmu->lock. A lane's word is taken with neither held, so a
- * lane never waits for more than one entry or one other lane's invalidation.
+ * lane never waits for more than one entry or one other lane's invalidation. guest_lock, which
+ * no lane takes, comes before words.
  *
  * This file is also meant to be part of a kernel module: it allocates nothing and
  * calls nothing but memset and what is in sim_port.h.
@@ -166,6 +167,8 @@ void gm_sim_mmu_init(struct gm_sim_mmu *mmu)
 	mmu->used = 0;
 	mmu->lock = 0;
 	mmu->asid = 0;
+	mmu->guest_lock = 0;
+	mmu->guests = NULL;
 }
 
 /* ------------------------------------------------------------------ the TLBs */
@@ -269,6 +272,8 @@ void gm_sim_tlb_invl(struct gm_sim_pmap *pmap, const struct gm_tlb_range *ranges
 /* A walk that did not see it has filled its TLB by the time that the word is ours. */
 void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
 {
+	struct gm_tlb_range all = { .size = GM_SIM_VA_END };
+	struct gm_sim_pmap *p;
 	unsigned int i;
 	uint64_t k;
 
@@ -281,6 +286,10 @@ void gm_sim_mmu_stop(struct gm_sim_mmu *mmu)
 			tlb->entry[k].asid = 0;
 		gm_sim_tlb_unlock(tlb);
 	}
+	gm_sim_spin_lock(&mmu->guest_lock);
+	for (p = mmu->guests; p; p = p->next_guest)
+		gm_sim_tlb_invl(p, &all, 1);
+	gm_sim_spin_unlock(&mmu->guest_lock);
 }
 
 static uint64_t tlb_fill(struct gm_sim_tlb *tlb, uint64_t asid, uint64_t va, uint64_t pte,
@@ -704,6 +713,10 @@ void gm_sim_pmap_share(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle,
 	handle->sharers = NULL;
 	handle->next_sharer = pmap->sharers;
 	pmap->sharers = handle;
+	gm_sim_spin_lock(&pmap->mmu->guest_lock);
+	handle->next_guest = pmap->mmu->guests;
+	pmap->mmu->guests = handle;
+	gm_sim_spin_unlock(&pmap->mmu->guest_lock);
 }
 
 void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle)
@@ -714,5 +727,10 @@ void gm_sim_pmap_unshare(struct gm_sim_pmap *pmap, struct gm_sim_pmap *handle)
 	while (*link != handle)
 		link = &(*link)->next_sharer;
 	*link = handle->next_sharer;
+	gm_sim_spin_lock(&pmap->mmu->guest_lock);
+	for (link = &pmap->mmu->guests; *link != handle;)
+		link = &(*link)->next_guest;
+	*link = handle->next_guest;
+	gm_sim_spin_unlock(&pmap->mmu->guest_lock);
 	gm_sim_tlb_invl(handle, &all, 1);
 }

@@ -106,6 +106,8 @@ struct gm_sim_mmu {
 	uint32_t free;		    /* index of a free table, or past the last */
 	uint32_t used;		    /* tables in use; atomic */
 	uint32_t stopped;	    /* nothing is translated any more; atomic */
+	uint32_t guest_lock;	    /* guards guests; before lanes' words */
+	struct gm_sim_pmap *guests; /* handles by which other devices' lanes use its tables */
 };
 
 struct gm_sim_pmap {
@@ -116,6 +118,7 @@ struct gm_sim_pmap {
 	struct gm_sim_mmu
 		*walker; /* whose lanes use this: mmu's own, or another's that shares it */
 	struct gm_sim_pmap *sharers, *next_sharer; /* gmem sees to it that nobody looks meanwhile */
+	struct gm_sim_pmap *next_guest;		   /* mmu->guest_lock */
 };
 
 void gm_sim_mmu_init(struct gm_sim_mmu *mmu);
@@ -146,7 +149,8 @@ int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size);
 int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint32_t prot);
 
 /*
- * For good: nothing is translated any more, and no access by way of a translation is under way.
+ * For good: nothing is translated any more, and no access by way of a translation is under way,
+ * nor by another device's lanes that use a table of this one.
  * What the page tables say is not true any more, nor are frames said to be mapped.
  */
 void gm_sim_mmu_stop(struct gm_sim_mmu *mmu);
