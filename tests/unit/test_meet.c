@@ -185,6 +185,28 @@ static void window_and_unit(void **state)
 	unit_check();
 }
 
+/* Ranges that name the same: what one of them leaves goes with the other. */
+static void windows_overlap(void **state)
+{
+	struct unit *u = *state;
+	struct gm_window w[] = { { .va = BLOCK, .len = PAGE, .dev_va = 4 * BLOCK },
+				 { .va = BLOCK + PAGE, .len = PAGE, .dev_va = BLOCK } };
+	struct gm_window gone[] = { { .va = BLOCK, .len = PAGE },
+				    { .va = BLOCK, .len = 2 * PAGE } };
+	struct gm_context *ctx;
+	struct toy toy;
+
+	toy_init(&toy, 2);
+	assert_int_equal(toy_plug(&toy), 0);
+	assert_int_equal(gm_as_attach_sparse(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	assert_int_equal(gm_window_add(ctx, w, 2), 0);
+	assert_int_equal(gm_window_remove(ctx, gone, 2), 0);
+	assert_int_equal(gm_window_remove(ctx, &w[1], 1), -ENOENT);
+	assert_int_equal(gm_window_add(ctx, w, 2), 0);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
 /*
  * A block that is on the device, by a leaf in a window where host memory is mapped in place: what
  * takes host memory away from there, of a part of the block, does not cut the leaf.
@@ -221,8 +243,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, unit_setup_as, unit_teardown)
-		T(detach_and_peer), T(remove_and_peer),	  T(protect_and_peer),
-		T(window_and_unit), T(in_place_and_leaf),
+		T(detach_and_peer), T(remove_and_peer), T(protect_and_peer),
+		T(window_and_unit), T(windows_overlap), T(in_place_and_leaf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
