@@ -34,6 +34,8 @@ int gm_sim_probe(struct gm_sim *sim)
 	sim->ops = sim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
 	sim->ops.va_bits = sim->va_bits;
+	if (sim->flags & GM_SIM_NO_ATOMICS) /* what is exclusive is not for who shares a table */
+		sim->ops.cookie = 0;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &sim->dev);
 	if (err)
 		return err;

@@ -36,6 +36,8 @@ int gm_ksim_probe(struct gm_ksim *sim)
 	sim->ops = ksim_ops;
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
 	sim->ops.va_bits = sim->va_bits;
+	if (sim->flags & GMEM_SIM_NO_ATOMICS) /* what is exclusive is not for who shares a table */
+		sim->ops.cookie = 0;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &dev);
 	if (err)
 		return err;
