@@ -196,7 +196,8 @@ struct gm_mmu {
 	 * Not 0: the format of the page table, and of the memory that its entries may name.
 	 * Devices with the same cookie, pgsize_bitmap and va_bits can share a table, in mode
 	 * GM_SHARE; all of them have pmap_share, and whichever comes first has the data. Any
-	 * number that no other driver has.
+	 * number that no other driver has. 0 for a device that has pages for itself at times, see
+	 * GM_ATOMIC in gm_dev_fault().
 	 */
 	uint64_t cookie;
 
@@ -459,7 +460,8 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
  * With GM_ATOMIC host memory that is mapped in place (GM_REPLICATE) becomes the device's alone:
  * nobody else has it mapped, and pmap_enter_host() is told GM_ATOMIC, until the CPU or another
  * device touches it. Elsewhere it means nothing more than GM_WRITE: what is on the device is its
- * alone. A driver whose link does know atomic operations never says it.
+ * alone. A driver whose link does know atomic operations never says it, one whose
+ * link does not has no cookie: nothing in a table that is shared is for one device alone.
  *
  * When it returns 0 the page is mapped and the access can be replayed (and will
  * fault again in the rare case that the page was taken away meanwhile).

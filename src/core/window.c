@@ -441,17 +441,18 @@ static int change_locked(struct gm_context *ctx, const struct gm_window *ranges,
 	if (!err)
 		err = gm_gather_flush(g);
 	for (unsigned int i = 0; i < n && !err; i++) {
-		uint64_t va = ranges[i].va, end = va + ranges[i].len;
+		uint64_t end = ranges[i].va + ranges[i].len;
+		uint32_t at = gm_window_lower(ctx, ranges[i].va);
 
-		while (va < end) { /* what two ranges name has gone with the first */
-			struct gm_seen *w = (struct gm_seen *)gm_window_at(ctx, va);
+		/* What two ranges name has gone with the first. */
+		while (at < ctx->nr_windows && ctx->windows[at]->va < end) {
+			struct gm_seen *w = ctx->windows[at];
 
-			va = w ? w->end : end;
-			if (!w)
-				continue;
 			fn(ctx, w, mode);
 			if (w->gone && n < MANY)
 				erase(ctx, w);
+			else
+				at++;
 		}
 	}
 	if (!err && n >= MANY && fn == remove_window)

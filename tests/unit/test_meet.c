@@ -185,6 +185,48 @@ static void window_and_unit(void **state)
 	unit_check();
 }
 
+/* What a device has for itself, it has in a table of its own. */
+static void share_and_exclusive(void **state)
+{
+	struct unit *u = *state;
+	struct gm_sim_ctx *ctx;
+
+	u->sim[0] = sim_with(0, 0, GM_SIM_IN_PLACE | GM_SIM_NO_ATOMICS);
+	u->sim[1] = sim_with(1, 0, GM_SIM_SHARE);
+	for (unsigned int i = 0; i < UNIT_DEVS; i++)
+		assert_int_equal(gm_sim_attach(u->sim[i], u->as, &u->ctx[i]), 0);
+	/* It has found nobody to share with. */
+	assert_int_equal(gm_sim_detach(u->ctx[0]), 0);
+	assert_int_equal(gm_sim_destroy(u->sim[0]), 0);
+	u->sim[0] = sim_with(0, 0, GM_SIM_SHARE | GM_SIM_NO_ATOMICS);
+	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &ctx), -EOPNOTSUPP);
+	u->ctx[0] = NULL;
+	gm_sim_destroy(u->sim[0]);
+	u->sim[0] = NULL;
+}
+
+/* Ranges that name the same: what one of them leaves goes with the other. */
+static void windows_overlap(void **state)
+{
+	struct unit *u = *state;
+	struct gm_window w[] = { { .va = BLOCK, .len = PAGE, .dev_va = 4 * BLOCK },
+				 { .va = BLOCK + PAGE, .len = PAGE, .dev_va = BLOCK } };
+	struct gm_window gone[] = { { .va = BLOCK, .len = PAGE },
+				    { .va = BLOCK, .len = 2 * PAGE } };
+	struct gm_context *ctx;
+	struct toy toy;
+
+	toy_init(&toy, 2);
+	assert_int_equal(toy_plug(&toy), 0);
+	assert_int_equal(gm_as_attach_sparse(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	assert_int_equal(gm_window_add(ctx, w, 2), 0);
+	assert_int_equal(gm_window_remove(ctx, gone, 2), 0);
+	assert_int_equal(gm_window_remove(ctx, &w[1], 1), -ENOENT);
+	assert_int_equal(gm_window_add(ctx, w, 2), 0);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
 /*
  * A block that is on the device, by a leaf in a window where host memory is mapped in place: what
  * takes host memory away from there, of a part of the block, does not cut the leaf.
@@ -221,8 +263,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, unit_setup_as, unit_teardown)
-		T(detach_and_peer), T(remove_and_peer),	  T(protect_and_peer),
-		T(window_and_unit), T(in_place_and_leaf),
+		T(detach_and_peer),   T(remove_and_peer),     T(protect_and_peer),
+		T(window_and_unit),   T(share_and_exclusive), T(windows_overlap),
+		T(in_place_and_leaf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,6 @@ static const struct gm_mmu sim_ops = {
 	.copy_peer = gm_sim_op_copy_peer,
 	.pmap_enter_host = gm_sim_op_pmap_enter_host,
 	.pmap_enter_peer = gm_sim_op_pmap_enter_peer,
-	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_sim_op_pmap_share,
 	.peer_va_alloc_fixed = gm_sim_op_peer_va_alloc_fixed,
 	.peer_va_free = gm_sim_op_peer_va_free,
@@ -35,6 +34,7 @@ int gm_sim_probe(struct gm_sim *sim)
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
 	sim->ops.va_bits = sim->va_bits;
 	gm_sim_peer_ops(sim, &sim->ops);
+	sim->ops.cookie = sim->flags & GM_SIM_NO_ATOMICS ? 0 : GM_SIM_COOKIE;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &sim->dev);
 	if (err)
 		return err;

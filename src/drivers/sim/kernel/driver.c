@@ -20,7 +20,6 @@ static const struct gm_mmu ksim_ops = {
 	.copy_peer = gm_ksim_copy_peer,
 	.pmap_enter_host = gm_ksim_pmap_enter_host,
 	.pmap_enter_peer = gm_ksim_pmap_enter_peer,
-	.cookie = GM_SIM_COOKIE,
 	.pmap_share = gm_ksim_pmap_share,
 	.peer_va_alloc_fixed = gm_ksim_peer_va_alloc_fixed,
 	.peer_va_free = gm_ksim_peer_va_free,
@@ -37,6 +36,7 @@ int gm_ksim_probe(struct gm_ksim *sim)
 	sim->ops.pgsize_bitmap = sim->mmu.pgsizes;
 	sim->ops.va_bits = sim->va_bits;
 	gm_ksim_peer_ops(sim, &sim->ops);
+	sim->ops.cookie = sim->flags & GMEM_SIM_NO_ATOMICS ? 0 : GM_SIM_COOKIE;
 	err = gm_dev_create(&sim->ops, sim->name, sim, &dev);
 	if (err)
 		return err;
