@@ -5,6 +5,7 @@
  * are no whole base pages.
  */
 #include <pthread.h>
+#include <sched.h>
 
 #include "unit.h"
 
@@ -46,7 +47,7 @@ static int enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64_t pa,
 	if (pthread_create(&rd.thread, NULL, remove_reader, NULL))
 		return -EAGAIN;
 	while (!gm_dev_gone(rd.toy.dev))
-		gm_os_yield(1);
+		sched_yield();
 	return 0;
 }
 

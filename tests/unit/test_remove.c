@@ -4,6 +4,7 @@
  * lost and says so, and nothing else is.
  */
 #include <pthread.h>
+#include <sched.h>
 
 #include "core/core.h"
 
@@ -496,7 +497,7 @@ static int begin_removal(struct race *r)
 	if (pthread_create(&r->thread, NULL, remove_victim, r))
 		return -EAGAIN;
 	while (!gm_dev_gone(r->victim->dev))
-		gm_os_yield(1);
+		sched_yield();
 	return r->fail;
 }
 
