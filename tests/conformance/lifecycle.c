@@ -263,16 +263,18 @@ static void test_own_mprotect(struct cf *cf)
 
 /*
  * Where the program has unmapped something by itself gmem goes on dropping pages, on the user host,
- * and gmem(7) forbids to map anything else there: so nothing of this process may come to be there.
+ * and gmem(7) forbids to map anything else there. ThreadSanitizer maps memory wherever it is free.
  */
-static void own_munmap(char *p, uint64_t len)
+static bool holes_are_filled(void)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-
-	if (cf_kernel)
-		assert_int_equal(munmap(p, len), 0);
-	else
-		assert_ptr_equal(mmap(p, len, PROT_NONE, flags, -1, 0), p);
+#if defined(__SANITIZE_THREAD__)
+	return !cf_kernel;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+	return !cf_kernel;
+#endif
+#endif
+	return false;
 }
 
 /*
@@ -283,12 +285,15 @@ static void own_munmap(char *p, uint64_t len)
 static void test_own_munmap(struct cf *cf)
 {
 	static const uint64_t at[] = { 0, 100 * PAGE, 2 * BLOCK - 2 * PAGE };
-	char *p = cf_alloc(cf, 2 * BLOCK);
+	char *p;
 
+	if (cf_not_here(holes_are_filled(), "what is unmapped is mapped by the sanitizer"))
+		return;
+	p = cf_alloc(cf, 2 * BLOCK);
 	cf_fill(cf, CPU, p, 2 * BLOCK, 1);
 	assert_int_equal(hmadvise(cf_node(cf, 0), p, 50 * PAGE, GM_PREFETCH), 0);
 	for (unsigned int i = 0; i < 3; i++) {
-		own_munmap(p + at[i], 2 * PAGE);
+		assert_int_equal(munmap(p + at[i], 2 * PAGE), 0);
 		assert_int_equal(access_of(cf, CPU, p + at[i]), -EFAULT);
 		if (cf_kernel)
 			assert_int_equal(access_of(cf, 1, p + at[i]), -EFAULT);
@@ -310,12 +315,13 @@ static void test_own_munmap(struct cf *cf)
 /* mremap(2) shrinks as munmap(2); on the kernel host it moves and grows, and devices know. */
 static void test_own_mremap(struct cf *cf)
 {
-	char *p = cf_alloc(cf, 2 * BLOCK), *to;
+	char *p, *to;
 
+	if (cf_not_here(holes_are_filled(), "what is unmapped is mapped by the sanitizer"))
+		return;
+	p = cf_alloc(cf, 2 * BLOCK);
 	cf_fill(cf, 0, p, 2 * BLOCK, 1);
 	assert_ptr_equal(mremap(p, 2 * BLOCK, BLOCK, 0), p);
-	if (!cf_kernel)
-		own_munmap(p + BLOCK, BLOCK);
 	assert_int_equal(access_of(cf, CPU, p + BLOCK), -EFAULT);
 	cf_check(cf, 1, p, BLOCK, 1);
 	cf_check(cf, CPU, p, BLOCK, 1);
