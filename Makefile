@@ -27,7 +27,7 @@ check:
 
 # What needs no QEMU.
 check-user:
-	@scripts/check.sh gcc debug asan tsan clang
+	@scripts/check.sh gcc asan tsan clang
 
 # The kernel host on Debian's kernel, in QEMU by emulation.
 check-kernel:

@@ -3,9 +3,10 @@
 #
 # Everything that must hold before a change is taken: all tests, in every kind of build.
 #
-#	check.sh [BUILD...]	default: gcc debug asan tsan clang kernel
+#	check.sh [BUILD...]	default: gcc asan tsan clang kernel
 #
-# The fuzzer's run is one of the tests of the clang build; kernel is the kernel host, in
+# The clang build is the one that checks the invariants as it goes (GM_DEBUG), and the fuzzer's run is
+# one of its tests; debug is the same with gcc, and not among the default. kernel is the kernel host, in
 # QEMU (kernel-test.sh). The last line counts the tests of all builds; the exit status is
 # not 0 if one failed or a build did.
 set -euo pipefail
@@ -120,7 +121,7 @@ check_kernel()
 
 say "installing what is missing"
 builds=("$@")
-[ $# -gt 0 ] || builds=(gcc debug asan tsan clang kernel)
+[ $# -gt 0 ] || builds=(gcc asan tsan clang kernel)
 scripts/install-deps.sh check
 if [[ " ${builds[*]} " = *" kernel "* ]] && kernel_possible; then
 	scripts/install-deps.sh kernel # for the test of DKMS, too
@@ -131,7 +132,7 @@ for build in "${builds[@]}"; do
 	debug) check debug gcc -- -Dgm_debug=true ;;
 	asan) check asan gcc -- -Db_sanitize=address,undefined -Db_lundef=false ;;
 	tsan) check tsan gcc -- -Db_sanitize=thread -Db_lundef=false ;;
-	clang) check clang clang -- ;;
+	clang) check clang clang -- -Dgm_debug=true ;;
 	kernel) check_kernel ;;
 	*)
 		echo "$0: unknown build '$build': choose from gcc, debug, asan, tsan, clang, kernel" >&2
