@@ -351,12 +351,14 @@ static uint64_t on_dev(struct cf *cf)
 
 static void test_as_limit(struct cf *cf)
 {
+	struct gm_dev_tunables t = { .size = sizeof(t), .no_background = 1 }; /* it is to be full */
 	struct gm_sim_ctx *ctx;
 	struct gm_as *other = cf_as();
 	char *p = cf_alloc(cf, 3 * BLOCK);
 	uint64_t v = 1;
 	void *q;
 
+	assert_int_equal(gm_dev_tune(gm_sim_dev(cf->sim[0]), &t), 0);
 	assert_int_equal(gm_sim_attach(cf->sim[0], other, &ctx), 0);
 	assert_int_equal(gm_alloc(other, BLOCK, 0, &q), 0);
 	for (uint64_t off = 0; off < BLOCK; off += PAGE)
