@@ -130,6 +130,18 @@ uint64_t gm_charge_room(const struct gm_charge *charge, const struct gm_dev *dev
 	return used < limit ? limit - used : 0;
 }
 
+/* The charge of @obj whose limit is below @want frames more; NULL: none. As above. */
+struct gm_charge *gm_at_limit(const struct gm_object *obj, const struct gm_dev *dev, uint64_t want)
+{
+	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
+		struct gm_charge *charge = gm_charge_of(obj, dev, i);
+
+		if (gm_charge_room(charge, dev) < want)
+			return charge;
+	}
+	return NULL;
+}
+
 /* Frames were taken for @obj, or given back. hnode locked. */
 void gm_charge_add(const struct gm_object *obj, const struct gm_dev *dev, int64_t frames)
 {

@@ -408,11 +408,11 @@ void gm_hnode_destroy(struct gm_hnode *h);
 int gm_hnode_attached(struct gm_dev *dev);
 void gm_hnode_detached(struct gm_dev *dev);
 bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
-		    uint64_t *pfn);
-bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn);
+		    uint64_t *pfn, struct gm_charge **limit);
+bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn,
+			  struct gm_charge **limit);
 void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn, uint64_t n);
 uint64_t gm_hnode_avail(const struct gm_hnode *h);
-uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj);
 void gm_hnode_set_marks(struct gm_dev *dev);
 struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev *dev);
 struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev);
@@ -475,6 +475,7 @@ void gm_object_unaccount(struct gm_object *obj);
 struct gm_charge *gm_charge_of(const struct gm_object *obj, const struct gm_dev *dev,
 			       enum gm_payer payer);
 uint64_t gm_charge_room(const struct gm_charge *charge, const struct gm_dev *dev);
+struct gm_charge *gm_at_limit(const struct gm_object *obj, const struct gm_dev *dev, uint64_t want);
 void gm_charge_add(const struct gm_object *obj, const struct gm_dev *dev, int64_t frames);
 
 static inline struct gm_resident *gm_resident_of(const struct gm_charge *charge, struct gm_list *l)
@@ -519,7 +520,8 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 
 /* ----------------------------------------------------------------- evict.c */
 
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand);
+int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
+	       uint64_t want, uint64_t in_hand);
 void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge);
 void gm_reclaim_limit(struct gm_dev *dev);
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);

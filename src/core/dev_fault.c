@@ -30,7 +30,7 @@ static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_b
 	int err;
 
 	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
-		err = gm_reclaim(ctx->dev, block, 0, 0);
+		err = gm_reclaim(ctx->dev, NULL, block, 0, 0);
 		if (err)
 			break;
 	}

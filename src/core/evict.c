@@ -18,10 +18,11 @@
  *
  * Limits. A block whose account is at its limit (account.c) makes room at that account's
  * cost alone, be the device full or not: its victim is the coldest of the account's own. Whether
- * it is so is decided under the lock that the limit is kept under. The account has a list of
- * its own, so the blocks of others are never walked past; on either list what is passed over
- * is locked by somebody, and a thread locks two blocks at most. So a search is bounded by the
- * threads at work, not by the blocks on the device.
+ * it is so is for the allocation to say which failed (gm_at_limit()), and is not asked again: by
+ * then others may have given back frames, and a neighbour's block would go for nothing. The
+ * account has a list of its own, so the blocks of others are never walked past; on either list
+ * what is passed over is locked by somebody, and a thread locks two blocks at most. So a search
+ * is bounded by the threads at work, not by the blocks on the device.
  *
  * Locking. The caller may hold the lock of one block (@self). A victim is locked by
  * trylock under the hnode's spinlock, which keeps its resident, hence the block, in
@@ -32,38 +33,41 @@
 
 #define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
 
-/* The charge of @self, if an account's limit is what keeps it from @want frames. hnode locked. */
-static struct gm_charge *at_limit(struct gm_dev *dev, const struct gm_block *self, uint64_t want)
+/* Are there @want frames below the limit of @charge by now, or on the device? hnode locked. */
+static bool has_room(struct gm_dev *dev, const struct gm_charge *charge, uint64_t want)
 {
-	for (unsigned int i = 0; self && i < GM_NR_PAYERS; i++) {
-		struct gm_charge *charge = gm_charge_of(self->obj, dev, i);
+	return want && (charge ? gm_charge_room(charge, dev) : gm_hnode_avail(&dev->hnode)) >= want;
+}
 
-		if (gm_charge_room(charge, dev) < want)
-			return charge;
-	}
-	return NULL;
+/* Are there frames in use that are no block's yet, nor the caller's? hnode locked. */
+static bool in_others_hands(const struct gm_hnode *h, const struct gm_charge *charge,
+			    uint64_t in_hand)
+{
+	return charge ? charge->resident + in_hand < charge->used
+		      : h->free + h->resident + in_hand < h->total;
 }
 
 /*
- * The coldest block, of @charge if there is one, that is not locked; it returns locked. None: -EBUSY if others hold
- * the lock of one, or frames that are no block's yet; they will be soon, or free.
+ * The coldest block, of @charge if there is one, that is not locked; it returns locked. None: 0
+ * if the account has room by now; -EBUSY if the device has, or others hold the lock of a
+ * block, or frames that are no block's yet; they will be soon, or free.
  */
 static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge,
 				    const struct gm_block *self, uint64_t want, uint64_t in_hand,
 				    int *err)
 {
 	struct gm_hnode *h = &dev->hnode;
+	struct gm_list *cold = charge ? &charge->cold : &h->cold;
 	struct gm_block *victim = NULL;
-	struct gm_list *cold;
-	bool others;
+	bool room;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	charge = charge ? charge : at_limit(dev, self, want);
-	cold = charge ? &charge->cold : &h->cold;
-	others = charge ? charge->resident + in_hand < charge->used
-			: h->free + h->resident + in_hand < h->total;
-	*err = h->closing ? -ENODEV : others ? -EBUSY : -ENOSPC;
-	for (struct gm_list *l = cold->next; l != cold && !victim; l = l->next) {
+	room = has_room(dev, charge, want);
+	*err = h->closing				     ? -ENODEV
+	       : charge && room				     ? 0
+	       : room || in_others_hands(h, charge, in_hand) ? -EBUSY
+							     : -ENOSPC;
+	for (struct gm_list *l = cold->next; *err && l != cold && !victim; l = l->next) {
 		struct gm_resident *res = charge ? gm_resident_of(charge, l)
 						 : gm_container(l, struct gm_resident, lru);
 		struct gm_block *block = res->block;
@@ -150,9 +154,16 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 	return err;
 }
 
-/* As gm_reclaim(), and if there is a @charge, of what it has. */
-static int reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
-		   uint64_t want, uint64_t in_hand)
+/*
+ * Evict one block from @dev, other than @self, which wants @want frames more, for a caller
+ * who has @in_hand frames that are no block's yet. If what kept him from more was the limit of an
+ * account, @charge is that: then it is one of that account. 0: something went, or the account is
+ * no longer at its limit; -ENOSPC: nothing may go; -EBUSY: all that may is in others' hands, or
+ * there is room by now; -ENODEV: the device is going; else the error of the last victim that
+ * could not be moved.
+ */
+int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
+	       uint64_t want, uint64_t in_hand)
 {
 	int err = 0;
 
@@ -172,24 +183,12 @@ static int reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm
 	return err;
 }
 
-/*
- * Evict one block from @dev, other than @self, which wants @want frames more, for a caller
- * who has @in_hand frames that are no block's yet. At the limit of @self's account: one of
- * that account. 0: something went; -ENOSPC: nothing may, though what was in use a
- * moment ago may be free by now; -EBUSY: all that may is in others' hands; -ENODEV: the
- * device is going; else the error of the last victim that could not be moved.
- */
-int gm_reclaim(struct gm_dev *dev, const struct gm_block *self, uint64_t want, uint64_t in_hand)
-{
-	return reclaim(dev, NULL, self, want, in_hand);
-}
-
 /* A limit was lowered: what @charge has above it goes, as far as it may. */
 void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge)
 {
 	uint64_t limit = gm_load(&charge->limit);
 
-	while (limit && gm_load(&charge->used) > limit && !reclaim(dev, charge, NULL, 0, 0))
+	while (limit && gm_load(&charge->used) > limit && !gm_reclaim(dev, charge, NULL, 0, 0))
 		;
 }
 
@@ -200,7 +199,7 @@ void gm_reclaim_limit(struct gm_dev *dev)
 	uint64_t limit = gm_load(&h->limit);
 
 	while (limit && gm_load(&h->total) - gm_load(&h->free) > limit &&
-	       !reclaim(dev, NULL, NULL, 0, 0))
+	       !gm_reclaim(dev, NULL, NULL, 0, 0))
 		;
 }
 
@@ -210,7 +209,7 @@ void gm_evict_work(struct gm_os_work *work)
 	struct gm_dev *dev = gm_container(work, struct gm_dev, hnode.work);
 
 	while (gm_hnode_avail(&dev->hnode) < gm_load(&dev->hnode.high) &&
-	       !gm_reclaim(dev, NULL, 0, 0))
+	       !gm_reclaim(dev, NULL, NULL, 0, 0))
 		;
 }
 

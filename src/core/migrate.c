@@ -32,13 +32,14 @@
 #define RUNS_MAX 32U
 #define EVICTIONS 64U /* for one extent, before the caller lets others go on */
 
-/* The largest aligned extent that is free, of 1 << @best frames or less, but whole units. */
+/* As gm_hnode_alloc(), the largest extent that is free, of 1 << @best or less, but whole units. */
 static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned int best,
-		      struct gm_run *run)
+		      struct gm_run *run, struct gm_charge **limit)
 {
 	for (unsigned int order = best + 1, least = gm_ctz(dev->unit); order-- > least;) {
-		if (order == GM_BLOCK_ORDER ? gm_hnode_alloc_block(dev, block, &run->pfn)
-					    : gm_hnode_alloc(dev, block->obj, order, &run->pfn)) {
+		if (order == GM_BLOCK_ORDER
+			    ? gm_hnode_alloc_block(dev, block, &run->pfn, limit)
+			    : gm_hnode_alloc(dev, block->obj, order, &run->pfn, limit)) {
 			run->n = 1U << order;
 			return true;
 		}
@@ -55,19 +56,23 @@ static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsign
 			unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
 	unsigned int best = gm_log2(n), tries = 0;
+	struct gm_charge *limit;
 	int err = 0;
 
 	if (page)
 		best = GM_MIN(best, gm_ctz(page));
 	run->page = page;
 	while (!err && tries++ < EVICTIONS) {
-		bool scarce = best == GM_BLOCK_ORDER && gm_hnode_room(dev, block->obj) < n;
+		bool scarce = false;
 
-		if (!scarce && take_free(dev, block, best, run))
+		limit = gm_at_limit(block->obj, dev, n);
+		if (best == GM_BLOCK_ORDER)
+			scarce = limit || gm_hnode_avail(&dev->hnode) < n;
+		if (!scarce && take_free(dev, block, best, run, &limit))
 			return 0;
-		err = gm_reclaim(dev, block, scarce ? n : dev->unit, in_hand);
+		err = gm_reclaim(dev, limit, block, scarce ? n : dev->unit, in_hand);
 	}
-	if (take_free(dev, block, best, run))
+	if (take_free(dev, block, best, run, &limit))
 		return 0;
 	return err ? err : -EBUSY; /* others take what we evict */
 }

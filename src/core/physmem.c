@@ -82,16 +82,6 @@ uint64_t gm_hnode_avail(const struct gm_hnode *h)
 	return used < limit ? GM_MIN(free, limit - used) : 0;
 }
 
-/* The same for @obj, whose accounts have limits too. */
-uint64_t gm_hnode_room(const struct gm_dev *dev, const struct gm_object *obj)
-{
-	uint64_t room = gm_hnode_avail(&dev->hnode);
-
-	for (unsigned int i = 0; i < GM_NR_PAYERS; i++)
-		room = GM_MIN(room, gm_charge_room(gm_charge_of(obj, dev, i), dev));
-	return room;
-}
-
 /* Where a block would best be: in frame @near; or @at frames into an extent of 1 << @in. */
 struct wish {
 	uint64_t near, at;
@@ -125,14 +115,15 @@ static bool take_wish(struct gm_hnode *h, const struct wish *wish, uint64_t *pfn
 }
 
 static bool alloc_any(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
-		      const struct wish *wish, uint64_t *pfn)
+		      const struct wish *wish, uint64_t *pfn, struct gm_charge **limit)
 {
 	struct gm_hnode *h = &dev->hnode;
 	uint64_t n = 1ULL << order;
 	bool found = false, may;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
-	may = !h->closing && gm_hnode_room(dev, obj) >= n;
+	*limit = gm_at_limit(obj, dev, n);
+	may = !h->closing && !*limit && gm_hnode_avail(h) >= n;
 	if (may)
 		found = wish ? take_wish(h, wish, pfn) : take(h, order, pfn);
 	if (found) {
@@ -167,13 +158,13 @@ void gm_hnode_free(struct gm_dev *dev, const struct gm_object *obj, uint64_t pfn
 
 /* Frames that somebody else still holds (aperture.c) are passed over, though not many. */
 static bool alloc_idle(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
-		       const struct wish *wish, uint64_t *pfn)
+		       const struct wish *wish, uint64_t *pfn, struct gm_charge **limit)
 {
 	uint64_t held[HELD_MAX];
 	unsigned int n = 0;
 	bool found;
 
-	while ((found = alloc_any(dev, obj, order, wish, pfn)) && gm_load(&dev->apertures) &&
+	while ((found = alloc_any(dev, obj, order, wish, pfn, limit)) && gm_load(&dev->apertures) &&
 	       !gm_aperture_idle(dev, *pfn, 1ULL << order)) {
 		held[n++] = *pfn;
 		found = false;
@@ -187,12 +178,12 @@ static bool alloc_idle(struct gm_dev *dev, const struct gm_object *obj, unsigned
 
 /*
  * An aligned extent of 1 << order frames, charged; false if there is none, an account may
- * not have it, the device is at its limit, or it is going.
+ * not have it (*limit says whose, else NULL), the device is at its limit, or it is going.
  */
 bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned int order,
-		    uint64_t *pfn)
+		    uint64_t *pfn, struct gm_charge **limit)
 {
-	return alloc_idle(dev, obj, order, NULL, pfn);
+	return alloc_idle(dev, obj, order, NULL, pfn, limit);
 }
 
 /*
@@ -200,19 +191,20 @@ bool gm_hnode_alloc(struct gm_dev *dev, const struct gm_object *obj, unsigned in
  * does: behind the block before it, or else so that there is room for the others. obj->near
  * is a hint: what it leads to is free or not.
  */
-bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn)
+bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint64_t *pfn,
+			  struct gm_charge **limit)
 {
 	uint64_t large = dev->mmu->pgsize_bitmap >> GM_PAGE_SHIFT >> (GM_BLOCK_ORDER + 1);
 	uint64_t off = block->index << GM_BLOCK_ORDER, size = block->obj->size >> GM_PAGE_SHIFT;
 	struct wish wish;
 
 	if (!large)
-		return gm_hnode_alloc(dev, block->obj, GM_BLOCK_ORDER, pfn);
+		return gm_hnode_alloc(dev, block->obj, GM_BLOCK_ORDER, pfn, limit);
 	wish.near = gm_load(&block->obj->near) + off;
 	wish.in = gm_log2(large) + GM_BLOCK_ORDER + 1; /* no more than a leaf, nor the object */
 	wish.in = GM_MIN(wish.in, GM_MAX(gm_log2(size), GM_BLOCK_ORDER));
 	wish.at = off & ((1ULL << wish.in) - 1);
-	if (!alloc_idle(dev, block->obj, GM_BLOCK_ORDER, &wish, pfn))
+	if (!alloc_idle(dev, block->obj, GM_BLOCK_ORDER, &wish, pfn, limit))
 		return false;
 	gm_store(&block->obj->near, *pfn - off);
 	return true;

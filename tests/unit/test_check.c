@@ -97,9 +97,10 @@ static void frame_that_is_free(void)
 
 static void frame_that_nobody_has(void)
 {
+	struct gm_charge *limit;
 	uint64_t pfn;
 
-	gm_hnode_alloc(s.dev, NULL, 0, &pfn);
+	gm_hnode_alloc(s.dev, NULL, 0, &pfn, &limit);
 }
 
 static void pin_of_a_page(void)

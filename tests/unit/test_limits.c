@@ -96,6 +96,67 @@ static void at_its_own_cost(void **state)
 	assert_int_equal(gm_as_destroy(other), 0);
 }
 
+/* The limit is lifted in the middle of a fault, after the @at-th spinlock it lets go. */
+static struct {
+	struct unit *u;
+	unsigned int at, spun;
+	pthread_t thread;
+} lift;
+
+static void *lift_limit(void *arg)
+{
+	(void)arg;
+	assert_int_equal(gm_as_limit(lift.u->as, unit_node(lift.u, 0), 0), 0);
+	return NULL;
+}
+
+static void on_spun(enum gm_fake_event event, void *arg)
+{
+	pthread_t t;
+
+	(void)arg;
+	if (!pthread_equal(pthread_self(), lift.thread) || event != GM_FAKE_SPUN ||
+	    ++lift.spun != lift.at)
+		return;
+	assert_int_equal(pthread_create(&t, NULL, lift_limit, NULL), 0);
+	pthread_join(t, NULL);
+}
+
+/*
+ * Who was kept from a frame by a limit, and finds room below it when looking for a victim, as when
+ * another lane has given a frame back: he gets no error, and no neighbour loses a block, be it
+ * the device's coldest.
+ */
+static void room_by_now(void **state)
+{
+	struct unit *u = *state;
+	struct gm_sim_ctx *ctx;
+	struct gm_as *other = neighbour(u, &ctx);
+	uint64_t a = unit_alloc(u, 2 * BLOCK), value = 7;
+	void *b;
+
+	gm_fake_set_threaded(true);
+	lift.u = u;
+	lift.thread = pthread_self();
+	assert_int_equal(gm_alloc(other, BLOCK, 0, &b), 0);
+	assert_int_equal(gm_sim_access(ctx, b, &value, 8, GM_WRITE), 0);
+	for (lift.at = 1, lift.spun = 1; lift.spun >= lift.at; lift.at++) {
+		unit_store(u, CPU, a + BLOCK, lift.at);
+		assert_int_equal(gm_as_limit(u->as, unit_node(u, 0), PAGE), 0);
+		unit_store(u, 0, a, lift.at);
+		assert_int_equal(used(u->as, unit_dev(u, 0)), PAGE);
+		lift.spun = 0;
+		gm_fake_on_lock(on_spun, NULL);
+		unit_store(u, 0, a + BLOCK, lift.at);
+		gm_fake_on_lock(NULL, NULL);
+		unit_on(other, (uintptr_t)b, PAGE, unit_node(u, 0));
+		assert_int_equal(unit_load(u, CPU, a + BLOCK), lift.at);
+	}
+	assert_true(lift.at > 4);
+	gm_fake_set_threaded(false);
+	assert_int_equal(gm_as_destroy(other), 0);
+}
+
 /* All that it may have is pinned: an error at once, though the device is empty. */
 static void nothing_to_evict(void **state)
 {
@@ -359,6 +420,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, unit_setup, unit_teardown)
 		TEST(at_its_own_cost),
+		TEST(room_by_now),
 		TEST(nothing_to_evict),
 		TEST(lowered),
 		TEST(shared),

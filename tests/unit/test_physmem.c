@@ -69,6 +69,7 @@ static void watermarks_follow_memory(void **state)
 /* Frames of any range, but not of one that is closing, nor of a device that is. */
 static void frames_of_ranges(void **state)
 {
+	struct gm_charge *limit;
 	struct gm_dev *dev = plug(2);
 	struct gm_hnode *h = &dev->hnode;
 	uint64_t pfn[3], page, end = (toy.base + 2 * BLOCK) >> GM_PAGE_SHIFT;
@@ -77,23 +78,23 @@ static void frames_of_ranges(void **state)
 	assert_int_equal(gm_dev_register_physmem(dev, toy.base + 2 * BLOCK, toy.base + 3 * BLOCK),
 			 0);
 	for (unsigned int i = 0; i < 3; i++) {
-		assert_true(gm_hnode_alloc(dev, NULL, GM_BLOCK_ORDER, &pfn[i]));
+		assert_true(gm_hnode_alloc(dev, NULL, GM_BLOCK_ORDER, &pfn[i], &limit));
 		assert_int_equal(pfn[i] % GM_BLOCK_PAGES, 0);
 		assert_int_equal(h->free, (2 - i) * 512);
 	}
 	assert_int_equal(pfn[0], end); /* the newest range first */
-	assert_false(gm_hnode_alloc(dev, NULL, 0, &page));
+	assert_false(gm_hnode_alloc(dev, NULL, 0, &page, &limit));
 	gm_hnode_free(dev, NULL, end - 3, 6); /* over the border between two */
 	assert_int_equal(h->free, 6);
 	h->ranges->closing = true;
 	for (unsigned int i = 0; i < 3; i++) {
-		assert_true(gm_hnode_alloc(dev, NULL, 0, &page));
+		assert_true(gm_hnode_alloc(dev, NULL, 0, &page, &limit));
 		assert_in_range(page, end - 3, end - 1);
 	}
-	assert_false(gm_hnode_alloc(dev, NULL, 0, &page));
+	assert_false(gm_hnode_alloc(dev, NULL, 0, &page, &limit));
 	h->ranges->closing = false;
 	h->closing = true;
-	assert_false(gm_hnode_alloc(dev, NULL, 0, &page));
+	assert_false(gm_hnode_alloc(dev, NULL, 0, &page, &limit));
 	assert_int_equal(gm_hnode_attached(dev), -ENODEV);
 	h->closing = false;
 	gm_hnode_free(dev, NULL, end + 3, 509);

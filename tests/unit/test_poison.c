@@ -120,11 +120,12 @@ static void bad_calls(void **state)
 /* A frame that a fault has taken, and no block has yet, is waited for, not for ever. */
 static void frame_in_hand(void **state)
 {
+	struct gm_charge *limit;
 	struct unit *u = *state;
 	struct gm_dev *dev = unit_dev(u, 0);
 	uint64_t pfn;
 
-	assert_true(gm_hnode_alloc(dev, NULL, 4, &pfn));
+	assert_true(gm_hnode_alloc(dev, NULL, 4, &pfn, &limit));
 	assert_int_equal(gm_dev_poison(dev, (pfn + 3) << 12), -EBUSY);
 	assert_int_equal(unit_hnode(unit_node(u, 0)).poisoned, 0);
 	gm_hnode_free(dev, NULL, pfn, 16);

@@ -383,6 +383,7 @@ static void destroy_saves(void **state)
 
 static void bad_calls(void **state)
 {
+	struct gm_charge *limit;
 	struct unit *u = *state;
 	uint64_t va = unit_alloc(u, PAGE), pfn;
 	struct gm_dev *dev = unit_dev(u, 0);
@@ -394,7 +395,7 @@ static void bad_calls(void **state)
 	gm_fake_set_usable(0);
 	unit_fill(u, 0, va, PAGE, 1); /* nothing has happened yet */
 	/* A fault has taken frames for itself, and keeps them. */
-	assert_true(gm_hnode_alloc(dev, NULL, 4, &pfn));
+	assert_true(gm_hnode_alloc(dev, NULL, 4, &pfn, &limit));
 	assert_int_equal(gm_dev_remove(dev), -EBUSY);
 	unit_verify(u, CPU, va, PAGE, 1);
 	gm_hnode_free(dev, NULL, pfn, 16);

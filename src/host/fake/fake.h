@@ -86,6 +86,7 @@ unsigned int gm_fake_locks_held(void);
 enum gm_fake_event {
 	GM_FAKE_PICKED,	  /* a mutex was taken by trylock under a spinlock: a victim */
 	GM_FAKE_UNLOCKED, /* a mutex was released */
+	GM_FAKE_SPUN,	  /* a spinlock was released */
 	GM_FAKE_LET_GO,	  /* the thread released its last lock, of whatever kind */
 };
 /* Call fn(event, arg), in the thread it happens in, after each event; NULL: no more. */

@@ -210,6 +210,8 @@ void gm_os_spin_unlock(struct gm_os_spin *s)
 
 	drop(s);
 	pthread_mutex_unlock(&l->mutex);
+	if (!nr_spins)
+		tell(GM_FAKE_SPUN);
 	tell_of_last();
 }
 
