@@ -2,7 +2,7 @@
 /*
  * Memory that fails: a device's, told by its driver or by the kernel's own handling of such
  * memory; and the host's. One page is lost, and whoever touches it is told in the way that
- * Linux tells of its own. A kernel without CONFIG_MEMORY_FAILURE (the debug kernel) has no
+ * Linux tells of its own. A kernel without CONFIG_MEMORY_FAILURE has no
  * such way: there the signal is as for any page that cannot be had, and the kernel's own
  * handling cannot be tested.
  */
