@@ -37,7 +37,9 @@ fi
 export KERNEL_DIR=$kernel KERNEL_IMAGE=$kernel/arch/x86/boot/bzImage KERNEL_MODULES=
 case $kind in
 debug)
-	MEMORY=${MEMORY:-640} TIMEOUT=${TIMEOUT:-3600} KERNEL_ARGS="kmemleak=on kt_slow=8" GM_DEBUG=y \
+	# vm_debug=-: with struct pages poisoned on removal 6.1 stumbles over its own poison in
+	# clear_hwpoisoned_pages(), once any memory has failed.
+	MEMORY=${MEMORY:-640} TIMEOUT=${TIMEOUT:-3600} KERNEL_ARGS="kmemleak=on vm_debug=- kt_slow=8" GM_DEBUG=y \
 		"$root/scripts/kernel-test.sh" "$build/test" "${3-}"
 	;;
 plain)
