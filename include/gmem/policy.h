@@ -118,6 +118,7 @@ struct gm_policy_block {
 	uint32_t word;
 	uint32_t want_bytes;
 	uint8_t *bytes;
+	uint32_t aged; /* evict() only: the device could say what was used */
 
 	/* Who else is asked, and what they remember: for policies that know each other. */
 	const struct gm_move_policy *move;
