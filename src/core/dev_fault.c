@@ -15,21 +15,26 @@
  * Locking. The address space is read-locked from lookup to the end, so that the region
  * stays; faults of a batch in one block share one lock of it.
  */
+#include "core/attr.h"
 #include "core/fault.h"
 
 #define TRIES 256U
+
+/* gm_map_dev(), gm_replica_map(). */
+typedef int map_fn(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		   unsigned int first, unsigned int n);
 
 /*
  * Enter mappings; if the device lacks memory for its table, evict and try again. The
  * table's memory comes back as its entries go, so this ends with the last victim.
  */
-static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
-		   unsigned int first, unsigned int n)
+static int map_with(map_fn *map, struct gm_context *ctx, struct gm_region *region,
+		    struct gm_block *block, unsigned int first, unsigned int n)
 {
 	unsigned int tries = 0;
 	int err;
 
-	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
+	while ((err = map(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
 		err = gm_reclaim(ctx->dev, NULL, block, 0, 0);
 		if (err)
 			break;
@@ -47,7 +52,7 @@ static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, stru
 			 access & ~GM_ATOMIC, place);
 }
 
-/* Narrow pages of the block to what the region maps and the window shows of it. */
+/* Narrow pages of the block to what the region maps and the window shows of it, and hints say of one. */
 static void clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
 {
 	const struct gm_region *r = place->region;
@@ -59,6 +64,7 @@ static void clip(const struct gm_place *place, unsigned int *first, unsigned int
 	hi = GM_MIN(base + ((uint64_t)(*first + *n) << GM_PAGE_SHIFT), place->window->end);
 	*first = (unsigned int)((lo - base) >> GM_PAGE_SHIFT);
 	*n = (unsigned int)((hi - base) >> GM_PAGE_SHIFT) - *first;
+	gm_attr_clip(r, place->index, place->page, first, n);
 }
 
 static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
@@ -74,7 +80,7 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
 	err = gm_migrate_to_dev(block, first, n, &to, why);
 	if (err || to.mapped >= n)
 		return err;
-	return map_dev(ctx, place->region, block, first, n);
+	return map_with(gm_map_dev, ctx, place->region, block, first, n);
 }
 
 /*
@@ -84,7 +90,7 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
  */
 static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 			  const struct gm_place *place, unsigned int first, unsigned int n,
-			  enum gm_why why, bool exclusive)
+			  enum gm_why why, uint32_t access)
 {
 	struct gm_home how = { .as = ctx->as, .why = why };
 	bool all = why == GM_WHY_PREFETCH;
@@ -94,8 +100,10 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
+	if (!err && (access & GM_WRITE))
+		err = gm_collapse(block, first, n);
 	if (!err)
-		err = exclusive ? gm_exclusive_begin(block, first, n, ctx->dev)
+		err = access & GM_ATOMIC ? gm_exclusive_begin(block, first, n, ctx->dev)
 				: gm_exclusive_end(block, first, n, ctx->dev);
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
@@ -109,17 +117,16 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 
 /* Alike, for one fault. */
 static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
-			  const struct gm_place *place, bool exclusive)
+			  const struct gm_place *place, uint32_t access)
 {
 	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
 	unsigned int first, n;
 	int err;
 
 	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
-	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, exclusive);
+	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, access);
 	if (err && n > 1)
-		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT,
-				     exclusive);
+		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT, access);
 	if (away && !err)
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
 	else if (!err)
@@ -159,6 +166,57 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	return err == -ENOSPC ? -EOPNOTSUPP : err;
 }
 
+/* What is said to be read mostly is duplicated: the device has a replica of the piece, mapped. */
+static int replica_piece(struct gm_context *ctx, struct gm_block *block,
+			 const struct gm_place *place, unsigned int first, unsigned int n,
+			 enum gm_why why)
+{
+	int err;
+
+	if (n > 1)
+		clip(place, &first, &n);
+	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
+		return 0; /* a hint for what the device cannot map */
+	err = gm_replicate(ctx, block, first, n, why);
+	return err ? err : map_with(gm_replica_map, ctx, place->region, block, first, n);
+}
+
+/* Is the page to be duplicated, rather than moved, where this device reads it? */
+static bool is_duplicated(const struct gm_context *ctx, const struct gm_block *block,
+			  const struct gm_place *place)
+{
+	const struct gm_hint *hint = gm_attr_at(place->region, place->index, place->page);
+
+	return hint && hint->read_mostly && place->window->mode != GM_REPLICATE &&
+	       !is_on(ctx->dev, block, place->page);
+}
+
+/* Read the device's own replica; make it, if hints say so. -EOPNOTSUPP: neither. */
+static int read_replica(struct gm_context *ctx, struct gm_block *block,
+			const struct gm_place *place)
+{
+	struct gm_dev *dev = ctx->dev;
+	unsigned int first, n;
+	int err;
+
+	if (place->window->mode != GM_REPLICATE && gm_replica_on(block, dev, place->page)) {
+		err = map_with(gm_replica_map, ctx, place->region, block, place->page, 1);
+		if (!err)
+			gm_count(dev, ctx->as, dev_faults_map, 1);
+		return err;
+	}
+	if (!is_duplicated(ctx, block, place))
+		return -EOPNOTSUPP;
+	gm_policy_dev(dev, block, place->page, &first, &n);
+	err = replica_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+	if (err && n > dev->unit)
+		err = replica_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+	if (!err)
+		gm_count(dev, ctx->as, dev_faults_moved, 1);
+	gm_evict_kick(dev);
+	return err;
+}
+
 /* One fault, the block locked. */
 static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     uint32_t access)
@@ -175,6 +233,12 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		return -EADDRNOTAVAIL;
 	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
 		return -EHWPOISON;
+	err = access == GM_READ ? read_replica(ctx, block, place) : -EOPNOTSUPP;
+	if (err != -EOPNOTSUPP) {
+		if (!err)
+			gm_resident_touch(block, dev, true);
+		return err;
+	}
 	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
 								   : -EOPNOTSUPP;
 	if (err != -EOPNOTSUPP) {
@@ -184,9 +248,9 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	}
 	if (is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
-		err = map_dev(ctx, place->region, block, place->page, 1);
+		err = map_with(gm_map_dev, ctx, place->region, block, place->page, 1);
 	} else if (place->window->mode == GM_REPLICATE) {
-		return in_place_fault(ctx, block, place, access & GM_ATOMIC);
+		return in_place_fault(ctx, block, place, access);
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
 		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
@@ -351,14 +415,20 @@ int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access)
 
 /*
  * Move pages of a block to a context's device and map them there: PREFETCH and PIN. On
- * success the block is returned locked. The address space is read-locked; one window of
- * the context shows the piece.
+ * success the block is returned locked. What is read mostly is duplicated, but for a pin. The
+ * address space is read-locked; one window of the context shows the piece, and hints say the
+ * same of all of it.
  */
-int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, struct gm_block **block)
+int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, bool pin,
+		      struct gm_block **block)
 {
 	const struct gm_region *r = piece->region;
 	uint64_t va = r->va + (piece->index << GM_BLOCK_SHIFT) - r->offset;
-	struct gm_place place = { .region = piece->region, .index = piece->index };
+	struct gm_place place = {
+		.region = piece->region,
+		.index = piece->index,
+		.page = piece->first,
+	};
 	unsigned int tries = 0;
 	int err;
 
@@ -373,7 +443,10 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 			return err;
 		if (place.window->mode == GM_REPLICATE)
 			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
-					     GM_WHY_PREFETCH, false);
+					     GM_WHY_PREFETCH, GM_READ);
+		else if (!pin && is_duplicated(ctx, *block, &place))
+			err = replica_piece(ctx, *block, &place, piece->first, piece->n,
+					    GM_WHY_PREFETCH);
 		else
 			err = dev_piece(ctx, *block, &place, piece->first, piece->n,
 					GM_WHY_PREFETCH);

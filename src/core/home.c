@@ -250,13 +250,15 @@ int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_hom
 
 /*
  * Bring home what devices have of [first, first+n). An error: some pages may be home,
- * the others are where they were.
+ * the others are where they were. If it is one device that is to have nothing there, replicas go too.
  */
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 		    const struct gm_home *how)
 {
 	int err = 0;
 
+	if (how->dev)
+		err = gm_replica_drop(block, how->dev, first, n);
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
 		if (!how->dev || res->dev == how->dev)
 			err = gm_home_from(block, res->dev, how, first, first + n);
@@ -305,6 +307,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 	unsigned int len;
 	uint64_t e;
 
+	gm_replicas_forget(block, first, n);
 	for (unsigned int page = first; page < first + n; page += len) {
 		len = gm_block_run(block, page, first + n, &e);
 		gm_block_set(block, page, len, GM_NONE);
@@ -332,7 +335,9 @@ int gm_discard(struct gm_block *block, unsigned int first, unsigned int n)
 	uint64_t off = gm_page_off(block, first);
 	int err;
 
-	err = gm_units_cut(block, first, n, NULL);
+	err = gm_collapse(block, first, n);
+	if (!err)
+		err = gm_units_cut(block, first, n, NULL);
 	if (!err)
 		err = gm_prepare_change(block, n);
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)

@@ -6,7 +6,7 @@
  * does and at the same time: its link is coherent, so the two are one party (I1). What takes
  * pages away from the CPU takes them from these contexts too, and what maps pages for the
  * CPU maps them there, so that the device need not fault for each. Leaves are of 4 KiB:
- * nothing is cut.
+ * nothing is cut. What has replicas (replica.c) is mapped for reading, as it is for the CPU.
  *
  * Locking. Block locked; maps_lock and ctx_lock for reading are taken here, and drivers
  * are called under these three, as in view.c.
@@ -21,6 +21,7 @@ static int enter_host(const struct gm_view *v, const struct gm_block *block, uin
 	uint64_t e, bus, got;
 	uint32_t prot;
 	int err = 0;
+	bool copied;
 
 	gm_lock_check_may_sleep();
 	if (!gm_os_backing_in_place(obj))
@@ -34,7 +35,12 @@ static int enter_host(const struct gm_view *v, const struct gm_block *block, uin
 		if (gm_entry_state(e) != GM_HOST ||
 		    (gm_entry_exclusive(e) && gm_entry_dev(e) != v->ctx->dev->index))
 			continue;
+		n = gm_replica_run(block, page, page + (unsigned int)(got >> GM_PAGE_SHIFT),
+				   &copied);
+		got = (uint64_t)n << GM_PAGE_SHIFT;
 		prot = v->region->prot | (gm_entry_exclusive(e) ? GM_ATOMIC : 0);
+		if (copied) /* nobody writes it */
+			prot &= ~(uint32_t)GM_WRITE;
 		err = gm_os_backing_get(obj, off, got, true, &bus, &got);
 		if (err)
 			break;
