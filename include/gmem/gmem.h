@@ -443,7 +443,8 @@ struct gm_stats {
 	uint64_t ns_invl; /* waiting for invalidations */
 	uint64_t ns_evict;
 	uint64_t pages_peer; /* copied to a device straight from another */
-	uint64_t pages_replicated; /* of pages_to_dev: stayed in host memory too, see GM_READ_MOSTLY */
+	uint64_t
+		pages_replicated; /* of pages_to_dev: stayed in host memory too, see GM_READ_MOSTLY */
 };
 
 GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);

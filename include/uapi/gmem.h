@@ -127,7 +127,7 @@ struct gmem_copy {
 
 #define GMEM_PAGE_PINNED 1
 #define GMEM_PAGE_RETAINED 2
-#define GMEM_PAGE_POISONED 4 /* the bytes are gone; GMEM_DONTNEED makes it zero */
+#define GMEM_PAGE_POISONED 4	/* the bytes are gone; GMEM_DONTNEED makes it zero */
 #define GMEM_PAGE_REPLICATED 16 /* in host memory, and on devices besides */
 
 struct gmem_page_info {

@@ -130,6 +130,7 @@ struct gm_block {
 	struct gm_resident *residents; /* [block] */
 	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
 	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint64_t remote;      /* and host memory of it, in windows not of GM_REPLICATE [block] */
 	uint32_t nr_dev;      /* pages on devices, replicas included [block] */
 	uint32_t nr_copies;   /* of these: replicas of pages in host backing (replica.c) [block] */
 	uint16_t nr_retained; /* pages on devices with a host frame kept [block] */

@@ -20,15 +20,11 @@
 
 #define TRIES 256U
 
-/* gm_map_dev(), gm_replica_map(). */
-typedef int map_fn(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
-		   unsigned int first, unsigned int n);
-
 /*
  * Enter mappings; if the device lacks memory for its table, evict and try again. The
  * table's memory comes back as its entries go, so this ends with the last victim.
  */
-static int map_with(map_fn *map, struct gm_context *ctx, struct gm_region *region,
+int gm_map_evicting(gm_map_fn *map, struct gm_context *ctx, struct gm_region *region,
 		    struct gm_block *block, unsigned int first, unsigned int n)
 {
 	unsigned int tries = 0;
@@ -53,7 +49,7 @@ static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, stru
 }
 
 /* Narrow pages of the block to what the region maps and the window shows of it, and hints say of one. */
-static void clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
+void gm_place_clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
 {
 	const struct gm_region *r = place->region;
 	uint64_t base, lo, hi;
@@ -67,20 +63,23 @@ static void clip(const struct gm_place *place, unsigned int *first, unsigned int
 	gm_attr_clip(r, place->index, place->page, first, n);
 }
 
-static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
-		     unsigned int first, unsigned int n, enum gm_why why)
+/* Move pages of the block to the device and map them there, as far as the place goes. */
+int gm_dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		 unsigned int first, unsigned int n, enum gm_why why)
 {
 	struct gm_landing to = { .ctx = ctx, .region = place->region };
 	int err;
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
-		clip(place, &first, &n);
+		gm_place_clip(place, &first, &n);
 	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
 		return 0; /* a hint for what the device cannot map */
 	err = gm_migrate_to_dev(block, first, n, &to, why);
-	if (err || to.mapped >= n)
-		return err;
-	return map_with(gm_map_dev, ctx, place->region, block, first, n);
+	if (!err && to.mapped < n)
+		err = gm_map_evicting(gm_map_dev, ctx, place->region, block, first, n);
+	if (!err && place->region->attrs)
+		gm_hint_moved(ctx, block, place, first, n);
+	return err;
 }
 
 /*
@@ -96,7 +95,7 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	bool all = why == GM_WHY_PREFETCH;
 	int err;
 
-	clip(place, &first, &n);
+	gm_place_clip(place, &first, &n);
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
@@ -104,7 +103,7 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 		err = gm_collapse(block, first, n);
 	if (!err)
 		err = access & GM_ATOMIC ? gm_exclusive_begin(block, first, n, ctx->dev)
-				: gm_exclusive_end(block, first, n, ctx->dev);
+					 : gm_exclusive_end(block, first, n, ctx->dev);
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
 				  all ? n : 1);
@@ -134,18 +133,11 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 	return err;
 }
 
-static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsigned int page)
-{
-	uint64_t e = gm_block_entry(block, page);
-
-	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
-}
-
 /*
  * Read it where another device has it, if there is a link for that; what the other has around it
  * comes along. -EOPNOTSUPP: it has to move.
  */
-static int read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+int gm_read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
 {
 	uint64_t e = gm_block_entry(block, place->page);
 	struct gm_dev *dev = ctx->dev, *peer;
@@ -158,63 +150,12 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	if (peer->mmu->pmap_enter_peer != dev->mmu->pmap_enter_peer)
 		return -EOPNOTSUPP;
 	gm_policy_dev(dev, block, place->page, &first, &n);
-	clip(place, &first, &n);
+	gm_place_clip(place, &first, &n);
 	err = gm_map_peer(ctx, place->region, block, peer, first, n);
 	if (err && err != -EOPNOTSUPP && n > 1)
 		err = gm_map_peer(ctx, place->region, block, peer, place->page, 1);
 	/* Without memory for the table the page moves: then others' make room for it. */
 	return err == -ENOSPC ? -EOPNOTSUPP : err;
-}
-
-/* What is said to be read mostly is duplicated: the device has a replica of the piece, mapped. */
-static int replica_piece(struct gm_context *ctx, struct gm_block *block,
-			 const struct gm_place *place, unsigned int first, unsigned int n,
-			 enum gm_why why)
-{
-	int err;
-
-	if (n > 1)
-		clip(place, &first, &n);
-	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
-		return 0; /* a hint for what the device cannot map */
-	err = gm_replicate(ctx, block, first, n, why);
-	return err ? err : map_with(gm_replica_map, ctx, place->region, block, first, n);
-}
-
-/* Is the page to be duplicated, rather than moved, where this device reads it? */
-static bool is_duplicated(const struct gm_context *ctx, const struct gm_block *block,
-			  const struct gm_place *place)
-{
-	const struct gm_hint *hint = gm_attr_at(place->region, place->index, place->page);
-
-	return hint && hint->read_mostly && place->window->mode != GM_REPLICATE &&
-	       !is_on(ctx->dev, block, place->page);
-}
-
-/* Read the device's own replica; make it, if hints say so. -EOPNOTSUPP: neither. */
-static int read_replica(struct gm_context *ctx, struct gm_block *block,
-			const struct gm_place *place)
-{
-	struct gm_dev *dev = ctx->dev;
-	unsigned int first, n;
-	int err;
-
-	if (place->window->mode != GM_REPLICATE && gm_replica_on(block, dev, place->page)) {
-		err = map_with(gm_replica_map, ctx, place->region, block, place->page, 1);
-		if (!err)
-			gm_count(dev, ctx->as, dev_faults_map, 1);
-		return err;
-	}
-	if (!is_duplicated(ctx, block, place))
-		return -EOPNOTSUPP;
-	gm_policy_dev(dev, block, place->page, &first, &n);
-	err = replica_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
-	if (err && n > dev->unit)
-		err = replica_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
-	if (!err)
-		gm_count(dev, ctx->as, dev_faults_moved, 1);
-	gm_evict_kick(dev);
-	return err;
 }
 
 /* One fault, the block locked. */
@@ -233,29 +174,27 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		return -EADDRNOTAVAIL;
 	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
 		return -EHWPOISON;
-	err = access == GM_READ ? read_replica(ctx, block, place) : -EOPNOTSUPP;
-	if (err != -EOPNOTSUPP) {
-		if (!err)
-			gm_resident_touch(block, dev, true);
+	err = gm_hint_fault(ctx, block, place, access);
+	if (err != -EOPNOTSUPP)
 		return err;
-	}
-	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
-								   : -EOPNOTSUPP;
+	err = access == GM_READ && !gm_is_on(dev, block, place->page)
+		      ? gm_read_peer(ctx, block, place)
+		      : -EOPNOTSUPP;
 	if (err != -EOPNOTSUPP) {
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_map, 1);
 		return err;
 	}
-	if (is_on(dev, block, place->page)) {
+	if (gm_is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
-		err = map_with(gm_map_dev, ctx, place->region, block, place->page, 1);
+		err = gm_map_evicting(gm_map_dev, ctx, place->region, block, place->page, 1);
 	} else if (place->window->mode == GM_REPLICATE) {
 		return in_place_fault(ctx, block, place, access);
 	} else {
 		gm_policy_dev(dev, block, place->page, &first, &n);
-		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+		err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
 		if (err && n > dev->unit)
-			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+			err = gm_dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_moved, 1);
 		gm_evict_kick(dev);
@@ -444,12 +383,12 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, bool
 		if (place.window->mode == GM_REPLICATE)
 			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
 					     GM_WHY_PREFETCH, GM_READ);
-		else if (!pin && is_duplicated(ctx, *block, &place))
-			err = replica_piece(ctx, *block, &place, piece->first, piece->n,
-					    GM_WHY_PREFETCH);
+		else if (!pin && gm_is_duplicated(ctx, *block, &place))
+			err = gm_replica_piece(ctx, *block, &place, piece->first, piece->n,
+					       GM_WHY_PREFETCH);
 		else
-			err = dev_piece(ctx, *block, &place, piece->first, piece->n,
-					GM_WHY_PREFETCH);
+			err = gm_dev_piece(ctx, *block, &place, piece->first, piece->n,
+					   GM_WHY_PREFETCH);
 		if (!err) {
 			gm_resident_touch(*block, ctx->dev, true);
 			return 0;

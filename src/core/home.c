@@ -264,6 +264,8 @@ int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 			err = gm_home_from(block, res->dev, how, first, first + n);
 	gm_block_fold(block);
 	gm_resident_put_idle(block);
+	if (!err && block->remote) /* who is said to access it does not fault for that */
+		gm_mirror(block, first, n);
 	return err;
 }
 

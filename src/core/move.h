@@ -49,6 +49,10 @@ int gm_extent_alloc(struct gm_dev *dev, const struct gm_block *block, unsigned i
 int gm_evict_rest(struct gm_block *block, unsigned int first, unsigned int n, struct gm_dev *dev,
 		  struct gm_as *as);
 
+/* replica.c */
+int gm_bring_home(struct gm_block *block, unsigned int first, unsigned int n,
+		  const struct gm_dev *dev, struct gm_as *as, enum gm_why why);
+
 /* What goes home from @dev of [first, end). An error: some may be home. home.c */
 int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		 unsigned int first, unsigned int end);

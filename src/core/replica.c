@@ -335,9 +335,9 @@ static int copy_some(struct gm_block *block, struct gm_resident *res, struct gm_
 	return 0;
 }
 
-/* All of [first, first+n) that others have, or nobody, is in host backing, for all. */
-static int bring_home(struct gm_block *block, unsigned int first, unsigned int n,
-		      const struct gm_dev *dev, struct gm_as *as, enum gm_why why)
+/* What is not @dev's of [first, first+n), but others', or nobody's, comes to host backing, for all. */
+int gm_bring_home(struct gm_block *block, unsigned int first, unsigned int n,
+		  const struct gm_dev *dev, struct gm_as *as, enum gm_why why)
 {
 	struct gm_home how = { .as = as, .why = why };
 	bool huge = block->obj->granule > GM_PAGE_SIZE;
@@ -383,7 +383,9 @@ int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int fi
 
 	gm_unit_round(dev, &first, &n);
 	page = first;
-	err = bring_home(block, first, n, dev, ctx->as, why);
+	err = gm_bring_home(block, first, n, dev, ctx->as, why);
+	if (!err && (block->remote >> dev->index & 1)) /* other memory is to be mapped there */
+		err = gm_unmap_in_place(block, first, n);
 	res = err ? NULL : resident(block, dev);
 	if (!err && !res)
 		err = -ENOMEM;

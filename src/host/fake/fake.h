@@ -39,10 +39,10 @@ void gm_fake_step(void);
  */
 int gm_fake_cpu_access(struct gm_as *as, uint64_t va, void *buf, uint64_t len, uint32_t access);
 
-#define GM_FAKE_PRESENT 1U  /* exists in host backing */
-#define GM_FAKE_MAPPED 2U   /* the CPU reaches it without a fault */
-#define GM_FAKE_ARMED 4U    /* where it does not, the core is asked */
-#define GM_FAKE_APERTURE 8U /* mapped, and on a device */
+#define GM_FAKE_PRESENT 1U   /* exists in host backing */
+#define GM_FAKE_MAPPED 2U    /* the CPU reaches it without a fault */
+#define GM_FAKE_ARMED 4U     /* where it does not, the core is asked */
+#define GM_FAKE_APERTURE 8U  /* mapped, and on a device */
 #define GM_FAKE_READONLY 16U /* mapped for reading only, by gm_os_cpu_map_read() */
 
 /* What is at @va, without touching it: GM_FAKE_*; 0 where no region is. */

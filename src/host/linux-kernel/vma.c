@@ -353,16 +353,15 @@ int gm_vma_tell_writes(struct gm_kas *kas, u64 va, u64 len)
 		return -EINVAL;
 	if (mmap_write_lock_killable(kas->mm))
 		return -EINTR;
-	for (; va < end && (vma = find_vma(kas->mm, va)) && vma->vm_start < end;
-	     va = vma->vm_end) {
+	for (; va < end && (vma = find_vma(kas->mm, va)) && vma->vm_start < end; va = vma->vm_end) {
 		if (gm_vma_kas(vma) != kas || vma->vm_ops != &vma_ops ||
 		    (vma->vm_flags & VM_MIXEDMAP) || gm_is_huge(obj_of(vma)))
 			continue;
 		vma->vm_ops = &vma_ops_tell;
 		/* As the kernel has it for mappings that tell of writes. */
-		WRITE_ONCE(vma->vm_page_prot, pgprot_modify(vma->vm_page_prot,
-							    vm_get_page_prot(vma->vm_flags &
-									     ~VM_SHARED)));
+		WRITE_ONCE(vma->vm_page_prot,
+			   pgprot_modify(vma->vm_page_prot,
+					 vm_get_page_prot(vma->vm_flags & ~VM_SHARED)));
 	}
 	mmap_write_unlock(kas->mm);
 	return 0;
