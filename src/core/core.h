@@ -397,6 +397,7 @@ int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block
 	       unsigned int first, unsigned int n);
 int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		struct gm_dev *peer, unsigned int first, unsigned int n);
+bool gm_is_remote(const struct gm_block *block, const struct gm_dev *dev);
 int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		unsigned int first, unsigned int n);
 void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);

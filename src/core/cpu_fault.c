@@ -29,11 +29,12 @@ static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_p
 		err = gm_make_host(block, first, n);
 	if (!err)
 		err = gm_exclusive_end(block, first, n, NULL);
-	if (!err)
-		err = gm_cpu_enter(place->region, block, first, n, access);
-	if (!err)
-		gm_mirror(block, first, n);
-	return err;
+	if (!err && (access & GM_WRITE))
+		err = gm_collapse(block, first, n);
+	if (err)
+		return err;
+	gm_mirror(block, first, n); /* before who waits for the page goes on */
+	return gm_cpu_enter(place->region, block, first, n, access);
 }
 
 /* A bad page itself, or what the host would have to map along with one. */

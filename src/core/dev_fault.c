@@ -383,7 +383,7 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, bool
 		if (place.window->mode == GM_REPLICATE)
 			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
 					     GM_WHY_PREFETCH, GM_READ);
-		else if (!pin && gm_is_duplicated(ctx, *block, &place))
+		else if (!pin && gm_is_duplicated(&place))
 			err = gm_replica_piece(ctx, *block, &place, piece->first, piece->n,
 					       GM_WHY_PREFETCH);
 		else

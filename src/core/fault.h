@@ -48,8 +48,7 @@ int gm_dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm
 int gm_read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place);
 
 /* hint_fault.c: what hints that stay make of it */
-bool gm_is_duplicated(const struct gm_context *ctx, const struct gm_block *block,
-		      const struct gm_place *place);
+bool gm_is_duplicated(const struct gm_place *place);
 int gm_replica_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     unsigned int first, unsigned int n, enum gm_why why);
 int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,

@@ -31,17 +31,15 @@
 
 /* --------------------------------------------------------------------- duplicating */
 
-/* Is the page to be duplicated, rather than moved, where this device reads it? */
-bool gm_is_duplicated(const struct gm_context *ctx, const struct gm_block *block,
-		      const struct gm_place *place)
+/* Is the page to be duplicated, rather than moved, where a device reads it? */
+bool gm_is_duplicated(const struct gm_place *place)
 {
 	const struct gm_hint *hint = gm_attr_at(place->region, place->index, place->page);
 
-	return hint && hint->read_mostly && place->window->mode != GM_REPLICATE &&
-	       !gm_is_on(ctx->dev, block, place->page);
+	return hint && hint->read_mostly && place->window->mode != GM_REPLICATE;
 }
 
-/* The device has a replica of the piece, mapped. */
+/* The device has a replica of the piece, mapped, but of what is there itself. */
 int gm_replica_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     unsigned int first, unsigned int n, enum gm_why why)
 {
@@ -52,7 +50,11 @@ int gm_replica_piece(struct gm_context *ctx, struct gm_block *block, const struc
 	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
 		return 0; /* a hint for what the device cannot map */
 	err = gm_replicate(ctx, block, first, n, why);
-	return err ? err : gm_map_evicting(gm_replica_map, ctx, place->region, block, first, n);
+	if (!err)
+		err = gm_map_evicting(gm_replica_map, ctx, place->region, block, first, n);
+	if (!err && why == GM_WHY_PREFETCH) /* a fault is about a page that is elsewhere */
+		err = gm_map_evicting(gm_map_dev, ctx, place->region, block, first, n);
+	return err;
 }
 
 static int read_replica(struct gm_context *ctx, struct gm_block *block,
@@ -68,7 +70,7 @@ static int read_replica(struct gm_context *ctx, struct gm_block *block,
 			gm_count(dev, ctx->as, dev_faults_map, 1);
 		return err;
 	}
-	if (!gm_is_duplicated(ctx, block, place))
+	if (gm_is_on(dev, block, place->page) || !gm_is_duplicated(place))
 		return -EOPNOTSUPP;
 	gm_policy_dev(dev, block, place->page, &first, &n);
 	err = gm_replica_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);

@@ -71,10 +71,19 @@ static int enter_host(const struct gm_view *v, struct gm_block *block, uint64_t 
 	return err;
 }
 
+/*
+ * May @dev have host memory of the block mapped in windows of any mode? What says so may be about
+ * another that had its index, with smaller pages.
+ */
+bool gm_is_remote(const struct gm_block *block, const struct gm_dev *dev)
+{
+	return (block->remote >> dev->index & 1) && dev->unit == 1;
+}
+
 /* May host memory of the block be mapped in place in the view? */
 static bool is_in_place(const struct gm_view *v, const struct gm_block *block)
 {
-	return v->mode == GM_REPLICATE || (block->remote >> v->ctx->dev->index & 1);
+	return v->mode == GM_REPLICATE || gm_is_remote(block, v->ctx->dev);
 }
 
 /* Map what of [first, first+n) is in host backing for @ctx, where it may have it in place. */

@@ -384,7 +384,7 @@ int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int fi
 	gm_unit_round(dev, &first, &n);
 	page = first;
 	err = gm_bring_home(block, first, n, dev, ctx->as, why);
-	if (!err && (block->remote >> dev->index & 1)) /* other memory is to be mapped there */
+	if (!err && gm_is_remote(block, dev)) /* other memory is to be mapped there */
 		err = gm_unmap_in_place(block, first, n);
 	res = err ? NULL : resident(block, dev);
 	if (!err && !res)
