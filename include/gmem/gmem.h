@@ -328,6 +328,13 @@ enum gm_advice {
 	GM_COLD,     /* first to be evicted */
 	GM_PIN,	     /* PREFETCH, and not evicted until UNPIN */
 	GM_UNPIN,
+	/* These stay with the addresses until they are unset or unmapped; see hmadvise(3). */
+	GM_READ_MOSTLY, /* who reads it has a replica of its own; a write drops all of them */
+	GM_UNSET_READ_MOSTLY,
+	GM_PREFERRED_LOCATION, /* hnode: a device's node, or GM_NODE_HOST: best kept there */
+	GM_UNSET_PREFERRED_LOCATION,
+	GM_ACCESSED_BY, /* hnode: a device's node: it keeps it mapped, and moves nothing */
+	GM_UNSET_ACCESSED_BY,
 };
 
 /**
@@ -373,6 +380,7 @@ GM_API int hmemcpy(int hnode, void *dst, const void *src, size_t len);
 	8U /* in host memory, and for one device alone: it made atomic operations there */
 #define GM_PAGE_POISONED                                                                           \
 	4U /* GM_NODE_NONE, and not zero: lost with a device's memory that failed */
+#define GM_PAGE_REPLICATED 16U /* in host memory, and on devices besides: see GM_READ_MOSTLY */
 
 struct gm_page_info {
 	int32_t node; /* a device's node, GM_NODE_HOST or GM_NODE_NONE */
@@ -386,6 +394,27 @@ struct gm_page_info {
  * A snapshot: pages may move while it is taken. @info may be managed memory itself.
  */
 GM_API int gm_query(const void *addr, size_t len, struct gm_page_info *info);
+
+#define GM_ATTR_READ_MOSTLY 1U
+
+/* What hints that stay, see enum gm_advice, say of a range. */
+struct gm_attr {
+	size_t size;	      /* of this struct, set by the caller */
+	uint64_t len;	      /* bytes from the address on of which the same is said */
+	uint32_t flags;	      /* GM_ATTR_* */
+	int32_t preferred;    /* PREFERRED_LOCATION: a node; GM_NODE_NONE: nowhere */
+	uint64_t accessed_by; /* ACCESSED_BY: a bit for each device; bit i is node first_node + i */
+	int32_t first_node;
+	uint32_t pad;
+};
+
+/**
+ * gm_attr_query - what hints say of the first bytes of a range
+ *
+ * To see all of a range, go on at @addr + @attr->len. A device that was removed is in none.
+ * -EFAULT: @addr is not managed.
+ */
+GM_API int gm_attr_query(const void *addr, size_t len, struct gm_attr *attr);
 
 /* Counters only grow. Times in nanoseconds, sizes in bytes. */
 struct gm_stats {
@@ -414,6 +443,8 @@ struct gm_stats {
 	uint64_t ns_invl; /* waiting for invalidations */
 	uint64_t ns_evict;
 	uint64_t pages_peer; /* copied to a device straight from another */
+	uint64_t
+		pages_replicated; /* of pages_to_dev: stayed in host memory too, see GM_READ_MOSTLY */
 };
 
 GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);

@@ -100,6 +100,12 @@ enum {
 	GMEM_COLD,
 	GMEM_PIN,
 	GMEM_UNPIN,
+	GMEM_READ_MOSTLY,
+	GMEM_UNSET_READ_MOSTLY,
+	GMEM_PREFERRED_LOCATION,
+	GMEM_UNSET_PREFERRED_LOCATION,
+	GMEM_ACCESSED_BY,
+	GMEM_UNSET_ACCESSED_BY,
 };
 
 struct gmem_advise {
@@ -121,7 +127,8 @@ struct gmem_copy {
 
 #define GMEM_PAGE_PINNED 1
 #define GMEM_PAGE_RETAINED 2
-#define GMEM_PAGE_POISONED 4 /* the bytes are gone; GMEM_DONTNEED makes it zero */
+#define GMEM_PAGE_POISONED 4	/* the bytes are gone; GMEM_DONTNEED makes it zero */
+#define GMEM_PAGE_REPLICATED 16 /* in host memory, and on devices besides */
 
 struct gmem_page_info {
 	__s32 node;
@@ -163,7 +170,8 @@ struct gmem_stats {
 	__u64 ns_copy;
 	__u64 ns_invl;
 	__u64 ns_evict;
-	__u64 pages_peer; /* a caller that does not know it is fine */
+	__u64 pages_peer; /* a caller that does not know it is fine; nor the next */
+	__u64 pages_replicated;
 };
 
 /* ------------------------------------------------------------ on an object */
@@ -261,6 +269,19 @@ struct gmem_mapping {
 	__u64 spare;  /* bytes at the mapping's end that GMEM_MAP_WHOLE has added */
 };
 
+/* struct gm_attr of <gmem/gmem.h>: what hints that stay say of the first bytes of a range. */
+#define GMEM_ATTR_READ_MOSTLY 1
+
+struct gmem_attr {
+	__u32 size;
+	__u32 flags; /* out, as the rest but addr and len */
+	__u64 addr;
+	__u64 len; /* in: of the range; out: so much is alike */
+	__s32 preferred;
+	__s32 first_node;
+	__u64 accessed_by;
+};
+
 #define GMEM_HNODE_STATS _IOWR(GMEM_IOC_MAGIC, 8, struct gmem_stats)
 #define GMEM_RETAIN _IOWR(GMEM_IOC_MAGIC, 9, struct gmem_retain)
 #define GMEM_HNODE_TUNE _IOW(GMEM_IOC_MAGIC, 10, struct gmem_tune)
@@ -268,9 +289,10 @@ struct gmem_mapping {
 #define GMEM_UNMAP _IOW(GMEM_IOC_MAGIC, 24, struct gmem_unmap)
 #define GMEM_MAPPING _IOWR(GMEM_IOC_MAGIC, 25, struct gmem_mapping)
 #define GMEM_LIMIT _IOW(GMEM_IOC_MAGIC, 26, struct gmem_limit)
+#define GMEM_ATTR _IOWR(GMEM_IOC_MAGIC, 29, struct gmem_attr)
 
 /*
- * GMEM_ADVISE, GMEM_COPY and GMEM_QUERY may be made of /dev/gmem too: then the address
+ * GMEM_ADVISE, GMEM_COPY, GMEM_QUERY and GMEM_ATTR may be made of /dev/gmem too: then the address
  * space is the one of this process that has the address mapped, EFAULT if none has. Of the
  * addresses of GMEM_COPY each may be in another one, or in none.
  */

@@ -4,12 +4,12 @@
  *
  * A hint is cut into pieces that lie in one region and one block; each is carried out
  * under the block's lock and is the same mechanism that faults and eviction use. Moving
- * hints round outward, DONTNEED rounds inward.
+ * hints round outward, DONTNEED rounds inward. Hints that stay with addresses are attr.c's.
  *
  * Locking: the address space read-locked for a piece at a time, so that a long hint
  * keeps nobody from mapping, and nobody who waits to map keeps others from faulting.
  */
-#include "core/core.h"
+#include "core/attr.h"
 
 /* Pin or unpin pages, wherever they are. -ENOMEM: nothing changed. */
 static int set_pinned(struct gm_block *block, unsigned int first, unsigned int n, bool on)
@@ -42,7 +42,7 @@ static int prefetch_dev(struct gm_context *ctx, const struct gm_piece *piece, bo
 
 	if (pin && !gm_unit_fits(ctx, piece->region, piece->index, piece->first, piece->n))
 		return -EADDRNOTAVAIL;
-	err = gm_prefetch_piece(ctx, piece, &block);
+	err = gm_prefetch_piece(ctx, piece, pin, &block);
 	if (err)
 		return err;
 	if (pin)
@@ -70,13 +70,9 @@ static int prefetch_host(struct gm_as *as, const struct gm_piece *piece)
 		err = gm_exclusive_end(block, first, n, NULL);
 	/* All but bad pages. */
 	for (unsigned int end = first + n; first < end && !err; first += len + 1) {
-		uint64_t off = (piece->index << GM_BLOCK_SHIFT) +
-			       ((uint64_t)first << GM_PAGE_SHIFT);
-
 		len = gm_good_run(block, first, end);
 		if (len)
-			err = gm_os_cpu_map(piece->region, r->va + (off - r->offset),
-					    (uint64_t)len << GM_PAGE_SHIFT);
+			err = gm_cpu_enter(piece->region, block, first, len, GM_READ);
 		if (len && !err)
 			gm_mirror(block, first, len);
 	}
@@ -179,14 +175,19 @@ static int target(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32
 /* One piece, at *lo, which moves on; the address space is locked no longer than for that. */
 static int advise_some(struct gm_as *as, int hnode, uint64_t *lo, uint64_t hi, uint32_t advice)
 {
+	const struct gm_region *r;
 	struct gm_context *ctx;
 	struct gm_piece piece;
 	int err;
 
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	err = target(as, hnode, *lo, GM_PAGE_SIZE, advice, &ctx);
-	if (!err && ctx)
+	if (!err && ctx) {
 		hi = GM_MIN(hi, gm_window_at(ctx, *lo)->end);
+		r = gm_region_find(as, *lo);
+		if (r && r->attrs)
+			hi = GM_MIN(hi, gm_attr_end(r, *lo));
+	}
 	if (!err && !gm_piece_next(as, lo, hi, &piece))
 		err = -EFAULT;
 	if (!err)
@@ -201,11 +202,13 @@ int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t a
 	struct gm_context *ctx;
 	int err;
 
-	if (!len || va + len < va || hi < lo || advice > GM_UNPIN)
+	if (!len || va + len < va || hi < lo || advice > GM_UNSET_ACCESSED_BY)
 		return -EINVAL;
 	err = gm_enter();
 	if (err)
 		return err;
+	if (advice >= GM_READ_MOSTLY)
+		return gm_attr_set(as, hnode, lo, hi - lo, advice);
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	err = gm_range_check(as, lo, hi - lo, advice == GM_DONTNEED ? GM_WRITE : 0);
 	if (!err)

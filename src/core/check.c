@@ -47,9 +47,11 @@ void gm_check_block(const struct gm_block *block)
 		gm_bug_on((e & GM_E_RETAINED) && gm_entry_state(e) == GM_NONE);
 		gm_bug_on(gm_entry_state(e) == GM_BAD && e != GM_BAD);
 	}
+	dev += block->nr_copies;
 	gm_bug_on(dev != block->nr_dev || retained != block->nr_retained);
 	if (dev)
 		check_units(block);
+	gm_check_replicas(block);
 	for (const struct gm_resident *res = block->residents; res; res = res->next) {
 		gm_bug_on(res->block != block || res->nr_pinned > res->nr);
 		nr += res->nr;
@@ -90,6 +92,13 @@ static void tally_block(struct gm_dev *dev, const struct gm_block *block, struct
 		t->pages++;
 		pages++;
 		pinned += !!(e & GM_E_PINNED);
+	}
+	for (unsigned int page = 0; res && res->copies && page < GM_BLOCK_PAGES; page++) {
+		if (!res->copies[page])
+			continue;
+		frame_seen(dev, gm_entry_pfn(res->copies[page]));
+		t->pages++;
+		pages++;
 	}
 	if (dev->unit > 1)
 		pinned = gm_units_pinned(block, dev);

@@ -254,6 +254,8 @@ static int detach_locked(struct gm_as *as, struct gm_context *ctx)
 		err = unlist(as, ctx);
 	for (uint32_t i = 0; i < as->nr_regions && !err; i++)
 		gm_in_place_left(as->regions[i], as->regions[i]->va, gm_region_end(as->regions[i]));
+	if (!err)
+		gm_attr_forget(as, ctx->dev);
 	if (!err && ctx->owner == ctx) {
 		gm_va_detach(ctx);
 		ctx->dev->mmu->pmap_destroy(ctx->dev, ctx->pmap);

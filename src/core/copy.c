@@ -103,6 +103,8 @@ static int half_block(struct gm_block *block, const struct gm_half *h)
 					      : gm_make_host(block, page, n);
 			if (!err)
 				err = gm_exclusive_end(block, page, n, NULL);
+			if (!err && h->write)
+				err = gm_collapse(block, page, n);
 			if (!err)
 				err = half_host(&part, gm_entry_state(e) == GM_HOST);
 		}

@@ -117,9 +117,11 @@ struct gm_resident {
 	struct gm_block *block;		  /* (c) */
 	struct gm_dev *dev;		  /* (c) */
 	struct gm_resident *next;	  /* of the block [block] */
-	uint16_t nr;			  /* pages there [block] */
+	uint16_t nr;			  /* pages there, replicas included [block] */
 	uint16_t nr_pinned;		  /* of these [block] */
-	uint32_t word;			  /* the policies', until there is a history [policy] */
+	uint32_t nr_copies;		  /* of these: replicas [block] */
+	uint64_t *copies; /* an entry for the replica of each page, or 0; NULL: none [block] */
+	uint32_t word;	  /* the policies', until there is a history [policy] */
 };
 
 /* What the policies of a device remember of a block, also of pages that have gone (history.c). */
@@ -141,9 +143,11 @@ struct gm_block {
 	struct gm_resident *residents; /* [block] */
 	struct gm_history *history;    /* [block] */
 	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint64_t remote;      /* and host memory of it, in windows not of GM_REPLICATE [block] */
 	uint32_t willneed;    /* (a) somebody wants it: an eviction under way gives up */
-	uint16_t nr_dev;      /* pages on devices [block] */
-	uint16_t nr_retained; /* of these: with a host frame kept [block] */
+	uint32_t nr_dev;      /* pages on devices, replicas included [block] */
+	uint32_t nr_copies;   /* of these: replicas of pages in host backing (replica.c) [block] */
+	uint16_t nr_retained; /* pages on devices with a host frame kept [block] */
 };
 
 /* ------------------------------------------------------------------- objects */
@@ -161,6 +165,7 @@ struct gm_object {
 	void *root;	  /* (a) radix tree of blocks */
 	uint32_t height;  /* its levels (c) */
 	uint64_t nr_blocks; /* (a) */
+	uint64_t nr_copies; /* replicas (a) */
 	struct gm_rwlock maps_lock;
 	struct gm_region *regions; /* [maps] */
 	struct gm_list all;	   /* of gm_core.objects [core spin] */
@@ -391,6 +396,14 @@ static inline uint64_t gm_region_end(const struct gm_region *r)
 	return r->va + r->len;
 }
 
+/* ---------------------------------------- attr.c: hints that stay with addresses */
+
+int gm_attr_set(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
+void gm_attr_forget(struct gm_as *as, const struct gm_dev *dev);
+int gm_attrs_cut(const struct gm_region *low, uint64_t cut, struct gm_attrs **high);
+void gm_attrs_trim(struct gm_region *region, uint64_t end);
+void gm_attrs_free(struct gm_attrs *attrs);
+
 /* ------------------------------ va.c: addresses that a device has a say in */
 
 #define GM_VA_TRIES 10U /* where addresses are ours to choose */
@@ -419,6 +432,7 @@ int gm_map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block
 	       unsigned int first, unsigned int n);
 int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		struct gm_dev *peer, unsigned int first, unsigned int n);
+bool gm_is_remote(const struct gm_block *block, const struct gm_dev *dev);
 int gm_map_host(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
 		unsigned int first, unsigned int n);
 void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n);
@@ -475,6 +489,25 @@ int gm_exclusive_begin(struct gm_block *block, unsigned int first, unsigned int 
 int gm_exclusive_end(struct gm_block *block, unsigned int first, unsigned int n,
 		     const struct gm_dev *keep);
 
+/* --------------------------------------------------------------- replica.c */
+
+bool gm_replica_on(struct gm_block *block, const struct gm_dev *dev, unsigned int page);
+unsigned int gm_replica_run(const struct gm_block *block, unsigned int page, unsigned int end,
+			    bool *has);
+int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int first, unsigned int n,
+		 enum gm_why why);
+int gm_replica_map(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		   unsigned int first, unsigned int n);
+int gm_replica_drop(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n);
+int gm_collapse(struct gm_block *block, unsigned int first, unsigned int n);
+void gm_replicas_forget(struct gm_block *block, unsigned int first, unsigned int n);
+bool gm_replica_lose(struct gm_block *block, struct gm_dev *dev, uint64_t pfn, int *err);
+int gm_cpu_enter(struct gm_region *region, struct gm_block *block, unsigned int first,
+		 unsigned int n, uint32_t access);
+#ifdef GM_DEBUG
+void gm_check_replicas(const struct gm_block *block);
+#endif
+
 /* ---------------------------------------------------------------- poison.c */
 
 bool gm_frame_bad(const struct gm_physmem *range, uint64_t pfn);
@@ -520,7 +553,7 @@ static inline struct gm_resident *gm_resident_of(const struct gm_charge *charge,
 
 /* ------------------------------------------------------------- dev_fault.c */
 
-int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece,
+int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, bool pin,
 		      struct gm_block **block);
 
 /* --------------------------------------------------------------- register.c */

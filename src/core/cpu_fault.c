@@ -3,7 +3,8 @@
  * Faults of the CPU: it touched a page that it has no translation for.
  *
  * Lock block -> bring home what devices have of the piece -> give the pages that are
- * nowhere a zero page -> map -> unlock. What is in an aperture is mapped where it is.
+ * nowhere a zero page -> map -> unlock. What is in an aperture is mapped where it is; what has
+ * replicas (replica.c) is mapped for reading, and loses them to a write.
  *
  * How much the piece is, is policy.c's to say; if the piece fails, the page alone is
  * tried, for the rest was only a guess. Servicing a fault twice is harmless (I8): the
@@ -17,26 +18,23 @@
 #define CPU_GRANULE 16U /* pages, where no address space says otherwise */
 
 static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_place *place,
-		     unsigned int first, unsigned int n)
+		     unsigned int first, unsigned int n, uint32_t access)
 {
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
-	const struct gm_region *r = place->region;
-	uint64_t off;
 	int err;
 
-	gm_clip(r, place->index, &first, &n);
+	gm_clip(place->region, place->index, &first, &n);
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
 	if (!err)
 		err = gm_exclusive_end(block, first, n, NULL);
+	if (!err && (access & GM_WRITE))
+		err = gm_collapse(block, first, n);
 	if (err)
 		return err;
-	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
-	err = gm_os_cpu_map(place->region, r->va + (off - r->offset), (uint64_t)n << GM_PAGE_SHIFT);
-	if (!err)
-		gm_mirror(block, first, n);
-	return err;
+	gm_mirror(block, first, n); /* before who waits for the page goes on */
+	return gm_cpu_enter(place->region, block, first, n, access);
 }
 
 /* A bad page itself, or what the host would have to map along with one. */
@@ -99,9 +97,9 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, struct gm_e
 	if (gm_entry_state(gm_block_entry(block, place.page)) == GM_DEV)
 		gm_tally(&as->counters, cpu_faults_moved, 1);
 	gm_policy_cpu(as, block, place.page, &first, &n);
-	err = cpu_piece(as, block, &place, first, n);
+	err = cpu_piece(as, block, &place, first, n, access);
 	if (err && n > 1)
-		err = cpu_piece(as, block, &place, place.page, 1);
+		err = cpu_piece(as, block, &place, place.page, 1, access);
 	gm_block_unlock(block);
 	return err;
 }
@@ -142,7 +140,7 @@ static bool is_home(const struct gm_block *block, unsigned int page)
  * pages of the host's come as a whole.
  */
 static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page,
-		     unsigned int granule)
+		     unsigned int granule, bool write)
 {
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
 	bool huge = block->obj->granule > GM_PAGE_SIZE;
@@ -159,7 +157,8 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 		if (err && granule > 1 && !huge)
 			err = gm_migrate_home(block, page, 1, &how);
 	} else if (!huge && is_home(block, page)) {
-		return 0; /* who maps it in place has it already, or faults */
+		/* Who maps it in place has it already, or faults. */
+		return write ? gm_collapse(block, first, granule) : 0;
 	}
 	if (!err && huge)
 		err = gm_make_host(block, 0, GM_BLOCK_PAGES);
@@ -167,6 +166,8 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 		err = gm_make_host(block, page, 1);
 	if (!err)
 		err = gm_exclusive_end(block, first, granule, NULL);
+	if (!err && (write || huge))
+		err = gm_collapse(block, first, granule);
 	if (!err)
 		gm_mirror(block, first, granule);
 	return err;
@@ -216,7 +217,7 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 	granule = GM_MAX(granule, gm_unit_at(found->block, page));
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
-		err = home_page(found->block, as, page, granule);
+		err = home_page(found->block, as, page, granule, found->write);
 		home_run(found->block, page, granule, &lo, &hi);
 	}
 	if (traced)

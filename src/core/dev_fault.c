@@ -15,6 +15,7 @@
  * Locking. The address space is read-locked from lookup to the end, so that the region
  * stays; faults of a batch in one block share one lock of it.
  */
+#include "core/attr.h"
 #include "core/fault.h"
 
 #define TRIES 256U
@@ -23,13 +24,13 @@
  * Enter mappings; if the device lacks memory for its table, evict and try again. The
  * table's memory comes back as its entries go, so this ends with the last victim.
  */
-static int map_dev(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
-		   unsigned int first, unsigned int n)
+int gm_map_evicting(gm_map_fn *map, struct gm_context *ctx, struct gm_region *region,
+		    struct gm_block *block, unsigned int first, unsigned int n)
 {
 	unsigned int tries = 0;
 	int err;
 
-	while ((err = gm_map_dev(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
+	while ((err = map(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
 		err = gm_reclaim(ctx->dev, NULL, block, 0, 0);
 		if (err)
 			break;
@@ -47,8 +48,8 @@ static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, stru
 			 access & ~GM_ATOMIC, place);
 }
 
-/* Narrow pages of the block to what the region maps and the window shows of it. */
-static void clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
+/* Narrow pages of the block to what the region maps and the window shows of it, and hints say of one. */
+void gm_place_clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
 {
 	const struct gm_region *r = place->region;
 	uint64_t base, lo, hi;
@@ -59,22 +60,26 @@ static void clip(const struct gm_place *place, unsigned int *first, unsigned int
 	hi = GM_MIN(base + ((uint64_t)(*first + *n) << GM_PAGE_SHIFT), place->window->end);
 	*first = (unsigned int)((lo - base) >> GM_PAGE_SHIFT);
 	*n = (unsigned int)((hi - base) >> GM_PAGE_SHIFT) - *first;
+	gm_attr_clip(r, place->index, place->page, first, n);
 }
 
-static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
-		     unsigned int first, unsigned int n, enum gm_why why)
+/* Move pages of the block to the device and map them there, as far as the place goes. */
+int gm_dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		 unsigned int first, unsigned int n, enum gm_why why)
 {
 	struct gm_landing to = { .ctx = ctx, .region = place->region };
 	int err;
 
 	if (n > 1) /* one page may go alone, be it of a huge one: there may be no room for more */
-		clip(place, &first, &n);
+		gm_place_clip(place, &first, &n);
 	if (ctx->dev->unit > 1 && !gm_unit_clip(ctx, place->region, place->index, &first, &n))
 		return 0; /* a hint for what the device cannot map */
 	err = gm_migrate_to_dev(block, first, n, &to, why);
-	if (err || to.mapped >= n)
-		return err;
-	return map_dev(ctx, place->region, block, first, n);
+	if (!err && to.mapped < n)
+		err = gm_map_evicting(gm_map_dev, ctx, place->region, block, first, n);
+	if (!err && place->region->attrs)
+		gm_hint_moved(ctx, block, place, first, n);
+	return err;
 }
 
 /*
@@ -84,19 +89,21 @@ static int dev_piece(struct gm_context *ctx, struct gm_block *block, const struc
  */
 static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 			  const struct gm_place *place, unsigned int first, unsigned int n,
-			  enum gm_why why, bool exclusive)
+			  enum gm_why why, uint32_t access)
 {
 	struct gm_home how = { .as = ctx->as, .why = why };
 	bool all = why == GM_WHY_PREFETCH;
 	int err;
 
-	clip(place, &first, &n);
+	gm_place_clip(place, &first, &n);
 	err = gm_migrate_home(block, first, n, &how);
 	if (!err)
 		err = gm_make_host(block, first, n);
+	if (!err && (access & GM_WRITE))
+		err = gm_collapse(block, first, n);
 	if (!err)
-		err = exclusive ? gm_exclusive_begin(block, first, n, ctx->dev)
-				: gm_exclusive_end(block, first, n, ctx->dev);
+		err = access & GM_ATOMIC ? gm_exclusive_begin(block, first, n, ctx->dev)
+					 : gm_exclusive_end(block, first, n, ctx->dev);
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
 				  all ? n : 1);
@@ -109,17 +116,16 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 
 /* Alike, for one fault. */
 static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
-			  const struct gm_place *place, bool exclusive)
+			  const struct gm_place *place, uint32_t access)
 {
 	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
 	unsigned int first, n;
 	int err;
 
 	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
-	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, exclusive);
+	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, access);
 	if (err && n > 1)
-		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT,
-				     exclusive);
+		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT, access);
 	if (away && !err)
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
 	else if (!err)
@@ -127,18 +133,11 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 	return err;
 }
 
-static bool is_on(const struct gm_dev *dev, const struct gm_block *block, unsigned int page)
-{
-	uint64_t e = gm_block_entry(block, page);
-
-	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
-}
-
 /*
  * Read it where another device has it, if there is a link for that; what the other has around it
  * comes along. -EOPNOTSUPP: it has to move.
  */
-static int read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
+int gm_read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place)
 {
 	uint64_t e = gm_block_entry(block, place->page);
 	struct gm_dev *dev = ctx->dev, *peer;
@@ -154,7 +153,7 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	gm_policy_fault(ctx, block, place->page, GM_READ, GM_FAULT_STAYS, &move);
 	first = move.first;
 	n = move.n;
-	clip(place, &first, &n);
+	gm_place_clip(place, &first, &n);
 	err = gm_map_peer(ctx, place->region, block, peer, first, n);
 	if (err && err != -EOPNOTSUPP && n > 1)
 		err = gm_map_peer(ctx, place->region, block, peer, place->page, 1);
@@ -174,7 +173,7 @@ static void more_pieces(struct gm_context *ctx, struct gm_block *block,
 
 	if (!move->more)
 		return;
-	clip(place, &lo, &all);
+	gm_place_clip(place, &lo, &all);
 	for (uint32_t i = 0; i < move->more && !err; i++) {
 		int begin, end;
 
@@ -184,8 +183,8 @@ static void more_pieces(struct gm_context *ctx, struct gm_block *block,
 		if (first <= -(int)GM_BLOCK_PAGES || first >= (int)GM_BLOCK_PAGES)
 			break;
 		if (begin < end)
-			err = dev_piece(ctx, block, place, (unsigned int)begin,
-					(unsigned int)(end - begin), GM_WHY_DEV_FAULT);
+			err = gm_dev_piece(ctx, block, place, (unsigned int)begin,
+					   (unsigned int)(end - begin), GM_WHY_DEV_FAULT);
 	}
 }
 
@@ -198,9 +197,9 @@ static int bring(struct gm_context *ctx, struct gm_block *block, const struct gm
 
 	gm_policy_fault(ctx, block, place->page, access & (GM_READ | GM_WRITE), 0, &move);
 	more_pieces(ctx, block, place, &move);
-	err = dev_piece(ctx, block, place, move.first, move.n, GM_WHY_DEV_FAULT);
+	err = gm_dev_piece(ctx, block, place, move.first, move.n, GM_WHY_DEV_FAULT);
 	if (err && move.n > ctx->dev->unit)
-		err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+		err = gm_dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
 	return err;
 }
 
@@ -219,18 +218,22 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		return -EADDRNOTAVAIL;
 	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
 		return -EHWPOISON;
-	err = access == GM_READ && !is_on(dev, block, place->page) ? read_peer(ctx, block, place)
-								   : -EOPNOTSUPP;
+	err = gm_hint_fault(ctx, block, place, access);
+	if (err != -EOPNOTSUPP)
+		return err;
+	err = access == GM_READ && !gm_is_on(dev, block, place->page)
+		      ? gm_read_peer(ctx, block, place)
+		      : -EOPNOTSUPP;
 	if (err != -EOPNOTSUPP) {
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_map, 1);
 		return err;
 	}
-	if (is_on(dev, block, place->page)) {
+	if (gm_is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
-		err = map_dev(ctx, place->region, block, place->page, 1);
+		err = gm_map_evicting(gm_map_dev, ctx, place->region, block, place->page, 1);
 	} else if (place->window->mode == GM_REPLICATE) {
-		return in_place_fault(ctx, block, place, access & GM_ATOMIC);
+		return in_place_fault(ctx, block, place, access);
 	} else {
 		err = bring(ctx, block, place, access);
 		if (!err)
@@ -394,14 +397,20 @@ int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access)
 
 /*
  * Move pages of a block to a context's device and map them there: PREFETCH and PIN. On
- * success the block is returned locked. The address space is read-locked; one window of
- * the context shows the piece.
+ * success the block is returned locked. What is read mostly is duplicated, but for a pin. The
+ * address space is read-locked; one window of the context shows the piece, and hints say the
+ * same of all of it.
  */
-int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, struct gm_block **block)
+int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, bool pin,
+		      struct gm_block **block)
 {
 	const struct gm_region *r = piece->region;
 	uint64_t va = r->va + (piece->index << GM_BLOCK_SHIFT) - r->offset;
-	struct gm_place place = { .region = piece->region, .index = piece->index };
+	struct gm_place place = {
+		.region = piece->region,
+		.index = piece->index,
+		.page = piece->first,
+	};
 	unsigned int tries = 0;
 	int err;
 
@@ -416,10 +425,13 @@ int gm_prefetch_piece(struct gm_context *ctx, const struct gm_piece *piece, stru
 			return err;
 		if (place.window->mode == GM_REPLICATE)
 			err = in_place_piece(ctx, *block, &place, piece->first, piece->n,
-					     GM_WHY_PREFETCH, false);
+					     GM_WHY_PREFETCH, GM_READ);
+		else if (!pin && gm_is_duplicated(&place))
+			err = gm_replica_piece(ctx, *block, &place, piece->first, piece->n,
+					       GM_WHY_PREFETCH);
 		else
-			err = dev_piece(ctx, *block, &place, piece->first, piece->n,
-					GM_WHY_PREFETCH);
+			err = gm_dev_piece(ctx, *block, &place, piece->first, piece->n,
+					   GM_WHY_PREFETCH);
 		if (!err) {
 			gm_resident_touch(*block, ctx->dev, true);
 			return 0;

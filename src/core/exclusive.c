@@ -56,6 +56,8 @@ int gm_exclusive_begin(struct gm_block *block, unsigned int first, unsigned int 
 			continue;
 		err = gm_prepare_change(block, len);
 		if (!err)
+			err = gm_collapse(block, page, len);
+		if (!err)
 			err = gm_unmap_cpu(block, page, len);
 		if (!err)
 			gm_block_set(block, page, len,

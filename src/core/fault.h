@@ -29,6 +29,33 @@ static inline int gm_locate(struct gm_as *as, uint64_t va, uint32_t access, stru
 	return 0;
 }
 
+static inline bool gm_is_on(const struct gm_dev *dev, const struct gm_block *block,
+			    unsigned int page)
+{
+	uint64_t e = gm_block_entry(block, page);
+
+	return gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index;
+}
+
+/* dev_fault.c */
+typedef int gm_map_fn(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,
+		      unsigned int first, unsigned int n);
+int gm_map_evicting(gm_map_fn *map, struct gm_context *ctx, struct gm_region *region,
+		    struct gm_block *block, unsigned int first, unsigned int n);
+void gm_place_clip(const struct gm_place *place, unsigned int *first, unsigned int *n);
+int gm_dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		 unsigned int first, unsigned int n, enum gm_why why);
+int gm_read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place);
+
+/* hint_fault.c: what hints that stay make of it */
+bool gm_is_duplicated(const struct gm_place *place);
+int gm_replica_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		     unsigned int first, unsigned int n, enum gm_why why);
+int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		  uint32_t access);
+void gm_hint_moved(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		   unsigned int first, unsigned int n);
+
 /* The event of a fault whose place is not known yet. */
 static inline struct gm_event gm_fault_event(struct gm_as *as, uint64_t va, uint32_t access,
 					     enum gm_why why, int to)

@@ -6,7 +6,8 @@
  * where they are: gm_os_in_place_hold() before a page is entered in a pmap (in_place.c),
  * gm_os_in_place_drop() when no device can reach it any more. A page is held once for all its
  * mappings. Which these are nothing remembers (view.c), so what is held is at least what is
- * mapped, and at most what some window in mode GM_REPLICATE shows:
+ * mapped, and at most what some window in mode GM_REPLICATE shows, or one of a device that maps
+ * host memory of the block at a hint (hint_fault.c):
  *
  *	taken away from all of them, to be moved or dropped	gm_unmap_in_place(): let go
  *	a region, a window or a context has left			gm_in_place_left(): what
@@ -54,7 +55,7 @@ static void look(struct gm_block *block, struct seen *seen)
 	gm_gather_init(&seen->g);
 	for (unsigned int i = 0; i < GM_BLOCK_PAGES / SEEN_BITS; i++)
 		seen->page[i] = 0;
-	if (gm_load(&gm_core.in_place))
+	if (gm_load(&gm_core.in_place) || block->remote)
 		gm_for_views(block, NULL, 0, GM_BLOCK_PAGES, mark_view, &seen->g);
 }
 

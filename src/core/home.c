@@ -270,20 +270,39 @@ int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_hom
 	return err;
 }
 
+static int drop_replicas(struct gm_block *block, const struct gm_home *how, unsigned int first,
+			 unsigned int n)
+{
+	unsigned int end = first + n, len;
+	bool goes = true;
+	int err = 0;
+
+	for (; first < end && !err && block->nr_copies; first += len) {
+		len = how->mask ? mask_run(how->mask, first, end - first, &goes) : end - first;
+		if (goes)
+			err = gm_replica_drop(block, how->dev, first, len);
+	}
+	return err;
+}
+
 /*
  * Bring home what devices have of [first, first+n). An error: some pages may be home,
- * the others are where they were.
+ * the others are where they were. If it is one device that is to have nothing there, replicas go too.
  */
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 		    const struct gm_home *how)
 {
 	int err = 0;
 
+	if (how->dev)
+		err = drop_replicas(block, how, first, n);
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
 		if (!how->dev || res->dev == how->dev)
 			err = gm_home_from(block, res->dev, how, first, first + n);
 	gm_block_fold(block);
 	gm_resident_put_idle(block);
+	if (!err && block->remote) /* who is said to access it does not fault for that */
+		gm_mirror(block, first, n);
 	return err;
 }
 
@@ -327,6 +346,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 	unsigned int len;
 	uint64_t e;
 
+	gm_replicas_forget(block, first, n);
 	for (unsigned int page = first; page < first + n; page += len) {
 		len = gm_block_run(block, page, first + n, &e);
 		gm_block_set(block, page, len, GM_NONE);
@@ -355,7 +375,9 @@ int gm_discard(struct gm_block *block, unsigned int first, unsigned int n)
 	uint64_t off = gm_page_off(block, first);
 	int err;
 
-	err = gm_units_cut(block, first, n, NULL);
+	err = gm_collapse(block, first, n);
+	if (!err)
+		err = gm_units_cut(block, first, n, NULL);
 	if (!err)
 		err = gm_prepare_change(block, n);
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)

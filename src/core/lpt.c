@@ -164,7 +164,9 @@ static struct gm_block *publish(struct gm_object *obj, uint64_t index, int *err)
 	block->residents = NULL;
 	block->history = NULL;
 	block->nr_dev = 0;
+	block->nr_copies = 0;
 	block->readers = 0;
+	block->remote = 0;
 	block->nr_retained = 0;
 	gm_store(&block->willneed, 0);
 	gm_add(&obj->nr_blocks, 1);

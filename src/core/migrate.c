@@ -16,6 +16,8 @@
  *	DEV    BAD    gm_dev_remove()        gone, with the device that would not copy them out
  *	any    NONE   gm_discard()           dropped, because told so
  *
+ * A HOST page may have replicas on devices besides (replica.c); they go before it moves.
+ *
  * Each is a transaction: everything that can fail comes first (metadata, frames,
  * unmapping, invalidation, the copy), and as long as nothing is committed the old
  * place stays the authoritative one (I2, I4). The commit cannot fail. In between
@@ -52,8 +54,8 @@ static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned
  * would rather evict another than be scattered over what is left, of the device or of its
  * account's part of it; if nothing can be evicted it takes what there is.
  */
-static int alloc_extent(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
-			unsigned int n, unsigned int in_hand, struct gm_run *run)
+int gm_extent_alloc(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
+		    unsigned int n, unsigned int in_hand, struct gm_run *run)
 {
 	unsigned int best = gm_log2(n), tries = 0;
 	struct gm_charge *limit;
@@ -118,7 +120,7 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 				skip = len;
 		}
 		if (n) {
-			err = alloc_extent(dev, block, *page, n, in_hand, &runs[*nr]);
+			err = gm_extent_alloc(dev, block, *page, n, in_hand, &runs[*nr]);
 			if (err)
 				return err;
 			in_hand += runs[*nr].n;
@@ -296,17 +298,23 @@ out:
 }
 
 /*
- * Nothing else can be evicted: what else this block has on the device goes home, for
+ * Nothing else can be evicted: what else this block has on the device goes, replicas first, for
  * the sake of [first, first+n). -ENOSPC: it had nothing.
  */
-static int evict_rest(struct gm_block *block, unsigned int first, unsigned int n,
-		      struct gm_dev *dev, struct gm_as *as)
+int gm_evict_rest(struct gm_block *block, unsigned int first, unsigned int n, struct gm_dev *dev,
+		  struct gm_as *as)
 {
 	struct gm_home how = { .dev = dev, .as = as, .why = GM_WHY_EVICT, .skip_pinned = true };
 	unsigned int before = block->nr_dev, behind = first + n;
 	int err;
 
-	err = first ? gm_home_from(block, dev, &how, 0, first) : 0;
+	err = first ? gm_replica_drop(block, dev, 0, first) : 0;
+	if (!err && behind < GM_BLOCK_PAGES)
+		err = gm_replica_drop(block, dev, behind, GM_BLOCK_PAGES - behind);
+	if (!err && block->nr_dev != before)
+		return 0;
+	if (!err && first)
+		err = gm_home_from(block, dev, &how, 0, first);
 	if (!err && behind < GM_BLOCK_PAGES)
 		err = gm_home_from(block, dev, &how, behind, GM_BLOCK_PAGES);
 	if (!err && block->nr_dev == before)
@@ -344,14 +352,16 @@ int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n
 
 	gm_unit_round(dev, &first, &n);
 	page = first;
-	err = unlinked_home(block, first, n, dev, as);
+	err = gm_collapse(block, first, n);
+	if (!err)
+		err = unlinked_home(block, first, n, dev, as);
 	if (!err && !gm_resident_get(block, dev))
 		err = -ENOMEM;
 	while (!err && page < first + n) {
 		no_link = NULL;
 		err = move_some(block, to, why, &page, first + n, &no_link);
 		if (err == -ENOSPC)
-			err = evict_rest(block, first, n, dev, as);
+			err = gm_evict_rest(block, first, n, dev, as);
 		else if (no_link) /* once a device, for then it has nothing left here */
 			err = gm_home_from(block, no_link, &home, first, first + n);
 	}

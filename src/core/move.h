@@ -4,6 +4,7 @@
 #define GM_CORE_MOVE_H
 
 #include "core/core.h"
+#include "core/peer.h"
 #include "core/trace.h"
 
 static inline uint64_t gm_page_off(const struct gm_block *block, unsigned int page)
@@ -41,6 +42,16 @@ static inline void gm_trace_move(const struct gm_block *block, unsigned int firs
 		ev->bytes = 0;
 	gm_trace_end(ev, begin, err);
 }
+
+/* Frames of @dev for the pages from @page on, see migrate.c; and room for them in @block itself. */
+int gm_extent_alloc(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
+		    unsigned int n, unsigned int in_hand, struct gm_run *run);
+int gm_evict_rest(struct gm_block *block, unsigned int first, unsigned int n, struct gm_dev *dev,
+		  struct gm_as *as);
+
+/* replica.c */
+int gm_bring_home(struct gm_block *block, unsigned int first, unsigned int n,
+		  const struct gm_dev *dev, struct gm_as *as, enum gm_why why);
 
 /* What goes home from @dev of [first, end). An error: some may be home. home.c */
 int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,

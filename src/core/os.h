@@ -20,6 +20,7 @@
 
 struct gm_as;
 struct gm_as_options;
+struct gm_attrs;
 struct gm_object;
 
 /* A mapping of [offset, offset+len) of an object at [va, va+len) of an address space. */
@@ -33,6 +34,7 @@ struct gm_region {
 	void *host;		       /* the host's own */
 	struct gm_region *prev, *next; /* the core's: the object's regions */
 	uint64_t spare; /* the core's: bytes at the end that complete a device's base page */
+	struct gm_attrs *attrs; /* the core's: hints that stay with its addresses; NULL: none */
 };
 
 /*
@@ -329,11 +331,18 @@ int gm_os_cpu_arm(struct gm_region *region, uint64_t va, uint64_t len);
 
 /*
  * Map the region's own pages at [va, va+len), which exist, and wake who waits for
- * them. Pages that are mapped already are passed over. Fails: -ENOMEM; -EIO: it cannot
+ * them. Pages that are mapped already are passed over, but those that are mapped for
+ * reading only can be written from now on. Fails: -ENOMEM; -EIO: it cannot
  * be done, so the fault fails (-EFAULT would say that the memory is not managed). Fault
  * path.
  */
 int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len);
+/*
+ * The same for reading only: to write one of these pages is a fault, with access GM_WRITE. None
+ * of them is mapped so that it can be written. Fails: as above; -EOPNOTSUPP: this host, kernel or
+ * region cannot do that, and nothing was mapped. Fault path.
+ */
+int gm_os_cpu_map_read(struct gm_region *region, uint64_t va, uint64_t len);
 
 /*
  * Map memory of a device, which the CPU has at address @cpu (gm_os_aperture_open()), at
@@ -403,7 +412,7 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
 
 /*
  * For a host whose CPU faults name an object and an offset, and which maps what they
- * find by itself. 0: the page at @off is in host backing, where what devices had around it
+ * find by itself: for reading only, unless @found->write is set. 0: the page at @off is in host backing, where what devices had around it
  * is home too, or, if @apertures says that the host can map such memory, on a device where
  * the CPU reaches it. *found says what may be mapped, and its block is locked, so that
  * all stays so until gm_block_unlock(); or found->block is NULL: no device has touched
@@ -412,6 +421,7 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
  */
 struct gm_block;
 struct gm_found {
+	bool write; /* in: what is mapped can be written without a fault; replicas go */
 	struct gm_block *block;
 	uint64_t from, to; /* offsets of the object: what may be mapped along, @off included */
 	uint64_t cpu;	   /* of the first byte at @from, on a device; 0: in host backing */
@@ -506,5 +516,8 @@ int gm_hnode_set_policy(int hnode, const char *names);
 int gm_hnode_policy(int hnode, char *names, size_t len);
 struct gm_page_info;
 int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
+/* gm_attr_query() in @as. */
+struct gm_attr;
+int gm_as_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr);
 
 #endif

@@ -236,7 +236,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 		gm_list_init(&res->own[i]);
 	res->block = block;
 	res->dev = dev;
-	res->nr = res->nr_pinned = 0;
+	res->nr = res->nr_pinned = res->nr_copies = 0;
+	res->copies = NULL;
 	res->word = 0;
 	res->next = block->residents;
 	block->residents = res;
@@ -291,7 +292,7 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	whole = res->nr && res->nr_pinned == res->nr;
 	res->nr = (uint16_t)((int)res->nr + pages);
 	res->nr_pinned = (uint16_t)((int)res->nr_pinned + pinned);
-	block->nr_dev = (uint16_t)(block->nr_dev + pages);
+	block->nr_dev = (uint32_t)((int)block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
 	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
@@ -330,7 +331,7 @@ void gm_resident_put_idle(struct gm_block *block)
 			link = &res->next;
 			continue;
 		}
-		gm_assert(gm_list_empty(&res->lru));
+		gm_assert(gm_list_empty(&res->lru) && !res->copies);
 		*link = res->next;
 		gm_pool_put(&gm_core.residents, res);
 	}

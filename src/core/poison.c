@@ -25,6 +25,8 @@
  * Everything that can fail comes before the commit (I4). A driver that fails to release
  * has the page as it was, and may say it again.
  *
+ * A frame that has a replica (replica.c) is retired without a loss: the page is elsewhere.
+ *
  * A page is lost too if its device is removed and cannot hand it over (remove.c).
  *
  * Locking. gm_core.lock over all, so ranges stay and nobody else walks; blocks are locked
@@ -238,6 +240,17 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 	return err;
 }
 
+/* A replica was in the frame, which is nobody's now: its page is in host backing, and nothing is lost. */
+static void lose_replica(struct gm_dev *dev, struct gm_physmem *range, const struct gm_object *obj,
+			 uint64_t pfn)
+{
+	gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
+	retire(dev, range, obj, pfn);
+	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
+	if (gm_tracing(GM_EVENT_POISON))
+		trace_poison(dev, GM_WHY_POISON, pfn, NULL, 0, gm_os_now_ns(), 0);
+}
+
 /* The page of a locked block that is in frame @pfn: 0, or an error; -ENOENT: it has none. */
 static int lose_in_block(struct gm_block *block, struct gm_dev *dev, struct gm_physmem *range,
 			 uint64_t pfn)
@@ -246,6 +259,12 @@ static int lose_in_block(struct gm_block *block, struct gm_dev *dev, struct gm_p
 	uint64_t e;
 	int err;
 
+	if (gm_replica_lose(block, dev, pfn, &err)) {
+		if (!err)
+			lose_replica(dev, range, block->obj, pfn);
+		gm_resident_put_idle(block);
+		return err;
+	}
 	for (unsigned int page = 0; page < GM_BLOCK_PAGES; page += n) {
 		n = gm_block_run(block, page, GM_BLOCK_PAGES, &e);
 		if (gm_entry_state(e) != GM_DEV || gm_entry_dev(e) != dev->index ||

@@ -93,7 +93,7 @@ static void round_out(const struct gm_dev *dev, struct gm_mask *m)
 static void look(struct gm_block *block, const struct gm_dev *dev, const struct gm_resident *res,
 		 struct gm_policy_block *v)
 {
-	if (!res || !block->nr_dev)
+	if (!res || block->nr_dev == block->nr_copies)
 		mask_fill(&v->here, 0);
 	else if (!block->pages)
 		mask_fill(&v->here, is_on(dev, block->uniform) ? ~0ULL : 0);
@@ -101,6 +101,9 @@ static void look(struct gm_block *block, const struct gm_dev *dev, const struct 
 		v->here = *gm_block_mask(block);
 	else
 		scan(block, dev, 0, &v->here);
+	for (unsigned int page = 0; res && res->nr_copies && page < GM_BLOCK_PAGES; page++)
+		if (res->copies[page])
+			gm_mask_set(&v->here, page, 1);
 	if (res && res->nr_pinned) {
 		scan(block, dev, GM_E_PINNED, &v->pinned);
 		round_out(dev, &v->pinned);

@@ -29,6 +29,19 @@ static void set_info(struct gm_page_info *info, unsigned int n, uint64_t e)
 		info[i] = one;
 }
 
+static void set_copied(const struct gm_block *block, unsigned int page, unsigned int n,
+		       struct gm_page_info *info)
+{
+	unsigned int len;
+	bool has;
+
+	for (unsigned int i = 0; i < n; i += len) {
+		len = gm_replica_run(block, page + i, page + n, &has);
+		for (unsigned int j = i; has && j < i + len; j++)
+			info[j].flags |= GM_PAGE_REPLICATED;
+	}
+}
+
 static void query_piece(const struct gm_piece *piece, struct gm_page_info *info)
 {
 	struct gm_object *obj = piece->region->obj;
@@ -49,6 +62,8 @@ static void query_piece(const struct gm_piece *piece, struct gm_page_info *info)
 			e = present ? GM_HOST : GM_NONE;
 		}
 		set_info(info + i, len, e);
+		if (block)
+			set_copied(block, piece->first + i, len, info + i);
 	}
 	if (block)
 		gm_block_unlock(block);
@@ -109,6 +124,7 @@ static uint64_t lookup_piece(const struct gm_piece *piece, struct gm_lookup *at)
 	}
 	n = gm_block_run(block, page, page + piece->n, &e);
 	set_info(&info, 1, e);
+	set_copied(block, page, 1, &info);
 	at->node = info.node;
 	at->flags = info.flags;
 	if (gm_entry_state(e) == GM_DEV)

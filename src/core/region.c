@@ -191,12 +191,17 @@ static int cut_region(struct gm_as *as, struct gm_region *low, struct gm_region 
 	high->va += cut;
 	high->offset += cut;
 	high->len -= cut;
+	err = gm_attrs_cut(low, high->offset, &high->attrs);
+	if (err)
+		return err;
 	low->len = cut;
 	err = gm_os_region_split(low, high);
 	if (err) {
 		low->len += high->len;
+		gm_attrs_free(high->attrs);
 		return err;
 	}
+	gm_attrs_trim(low, high->offset);
 	low->spare = 0;
 	link_region(high);
 	gm_object_get(low->obj);
@@ -297,6 +302,7 @@ static int map_once(const struct gm_region *like, bool fixed, struct gm_region *
 		return -ENOMEM;
 	*region = *like;
 	region->host = NULL;
+	region->attrs = NULL;
 	err = gm_os_region_map(region, fixed);
 	if (err) {
 		gm_pool_put(&gm_core.small, region);
@@ -484,6 +490,7 @@ void gm_region_drop(struct gm_region *region)
 	gm_in_place_left(region, region->va, gm_region_end(region));
 	gm_va_give(region->as, region->va, region->len);
 	erase(region->as, region);
+	gm_attrs_free(region->attrs);
 	gm_os_region_free(region);
 	gm_pool_put(&gm_core.small, region);
 }

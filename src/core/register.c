@@ -24,7 +24,7 @@ static int home_block(struct gm_region *r, uint64_t index, unsigned int first, u
 	struct gm_home how = { .as = r->as, .why = GM_WHY_DRAIN };
 	struct gm_block *block = gm_block_find(r->obj, index, false);
 	unsigned int end = first + n, len;
-	uint64_t e, off;
+	uint64_t e;
 	int err;
 
 	if (!block)
@@ -36,8 +36,7 @@ static int home_block(struct gm_region *r, uint64_t index, unsigned int first, u
 		len = gm_block_run(block, page, end, &e);
 		if (gm_entry_state(e) != GM_HOST)
 			continue;
-		off = (index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT);
-		err = gm_os_cpu_map(r, r->va + (off - r->offset), (uint64_t)len << GM_PAGE_SHIFT);
+		err = gm_cpu_enter(r, block, page, len, GM_WRITE);
 	}
 	gm_block_unlock(block);
 	return err;

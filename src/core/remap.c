@@ -103,6 +103,8 @@ static int move_region(struct gm_region *old, uint64_t to)
 	if (err)
 		goto err_link;
 	gm_region_unlink(old);
+	new->attrs = old->attrs; /* nobody who comes from a block sees them meanwhile */
+	old->attrs = NULL;
 	gm_rwlock_unlock(&obj->maps_lock, GM_RANK_MAPS);
 	gm_region_drop(old); /* the new one has its reference to the object */
 	gm_region_insert(new);

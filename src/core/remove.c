@@ -106,7 +106,7 @@ int gm_salvage(struct gm_block *block, struct gm_dev *dev)
 	unsigned int page = 0, n = GM_BLOCK_PAGES;
 	bool engine;
 	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN, .engine = &engine };
-	int err = 0;
+	int err = gm_replica_drop(block, dev, 0, GM_BLOCK_PAGES);
 
 	while (page < GM_BLOCK_PAGES && !err) {
 		engine = false;

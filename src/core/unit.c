@@ -112,7 +112,10 @@ unsigned int gm_units_pinned(const struct gm_block *block, const struct gm_dev *
 	uint64_t e;
 
 	if (!block->pages)
-		return block->uniform & GM_E_PINNED ? GM_BLOCK_PAGES : 0;
+		return (block->uniform & GM_E_PINNED) && gm_entry_state(block->uniform) == GM_DEV &&
+				       gm_entry_dev(block->uniform) == dev->index
+			       ? GM_BLOCK_PAGES
+			       : 0;
 	for (unsigned int page = 0; page < GM_BLOCK_PAGES; page += n) {
 		n = dev->unit;
 		e = gm_block_entry(block, page);
@@ -167,12 +170,16 @@ bool gm_unit_fits(struct gm_context *ctx, const struct gm_region *region, uint64
 	return gm_unit_clip(ctx, region, index, &lo, &len) && lo <= first && first + n <= lo + len;
 }
 
-/* A unit of @dev that begins before @page and ends behind it goes home. */
+/* A unit of @dev that begins before @page and ends behind it goes home; of replicas, it goes. */
 int gm_unit_cut(struct gm_block *block, struct gm_dev *dev, unsigned int page)
 {
 	struct gm_home how = { .dev = dev, .why = GM_WHY_DRAIN };
+	int err;
 
-	return page & (dev->unit - 1) ? gm_home_from(block, dev, &how, page, page + 1) : 0;
+	if (!(page & (dev->unit - 1)))
+		return 0;
+	err = gm_replica_drop(block, dev, page, 1);
+	return err ? err : gm_home_from(block, dev, &how, page, page + 1);
 }
 
 /*

@@ -101,8 +101,9 @@ int gm_release_region(struct gm_region *region, struct gm_context *ctx, bool pro
 	uint32_t i = 0;
 	int err = 0;
 
-	/* What a device reads where a peer has it stays for reading. */
-	if (!mmu->pmap_protect || (mmu->pmap_enter_peer && (prot & GM_WRITE)))
+	/* What a device reads where a peer has it, or what has replicas, stays for reading. */
+	if (!mmu->pmap_protect ||
+	    ((mmu->pmap_enter_peer || gm_load(&region->obj->nr_copies)) && (prot & GM_WRITE)))
 		protect = false;
 	gm_gather_init(&g);
 	gm_lock_check_may_sleep();

@@ -167,7 +167,7 @@ static int for_context(struct gm_context *ctx, const struct gm_region *r, struct
 	int err = 0;
 
 	while (!err && gm_view_next(ctx, r, lo, hi, &i, &v)) {
-		if (in_place && v.mode != GM_REPLICATE)
+		if (in_place && v.mode != GM_REPLICATE && !gm_is_remote(block, ctx->dev))
 			continue;
 		gm_view_clip(&v, lo, hi, &dva, &end);
 		err = fn(&v, block, dva, end, g);

@@ -61,7 +61,8 @@ int gm_gather_add(struct gm_gather *g, struct gm_context *ctx, uint64_t dva, uin
 /*
  * Call @fn with [dva, end), the device's addresses of what @view shows of pages
  * [first, first+n) of the block, for each view that a context of @dev, or of a device that may
- * read them where @dev has them, has of these pages; @dev NULL: for each in mode GM_REPLICATE. maps_lock and the contexts' locks are held for reading
+ * read them where @dev has them, has of these pages; @dev NULL: for each in mode GM_REPLICATE,
+ * or of a device that maps host memory of the block otherwise. maps_lock and the contexts' locks are held for reading
  * meanwhile. Regions of one address space that follow one another in the object's list
  * share one hold of its lock, and one flush of @g.
  */

@@ -80,6 +80,14 @@ int gm_query(const void *addr, size_t len, struct gm_page_info *info)
 	return err ? err : host->query(addr, len, info);
 }
 
+int gm_attr_query(const void *addr, size_t len, struct gm_attr *attr)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->attr_query(addr, len, attr);
+}
+
 int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 {
 	const struct gm_host *host;

@@ -50,6 +50,7 @@ struct gm_host {
 	int (*advise)(int hnode, void *addr, size_t len, enum gm_advice advice);
 	int (*copy)(int hnode, void *dst, const void *src, size_t len);
 	int (*query)(const void *addr, size_t len, struct gm_page_info *info);
+	int (*attr_query)(const void *addr, size_t len, struct gm_attr *attr);
 
 	int (*dev_create)(const struct gm_mmu *mmu, const char *name, void *data,
 			  struct gm_dev **dev);

@@ -8,6 +8,7 @@
 #define GM_LIB_RENAME_H
 
 #define gm_alloc(...) gm_core_alloc(__VA_ARGS__)
+#define gm_attr_query(...) gm_core_attr_query(__VA_ARGS__)
 #define gm_as_attach(...) gm_core_as_attach(__VA_ARGS__)
 #define gm_as_attach_sparse(...) gm_core_as_attach_sparse(__VA_ARGS__)
 #define gm_as_create(...) gm_core_as_create(__VA_ARGS__)

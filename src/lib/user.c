@@ -69,6 +69,7 @@ const struct gm_host gm_host_user = {
 	.advise = gm_core_hmadvise,
 	.copy = gm_core_hmemcpy,
 	.query = gm_core_query,
+	.attr_query = gm_core_attr_query,
 	.dev_create = gm_core_dev_create,
 	.dev_destroy = gm_core_dev_destroy,
 	.dev_from_hnode = user_dev_from_hnode,

@@ -307,7 +307,7 @@ static const struct wrong {
 	FIELD(GMEM_MAP, gmem_map, len, BLOCK + PAGE, -EINVAL),
 	FIELD(GMEM_MAP, gmem_map, len, -PAGE, -ENOMEM), /* there are no such addresses */
 	FIELD(GMEM_MAP, gmem_map, addr, PAGE, -EINVAL), /* without GMEM_MAP_FIXED */
-	FIELD(GMEM_ADVISE, gmem_advise, advice, GMEM_UNPIN + 1, -EINVAL),
+	FIELD(GMEM_ADVISE, gmem_advise, advice, GMEM_UNSET_ACCESSED_BY + 1, -EINVAL),
 	FIELD(GMEM_ADVISE, gmem_advise, advice, -1U, -EINVAL),
 	FIELD(GMEM_ADVISE, gmem_advise, pad, 1, -EINVAL),
 	FIELD(GMEM_ADVISE, gmem_advise, addr, 0, -EFAULT),

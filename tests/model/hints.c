@@ -97,6 +97,9 @@ static void check_nodes(struct model *m, const struct m_dev *d, unsigned int as,
 				continue;
 			if (want == GM_NODE_HOST && info[i].node == GM_NODE_NONE)
 				info[i].node = want;
+			/* What is read mostly has a replica there. */
+			if (d && !set && (info[i].flags & GM_PAGE_REPLICATED))
+				continue;
 			if (want != GM_NODE_NONE && info[i].node != want)
 				m_fail(m, "%#llx is on %d, not on %d",
 				       (unsigned long long)(va + i * PAGE), info[i].node, want);
@@ -209,6 +212,57 @@ void m_unpin_all(struct model *m)
 	}
 }
 
+/* What a hint that stays says, if all of the range is mapped. */
+static int expect_stay(const struct m_dev *d, unsigned int as, uint32_t advice)
+{
+	bool named = advice >= GM_PREFERRED_LOCATION && advice != GM_UNSET_PREFERRED_LOCATION;
+
+	if (!named)
+		return 0;
+	if (!d)
+		return advice == GM_PREFERRED_LOCATION ? 0 : -EOPNOTSUPP;
+	if (!d->ctx[as])
+		return -ENODEV;
+	if (d->owner[as] && d->owner[as] != d)
+		return -EOPNOTSUPP;
+	return advice == GM_ACCESSED_BY && m_unit_pages(d) > 1 ? -EOPNOTSUPP : 0;
+}
+
+/* Of a mapping, or of all of it; said, or taken back. */
+void m_op_stay(struct model *m)
+{
+	uint32_t advice = GM_READ_MOSTLY + (uint32_t)m_below(m, 6);
+	struct m_dev *d = some_dev(m);
+	struct gm_attr attr = { .size = sizeof(attr) };
+	unsigned int as;
+	uint64_t va, len;
+	int expect, err;
+
+	choose(m, &as, &va, &len, m_chance(m, 128) ? 2 * BLOCK : 32 * PAGE);
+	if (m_chance(m, 64))
+		d = NULL;
+	m_what(m, "stay %u as%u %#llx+%llu %d", advice, as, (unsigned long long)va,
+	       (unsigned long long)len, d ? node_of(d) : GM_NODE_HOST);
+	m_mapped(m, as, va, len, GM_READ, &expect);
+	if (!expect)
+		expect = expect_stay(d, as, advice);
+	err = port_advise(m->as[as], d ? node_of(d) : GM_NODE_HOST, va, len, advice);
+	check_err(m, err, expect, false);
+	m->failed += err != expect;
+	if (err)
+		return;
+	err = port_attr(m->as[as], va, len, &attr);
+	if (err || !attr.len || attr.len > len)
+		m_fail(m, "what was said cannot be asked: %d", err);
+	if ((advice == GM_READ_MOSTLY && !attr.flags) ||
+	    (advice == GM_UNSET_READ_MOSTLY && attr.flags))
+		m_fail(m, "READ_MOSTLY is %u", attr.flags);
+	if (advice == GM_PREFERRED_LOCATION && attr.preferred != (d ? node_of(d) : GM_NODE_HOST))
+		m_fail(m, "PREFERRED_LOCATION is %d", attr.preferred);
+	if (advice == GM_ACCESSED_BY && !(attr.accessed_by >> (node_of(d) - attr.first_node) & 1))
+		m_fail(m, "ACCESSED_BY is %#llx", (unsigned long long)attr.accessed_by);
+}
+
 void m_op_hint(struct model *m)
 {
 	static const uint32_t advice[] = { GM_WILLNEED, GM_COLD };
@@ -301,7 +355,8 @@ void m_op_query(struct model *m)
 
 		for (unsigned int d = 0; d < M_MAX_DEVS; d++)
 			known |= m->dev[d].sim && info[i].node == node_of(&m->dev[d]);
-		if (!known || (info[i].flags & ~(GM_PAGE_PINNED | GM_PAGE_RETAINED)) != bad)
+		if (!known || (info[i].flags &
+			       ~(GM_PAGE_PINNED | GM_PAGE_RETAINED | GM_PAGE_REPLICATED)) != bad)
 			m_fail(m, "%#llx: node %d, flags %#x", (unsigned long long)at, info[i].node,
 			       info[i].flags);
 	}

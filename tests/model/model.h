@@ -202,6 +202,7 @@ void m_op_copy(struct model *m);
 
 /* hints.c */
 void m_op_hint(struct model *m);
+void m_op_stay(struct model *m);
 void m_op_prefetch(struct model *m);
 void m_op_pin(struct model *m);
 void m_op_dontneed(struct model *m);

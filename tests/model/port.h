@@ -48,6 +48,7 @@ int port_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t
 int port_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
 	      uint64_t len);
 int port_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
+int port_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr);
 bool port_covers(struct gm_as *as, uint64_t va);
 /* The range was unmapped, perhaps while devices failed: nothing is to reach it any more. */
 void port_unmapped(struct model *m, unsigned int as, uint64_t va, uint64_t len);

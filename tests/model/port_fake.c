@@ -77,6 +77,11 @@ int port_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info 
 	return gm_as_query(as, va, len, info);
 }
 
+int port_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr)
+{
+	return gm_as_attr(as, va, len, attr);
+}
+
 bool port_covers(struct gm_as *as, uint64_t va)
 {
 	return gm_as_covers(as, va);
@@ -110,6 +115,10 @@ void port_check_page(struct model *m, unsigned int as, uint64_t va, const struct
 
 	if (info->node >= 0 && (page & GM_FAKE_MAPPED) && !(page & GM_FAKE_APERTURE))
 		m_fail(m, "as%u %#llx is on a device, and mapped in the CPU", as,
+		       (unsigned long long)va);
+	if ((info->flags & GM_PAGE_REPLICATED) && (page & GM_FAKE_MAPPED) &&
+	    !(page & GM_FAKE_READONLY))
+		m_fail(m, "as%u %#llx has replicas, and the CPU can write it", as,
 		       (unsigned long long)va);
 	if (info->node < 0 && (page & GM_FAKE_APERTURE))
 		m_fail(m, "as%u %#llx is mapped on a device, and on node %d", as,

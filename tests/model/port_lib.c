@@ -221,6 +221,12 @@ int port_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info 
 	return gm_query(ptr(va), len, info);
 }
 
+int port_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr)
+{
+	(void)as;
+	return gm_attr_query(ptr(va), len, attr);
+}
+
 bool port_covers(struct gm_as *as, uint64_t va)
 {
 	struct gm_page_info info;

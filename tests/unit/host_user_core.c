@@ -237,6 +237,16 @@ int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info
 	return 0;
 }
 
+int gm_as_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr)
+{
+	(void)as;
+	(void)va;
+	(void)len;
+	(void)attr;
+	tc.queried++;
+	return 0;
+}
+
 /* ------------------------------------------------------------------- making and breaking */
 
 struct gm_as *tc_as(uint32_t flags)

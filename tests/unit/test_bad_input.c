@@ -146,7 +146,7 @@ static void hints(void **state)
 		assert_int_equal(gm_advise(u->as, node, s.va, PAGES * PAGE + 1, advice), -EFAULT);
 		assert_int_equal(gm_advise(u->as, node, 0, PAGE, advice), -EFAULT);
 	}
-	assert_int_equal(gm_advise(u->as, node, s.va, PAGE, 6), -EINVAL);
+	assert_int_equal(gm_advise(u->as, node, s.va, PAGE, GM_UNSET_ACCESSED_BY + 1), -EINVAL);
 	assert_int_equal(gm_advise(u->as, node, s.va, PAGE, UINT32_MAX), -EINVAL);
 	assert_int_equal(gm_advise(u->as, 77, s.va, PAGE, GM_PREFETCH), -ENODEV);
 	assert_int_equal(gm_advise(u->as, INT32_MAX, s.va, PAGE, GM_PIN), -ENODEV);

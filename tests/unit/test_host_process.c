@@ -368,7 +368,7 @@ static void test_public(void **state)
 	assert_int_equal(tc.advised, 2);
 	assert_int_equal(hmadvise(0, p, 0, GM_COLD), -EINVAL);
 	assert_int_equal(hmadvise(0, p, SIZE_MAX, GM_COLD), -EINVAL);
-	assert_int_equal(hmadvise(0, p, PAGE, GM_UNPIN + 1), -EINVAL);
+	assert_int_equal(hmadvise(0, p, PAGE, GM_UNSET_ACCESSED_BY + 1), -EINVAL);
 	assert_int_equal(hmadvise(0, plain_memory, 8, GM_COLD), -EFAULT);
 	assert_int_equal(tc.advised, 2);
 

@@ -39,7 +39,8 @@ static int access_page(struct fake_region *r, uint64_t va, uint8_t *buf, uint64_
 	pthread_mutex_lock(&o->lock);
 	if (!(*page >> FAKE_PROT_SHIFT & access)) {
 		err = -EACCES;
-	} else if (!(*page & GM_FAKE_MAPPED) && (*page & GM_FAKE_ARMED)) {
+	} else if ((!(*page & GM_FAKE_MAPPED) && (*page & GM_FAKE_ARMED)) ||
+		   ((*page & FAKE_READONLY) && access == GM_WRITE)) {
 		err = -EAGAIN;
 	} else {
 		if (!(*page & GM_FAKE_MAPPED))
@@ -124,6 +125,8 @@ uint32_t gm_fake_page(struct gm_as *as, uint64_t va)
 		flags = *fake_region_page(r, va) & (GM_FAKE_MAPPED | GM_FAKE_ARMED);
 		if (*fake_object_page(r, va) & FAKE_EXISTS)
 			flags |= GM_FAKE_PRESENT;
+		if (*fake_region_page(r, va) & FAKE_READONLY)
+			flags |= GM_FAKE_READONLY;
 		if (*fake_region_aperture(r, va))
 			flags |= GM_FAKE_APERTURE;
 		pthread_mutex_unlock(&r->obj->lock);

@@ -88,6 +88,11 @@ int gm_os_usable(void)
 	return fake_opt.usable;
 }
 
+void gm_fake_set_no_map_read(bool no)
+{
+	fake_opt.no_map_read = no;
+}
+
 bool gm_os_host_memory_low(void)
 {
 	return fake_opt.memory_low;

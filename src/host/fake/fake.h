@@ -39,10 +39,11 @@ void gm_fake_step(void);
  */
 int gm_fake_cpu_access(struct gm_as *as, uint64_t va, void *buf, uint64_t len, uint32_t access);
 
-#define GM_FAKE_PRESENT 1U  /* exists in host backing */
-#define GM_FAKE_MAPPED 2U   /* the CPU reaches it without a fault */
-#define GM_FAKE_ARMED 4U    /* where it does not, the core is asked */
-#define GM_FAKE_APERTURE 8U /* mapped, and on a device */
+#define GM_FAKE_PRESENT 1U   /* exists in host backing */
+#define GM_FAKE_MAPPED 2U    /* the CPU reaches it without a fault */
+#define GM_FAKE_ARMED 4U     /* where it does not, the core is asked */
+#define GM_FAKE_APERTURE 8U  /* mapped, and on a device */
+#define GM_FAKE_READONLY 16U /* mapped for reading only, by gm_os_cpu_map_read() */
 
 /* What is at @va, without touching it: GM_FAKE_*; 0 where no region is. */
 uint32_t gm_fake_page(struct gm_as *as, uint64_t va);
@@ -72,6 +73,8 @@ uint64_t gm_fake_held(void);
 /* Arm whole aligned pieces of so many bytes, as a host may; 0: as asked. */
 void gm_fake_set_arm_granule(uint64_t bytes);
 void gm_fake_set_memory_low(bool low);
+/* Pages cannot be mapped for reading only, as on an old kernel. */
+void gm_fake_set_no_map_read(bool no);
 /* What gm_os_usable() says: 0, or why this process may not use gmem. */
 void gm_fake_set_usable(int err);
 void gm_fake_set_memory_total(uint64_t bytes); /* 1 GiB at first */

@@ -38,10 +38,11 @@ struct fake_object {
 	struct fake_region *regions; /* [lock] */
 };
 
-/* A page of a region, beside GM_FAKE_MAPPED and GM_FAKE_ARMED and its protection << 4. */
+/* A page of a region, beside GM_FAKE_MAPPED and GM_FAKE_ARMED and its protection, two bits, << 4. */
 #define FAKE_GONE 1U
 #define FAKE_FORGOTTEN 8U /* gm_fake_forget() */
 #define FAKE_PROT_SHIFT 4
+#define FAKE_READONLY 0x40U /* mapped by gm_os_cpu_map_read() */
 
 /* Keeps the addresses it was made with; what was unmapped of it is GONE. */
 struct fake_region {
@@ -73,7 +74,7 @@ struct fake_count {
 extern struct fake_count fake_count; /* atomic */
 
 struct fake_options {
-	bool threaded, auto_work, memory_low, verbose;
+	bool threaded, auto_work, memory_low, verbose, no_map_read;
 	uint64_t max_run, arm_granule, memory_total, max_held;
 	int usable;
 	void (*on_bug)(void);

@@ -393,24 +393,39 @@ int gm_os_cpu_arm(struct gm_region *region, uint64_t va, uint64_t len)
 	return 0;
 }
 
-int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len)
+static int cpu_map(struct gm_region *region, uint64_t va, uint64_t len, bool read)
 {
 	struct fake_region *r = region_of(region);
 	int err = fake_fail(GM_FAKE_CPU_MAP);
-	bool exist = true;
+	bool exist = true, written = false;
 
 	fake_check_may_sleep("cpu_map");
 	check_range(r, va, len);
 	if (err)
 		return err;
 	pthread_mutex_lock(&r->obj->lock);
-	for (uint64_t p = va; p < va + len; p += FAKE_PAGE)
+	for (uint64_t p = va; p < va + len; p += FAKE_PAGE) {
 		exist &= (*fake_object_page(r, p) & FAKE_EXISTS) && !*fake_region_aperture(r, p);
+		written |= (*fake_region_page(r, p) & (GM_FAKE_MAPPED | FAKE_READONLY)) ==
+			   GM_FAKE_MAPPED;
+	}
 	pthread_mutex_unlock(&r->obj->lock);
-	fake_bug_on(!exist); /* or is still mapped where it was on a device */
-	if (!change_pages(r, va, len, 0, GM_FAKE_MAPPED))
+	fake_bug_on(!exist);	      /* or is still mapped where it was on a device */
+	fake_bug_on(read && written); /* it can be written without a fault */
+	if (!change_pages(r, va, len, read ? 0 : FAKE_READONLY,
+			  GM_FAKE_MAPPED | (read ? FAKE_READONLY : 0)))
 		fake_bug("cpu_map of what is not mapped");
 	return 0;
+}
+
+int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	return cpu_map(region, va, len, false);
+}
+
+int gm_os_cpu_map_read(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	return fake_opt.no_map_read ? -EOPNOTSUPP : cpu_map(region, va, len, true);
 }
 
 int gm_os_cpu_map_aperture(struct gm_region *region, uint64_t va, uint64_t len, uint64_t cpu)
@@ -463,7 +478,7 @@ int gm_os_cpu_revoke(struct gm_region *region, uint64_t va, uint64_t len)
 		armed &= !!(*fake_region_page(r, p) & GM_FAKE_ARMED);
 	pthread_mutex_unlock(&r->obj->lock);
 	fake_bug_on(!armed);
-	if (!change_pages(r, va, len, GM_FAKE_MAPPED, 0))
+	if (!change_pages(r, va, len, GM_FAKE_MAPPED | FAKE_READONLY, 0))
 		fake_bug("cpu_revoke of what is not mapped");
 	return 0;
 }

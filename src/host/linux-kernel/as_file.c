@@ -140,14 +140,17 @@ static int check_range(struct gm_kas *kas, u64 va, u64 len)
 long gm_kas_advise(struct gm_kas *kas, struct gmem_advise *a)
 {
 	u64 va = a->addr, left = a->len;
-	/* What goes to a device is bounded by it, and told apart as a whole. */
-	bool whole = a->advice == GMEM_PREFETCH || a->advice == GMEM_PIN || left <= PIECE;
+	/* What goes to a device is bounded by it, and told apart as a whole; what stays is all or nothing. */
+	bool whole = a->advice == GMEM_PREFETCH || a->advice == GMEM_PIN ||
+		     a->advice >= GMEM_READ_MOSTLY || left <= PIECE;
 	int err = 0;
 
-	if (a->pad || a->advice > GMEM_UNPIN || !left)
+	if (a->pad || a->advice > GMEM_UNSET_ACCESSED_BY || !left)
 		return -EINVAL;
 	if (!whole)
 		err = check_range(kas, va, left);
+	if (a->advice == GMEM_READ_MOSTLY)
+		err = gm_vma_tell_writes(kas, va, left);
 	while (!err && left) {
 		/* Pieces end at whole pages, for DONTNEED rounds inward. */
 		u64 n = whole ? left : min(left, PIECE - (va & (PIECE - 1)));
@@ -217,6 +220,22 @@ long gm_kas_query(struct gm_kas *kas, const struct gmem_query *q)
 	return err;
 }
 
+long gm_kas_attr(struct gm_kas *kas, struct gmem_attr *a)
+{
+	struct gm_attr now = { .size = sizeof(now) };
+	int err = gm_as_attr(kas->as, a->addr, a->len, &now);
+
+	static_assert(GMEM_ATTR_READ_MOSTLY == GM_ATTR_READ_MOSTLY);
+	if (err)
+		return err;
+	a->flags = now.flags;
+	a->len = now.len;
+	a->preferred = now.preferred;
+	a->first_node = now.first_node;
+	a->accessed_by = now.accessed_by;
+	return 0;
+}
+
 void gm_stats_out(struct gmem_stats *to, const struct gm_stats *stats)
 {
 	u32 size = to->size;
@@ -260,6 +279,13 @@ static long as_query(struct file *file, void *arg)
 	struct gm_kas *kas = own_kas(file);
 
 	return IS_ERR(kas) ? PTR_ERR(kas) : gm_kas_query(kas, arg);
+}
+
+static long as_attr(struct file *file, void *arg)
+{
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : gm_kas_attr(kas, arg);
 }
 
 static long as_unmap(struct file *file, void *arg)
@@ -307,6 +333,7 @@ static const struct gm_request as_requests[] = {
 	REQUEST(GMEM_ADVISE, gmem_advise, false, as_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, as_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, as_query),
+	REQUEST(GMEM_ATTR, gmem_attr, true, as_attr),
 	REQUEST_GROWN(GMEM_STATS, gmem_stats, pages_peer, true, as_stats),
 	REQUEST(GMEM_UNMAP, gmem_unmap, false, as_unmap),
 };

@@ -233,6 +233,18 @@ static long main_query(struct file *file, void *arg)
 	return err;
 }
 
+static long main_attr(struct file *file, void *arg)
+{
+	struct gm_kas *kas = gm_kas_at(((struct gmem_attr *)arg)->addr);
+	long err;
+
+	if (!kas)
+		return -EFAULT;
+	err = gm_kas_attr(kas, arg);
+	gm_kas_put(kas);
+	return err;
+}
+
 static long main_copy(struct file *file, void *arg)
 {
 	const struct gmem_copy *c = arg;
@@ -254,6 +266,7 @@ static const struct gm_request main_requests[] = {
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, main_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, main_query),
+	REQUEST(GMEM_ATTR, gmem_attr, true, main_attr),
 	REQUEST(GMEM_INFO, gmem_info, true, main_info),
 	REQUEST(GMEM_AS_CREATE, gmem_as_create, false, main_as_create),
 	REQUEST_GROWN(GMEM_OBJECT_CREATE, gmem_object_create, tag, false, main_object_create),

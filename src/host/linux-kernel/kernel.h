@@ -120,6 +120,8 @@ vm_fault_t gm_aperture_map(struct vm_fault *vmf, const struct gm_found *found);
 int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas);
 unsigned long gm_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
 			       unsigned long pgoff, unsigned long flags);
+/* Mappings of [va, va+len) tell of writes from now on, so that replicas can be read there. Fails: -EINTR. */
+int gm_vma_tell_writes(struct gm_kas *kas, u64 va, u64 len);
 /* The address space that this is a mapping in; NULL: none, or a mapping of somebody else's. */
 struct gm_kas *gm_vma_kas(const struct vm_area_struct *vma);
 /* The address space of this process that @va is mapped in, held; or NULL. */

@@ -44,6 +44,12 @@ int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len)
 	return 0;
 }
 
+/* A fault that only reads maps so where the mapping tells of writes, and else drops replicas (vma.c). */
+int gm_os_cpu_map_read(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	return 0;
+}
+
 /* --------------------------------------------------------------------- pinned pages */
 
 /* This CPU's batches of pages for the LRU lists let go of them. */

@@ -24,6 +24,12 @@
  * VM_MIXEDMAP, so that it can be mapped into it; into others pages come home. mlock() does
  * nothing for such mappings, nor for those of huge objects.
  *
+ * Pages with replicas on devices may be read, not written. A mapping in which somebody has said
+ * READ_MOSTLY tells of writes from then on: it has other operations, with page_mkwrite, and maps
+ * everything for reading first, as files on disks do. In all others any fault may end in a write
+ * that nobody hears of, so there it drops the replicas. It need not be undone: a mapping
+ * that tells of writes costs a fault more for a page that is read before it is written.
+ *
  * Locking: mmap_lock held by the kernel, for writing but in faults.
  */
 #include <linux/memcontrol.h>
@@ -194,6 +200,8 @@ static bool try_again(unsigned int *tries)
 	return true;
 }
 
+static bool tells_writes(const struct vm_area_struct *vma);
+
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
@@ -201,7 +209,9 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	bool apertures = vmf->vma->vm_flags & VM_MIXEDMAP;
 	struct gm_kobject *o = gm_kobject(obj);
 	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
-	struct gm_found found;
+	struct gm_found found = {
+		.write = (vmf->flags & FAULT_FLAG_WRITE) || !tells_writes(vmf->vma),
+	};
 	struct page *page;
 	unsigned int tries = 0;
 	vm_fault_t ret = 0;
@@ -262,6 +272,47 @@ static vm_fault_t vma_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end
 	return ret;
 }
 
+/*
+ * A page is about to be mapped for writing, that was mapped for reading or was found a moment ago.
+ * The block is locked until the page is: who makes a replica unmaps it after that, waiting for
+ * the page's lock, which the kernel has until it is mapped.
+ */
+static vm_fault_t vma_mkwrite(struct vm_fault *vmf)
+{
+	struct gm_object *obj = obj_of(vmf->vma);
+	struct gm_kas *kas = vmf->vma->vm_private_data;
+	struct gm_kobject *o = gm_kobject(obj);
+	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
+	struct gm_found found = { .write = true };
+	struct page *page = vmf->page;
+	unsigned int tries = 0;
+	int err;
+
+	for (;;) {
+		err = gm_object_fault(obj, kas ? kas->as : NULL, off, false, &found);
+		if (err == -EBUSY && try_again(&tries))
+			continue;
+		if (err)
+			return fault_error(err);
+		if (found.block)
+			break;
+		down_read(&o->fill); /* as in vma_fault() */
+		if (!gm_object_touched(obj, off))
+			break;
+		up_read(&o->fill);
+	}
+	lock_page(page);
+	if (found.block)
+		gm_block_unlock(found.block);
+	else
+		up_read(&o->fill);
+	if (page_mapping(page) != gm_mapping(obj) || page_index(page) != vmf->pgoff) {
+		unlock_page(page); /* it went to a device and came back, as another: fault again */
+		return VM_FAULT_NOPAGE;
+	}
+	return VM_FAULT_LOCKED;
+}
+
 static const struct vm_operations_struct vma_ops = {
 	.open = vma_open,
 	.close = vma_close,
@@ -271,6 +322,50 @@ static const struct vm_operations_struct vma_ops = {
 	.fault = vma_fault,
 	.map_pages = vma_map_pages,
 };
+
+static const struct vm_operations_struct vma_ops_tell = {
+	.open = vma_open,
+	.close = vma_close,
+	.may_split = vma_may_split,
+	.mremap = vma_mremap,
+	.mprotect = vma_mprotect,
+	.fault = vma_fault,
+	.map_pages = vma_map_pages,
+	.page_mkwrite = vma_mkwrite,
+};
+
+static bool tells_writes(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &vma_ops_tell;
+}
+
+/*
+ * Mappings of [va, va+len) tell of writes from now on. What is mapped for writing stays so: those
+ * pages have no replicas, and lose their mappings before they get any. Not for apertures, whose
+ * pages are mapped otherwise, nor for huge objects.
+ */
+int gm_vma_tell_writes(struct gm_kas *kas, u64 va, u64 len)
+{
+	struct vm_area_struct *vma;
+	u64 end = va + len;
+
+	if (end < va)
+		return -EINVAL;
+	if (mmap_write_lock_killable(kas->mm))
+		return -EINTR;
+	for (; va < end && (vma = find_vma(kas->mm, va)) && vma->vm_start < end; va = vma->vm_end) {
+		if (gm_vma_kas(vma) != kas || vma->vm_ops != &vma_ops ||
+		    (vma->vm_flags & VM_MIXEDMAP) || gm_is_huge(obj_of(vma)))
+			continue;
+		vma->vm_ops = &vma_ops_tell;
+		/* As the kernel has it for mappings that tell of writes. */
+		WRITE_ONCE(vma->vm_page_prot,
+			   pgprot_modify(vma->vm_page_prot,
+					 vm_get_page_prot(vma->vm_flags & ~VM_SHARED)));
+	}
+	mmap_write_unlock(kas->mm);
+	return 0;
+}
 
 int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas *kas)
 {
@@ -305,7 +400,7 @@ int gm_vma_map(struct vm_area_struct *vma, struct gm_object *obj, struct gm_kas 
 
 struct gm_kas *gm_vma_kas(const struct vm_area_struct *vma)
 {
-	return vma->vm_ops == &vma_ops ? vma->vm_private_data : NULL;
+	return vma->vm_ops == &vma_ops || tells_writes(vma) ? vma->vm_private_data : NULL;
 }
 
 struct gm_kas *gm_kas_at(u64 va)

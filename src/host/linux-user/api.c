@@ -42,7 +42,7 @@ int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice)
 
 	if (err)
 		return err;
-	if (!len || va + len < va || (unsigned int)advice > GM_UNPIN)
+	if (!len || va + len < va || (unsigned int)advice > GM_UNSET_ACCESSED_BY)
 		return -EINVAL;
 	begun = gm_place_call_begin();
 	as = gm_ranges_find(va);
@@ -79,6 +79,20 @@ int gm_query(const void *addr, size_t len, struct gm_page_info *info)
 		return -EINVAL;
 	as = gm_ranges_find(va);
 	return as ? gm_as_query(as, va, len, info) : -EFAULT;
+}
+
+int gm_attr_query(const void *addr, size_t len, struct gm_attr *attr)
+{
+	uint64_t va = addr_of(addr);
+	struct gm_as *as;
+	int err = gm_os_usable();
+
+	if (err)
+		return err;
+	if (!len || va + len < va || !attr)
+		return -EINVAL;
+	as = gm_ranges_find(va);
+	return as ? gm_as_attr(as, va, len, attr) : -EFAULT;
 }
 
 static const struct {

@@ -27,6 +27,12 @@
  * A region of memory that is registered in place is armed in the same way; all else about
  * it is in place.c.
  *
+ * For reading only. UFFDIO_CONTINUE can map a page write-protected, so that a write faults (Linux
+ * 6.4), where the range is registered for WP as well. A region is so as a whole, from the first
+ * time on that this is asked of it. To map such a page for writing takes the protection off. An
+ * older kernel is recognised when it refuses; then, and for memory that is registered in place
+ * or of huge pages, the core does without (replica.c).
+ *
  * Locking. A region's lock guards its runs and the setting of bits; bits and `whole`
  * are read without it, for a bit that is seen set was set after the registration.
  * That the region stays where it is while it is armed, mapped or revoked is the
@@ -45,11 +51,16 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
+#ifndef UFFDIO_CONTINUE_MODE_WP
+#define UFFDIO_CONTINUE_MODE_WP 2
+#endif
+
 #define MAX_RUNS 32U
 
 struct gm_user_region {
 	pthread_mutex_t lock;
 	bool whole;	   /* armed from end to end */
+	bool protects;	   /* and so that pages can be mapped for reading only */
 	unsigned int runs; /* of armed blocks, at most [lock] */
 	uint64_t first;	   /* the object's block that bit 0 stands for */
 	uint64_t armed[];  /* a bit a block */
@@ -224,6 +235,7 @@ int gm_os_region_split(struct gm_region *low, struct gm_region *high)
 		return -ENOMEM;
 	pthread_mutex_lock(&l->lock);
 	h->whole = l->whole;
+	h->protects = l->protects;
 	shift = h->first - l->first;
 	for (uint64_t i = 0, run; i < n; i += run) {
 		run = gm_bits_run(l->armed, shift + i, n - i, &armed);
@@ -251,11 +263,18 @@ int gm_os_region_protect(struct gm_region *r, uint64_t va, uint64_t len, uint32_
 
 /* ------------------------------------------------------------------------------- arm */
 
-static int do_register(const struct gm_region *r, uint64_t va, uint64_t len)
+static bool protects(const struct gm_region *r)
+{
+	const struct gm_user_region *h = r->host;
+
+	return __atomic_load_n(&h->protects, __ATOMIC_ACQUIRE);
+}
+
+static int do_register(const struct gm_region *r, uint64_t va, uint64_t len, uint64_t more)
 {
 	struct uffdio_register reg = {
 		.range = { .start = va, .len = len },
-		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | more,
 	};
 
 	if (gm_user_object(r->obj)->place)
@@ -266,7 +285,7 @@ static int do_register(const struct gm_region *r, uint64_t va, uint64_t len)
 static int arm_whole(struct gm_region *r)
 {
 	struct gm_user_region *h = r->host;
-	int err = do_register(r, r->va, r->len);
+	int err = do_register(r, r->va, r->len, 0);
 
 	if (err)
 		return err == -EINVAL ? -EOPNOTSUPP : err == -EBUSY ? -EBUSY : -ENOMEM;
@@ -290,7 +309,7 @@ static int arm_blocks(struct gm_region *r, uint64_t i, uint64_t n)
 		return arm_whole(r);
 	begin = begin > r->offset ? begin : r->offset;
 	end = end < r->offset + r->len ? end : r->offset + r->len;
-	if (do_register(r, r->va + (begin - r->offset), end - begin))
+	if (do_register(r, r->va + (begin - r->offset), end - begin, 0))
 		return arm_whole(r);
 	gm_bits_set(h->armed, i, n);
 	h->runs = h->runs + 1 - before - after;
@@ -322,12 +341,25 @@ int gm_os_cpu_arm(struct gm_region *r, uint64_t va, uint64_t len)
 
 /* -------------------------------------------------------------------- map and revoke */
 
+/* What is mapped for reading only can be written; who waits to do so is woken. */
+static int unprotect(const struct gm_user_as *u, uint64_t va, uint64_t len)
+{
+	struct uffdio_writeprotect wp = { .range = { .start = va, .len = len } };
+
+	while (ioctl(u->uffd.fd, UFFDIO_WRITEPROTECT, &wp)) {
+		if (errno != EAGAIN) /* then it is tried again */
+			return errno == ENOMEM ? -ENOMEM : -EIO;
+		sched_yield();
+	}
+	return 0;
+}
+
 /*
  * Pages that are mapped already stop the kernel; they are stepped over, and whoever
  * waits for one is woken, for it may have queued just before it was mapped. Those that
  * the kernel has dropped (EFAULT) are made, once: made so, a page is not clean.
  */
-static int map_pages(struct gm_region *r, uint64_t va, uint64_t len)
+static int map_pages(struct gm_region *r, uint64_t va, uint64_t len, uint64_t mode)
 {
 	struct gm_user_as *u = gm_user_as(r->as);
 	uint64_t at = va, end = va + len, bus, got;
@@ -336,8 +368,13 @@ static int map_pages(struct gm_region *r, uint64_t va, uint64_t len)
 
 	if (gm_user_object(r->obj)->place)
 		return gm_place_cpu_map(r, va, len);
+	if (!mode && protects(r))
+		err = unprotect(u, va, len);
 	while (at < end && !err) {
-		struct uffdio_continue c = { .range = { .start = at, .len = end - at } };
+		struct uffdio_continue c = {
+			.range = { .start = at, .len = end - at },
+			.mode = mode,
+		};
 
 		if (!ioctl(u->uffd.fd, UFFDIO_CONTINUE, &c))
 			break;
@@ -348,6 +385,8 @@ static int map_pages(struct gm_region *r, uint64_t va, uint64_t len)
 			passed = true;
 		} else if (errno == EAGAIN) {
 			sched_yield(); /* the mappings are changing just now */
+		} else if (errno == EINVAL && mode) {
+			err = -EOPNOTSUPP;
 		} else if (errno == EFAULT && !made) {
 			err = gm_os_backing_get(r->obj, to_offset(r, at), end - at, false, &bus,
 						&got);
@@ -364,6 +403,38 @@ static int map_pages(struct gm_region *r, uint64_t va, uint64_t len)
 	return err;
 }
 
+/* From now on pages of the region can be mapped for reading only. */
+static int protect_region(struct gm_region *r)
+{
+	struct gm_user_region *h = r->host;
+	int err = 0;
+
+	if (protects(r))
+		return 0;
+	pthread_mutex_lock(&h->lock);
+	if (do_register(r, r->va, r->len, UFFDIO_REGISTER_MODE_WP)) {
+		err = -EOPNOTSUPP;
+	} else {
+		__atomic_store_n(&h->whole, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&h->protects, true, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return err;
+}
+
+int gm_os_cpu_map_read(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct gm_user_as *u = gm_user_as(r->as);
+	int err;
+
+	if (!(u->features & UFFD_FEATURE_WP_HUGETLBFS_SHMEM) || gm_user_object(r->obj)->place ||
+	    gm_os_backing_granule(r->obj) > GM_PAGE)
+		return -EOPNOTSUPP;
+	gm_fail_heal(u, va, len);
+	err = protect_region(r);
+	return err ? err : map_pages(r, va, len, UFFDIO_CONTINUE_MODE_WP);
+}
+
 int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	struct gm_user_region *h = r->host;
@@ -373,7 +444,7 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 
 	gm_fail_heal(gm_user_as(r->as), va, len);
 	if (__atomic_load_n(&h->whole, __ATOMIC_ACQUIRE))
-		return map_pages(r, va, len);
+		return map_pages(r, va, len, 0);
 	while (va < end && !err) {
 		uint64_t off = to_offset(r, va);
 		uint64_t n = GM_BLOCK_SIZE - off % GM_BLOCK_SIZE;
@@ -381,7 +452,7 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 		n = n < end - va ? n : end - va;
 		gm_bits_run(h->armed, block_of(off) - h->first, 1, &armed);
 		if (armed) /* where it is not, the kernel maps them when they are touched */
-			err = map_pages(r, va, n);
+			err = map_pages(r, va, n, 0);
 		va += n;
 	}
 	return err;

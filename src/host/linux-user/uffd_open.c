@@ -34,7 +34,8 @@
 
 #define WANTED                                                                                     \
 	((uint64_t)(UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_MISSING_HUGETLBFS |                  \
-		    UFFD_FEATURE_MINOR_HUGETLBFS | UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE))
+		    UFFD_FEATURE_MINOR_HUGETLBFS | UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE |       \
+		    UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM))
 
 static __thread int detail_err __attribute__((tls_model("initial-exec")));
 static __thread const char *detail_text __attribute__((tls_model("initial-exec")));

@@ -43,9 +43,10 @@ static int k_advise(int hnode, void *addr, size_t len, enum gm_advice advice)
 				 .addr = (uint64_t)(uintptr_t)addr,
 				 .len = len };
 
-	_Static_assert((int)GM_UNPIN == (int)GMEM_UNPIN && (int)GM_COLD == (int)GMEM_COLD,
+	_Static_assert((int)GM_UNSET_ACCESSED_BY == (int)GMEM_UNSET_ACCESSED_BY &&
+			       (int)GM_UNPIN == (int)GMEM_UNPIN && (int)GM_COLD == (int)GMEM_COLD,
 		       "the kernel's are the same");
-	if (!len || a.addr + len < a.addr || (unsigned int)advice > GM_UNPIN)
+	if (!len || a.addr + len < a.addr || (unsigned int)advice > GM_UNSET_ACCESSED_BY)
 		return -EINVAL;
 	return gm_request(gm_kernel_fd, GMEM_ADVISE, &a);
 }
@@ -71,6 +72,25 @@ static int k_query(const void *addr, size_t len, struct gm_page_info *info)
 	if (!len || q.addr + len < q.addr || !info)
 		return -EINVAL;
 	return gm_request(gm_kernel_fd, GMEM_QUERY, &q);
+}
+
+static int k_attr_query(const void *addr, size_t len, struct gm_attr *attr)
+{
+	struct gmem_attr a = { .size = sizeof(a), .addr = (uint64_t)(uintptr_t)addr, .len = len };
+	struct gm_attr now = { .size = sizeof(now) };
+	int err;
+
+	if (!len || a.addr + len < a.addr || !attr)
+		return -EINVAL;
+	err = gm_request(gm_kernel_fd, GMEM_ATTR, &a);
+	if (err)
+		return err;
+	now.len = a.len;
+	now.flags = a.flags;
+	now.preferred = a.preferred;
+	now.accessed_by = a.accessed_by;
+	now.first_node = a.first_node;
+	return gm_struct_out(attr, &now, sizeof(now));
 }
 
 /* Frames are no affair of a program's. */
@@ -160,6 +180,7 @@ const struct gm_host gm_host_kernel = {
 	.advise = k_advise,
 	.copy = k_copy,
 	.query = k_query,
+	.attr_query = k_attr_query,
 	.dev_create = gm_k_dev_create,
 	.dev_destroy = gm_k_dev_destroy,
 	.dev_from_hnode = gm_k_dev_from_hnode,
