@@ -6,7 +6,7 @@
  * back when no object exists any more (gm_core_reap()), from calls that hold no lock:
  * somebody who holds gm_core.lock may be about to lock a block that was just freed.
  */
-#include "core/core.h"
+#include "core/async.h"
 
 struct gm_core gm_core;
 
@@ -38,11 +38,13 @@ int gm_core_init(void)
 	gm_pool_init(&gm_core.spans, (uint32_t)gm_span_size(), NULL, NULL);
 	gm_pool_init(&gm_core.small, GM_MAX(sizeof(struct gm_object), sizeof(struct gm_region)),
 		     NULL, NULL);
+	gm_sweeps_init();
 	return 0;
 }
 
 void gm_core_exit(void)
 {
+	gm_sweeps_exit();
 	gm_retain_stop();
 	gm_pool_destroy(&gm_core.small);
 	gm_pool_destroy(&gm_core.spans);
