@@ -36,6 +36,8 @@ static struct {
 	   .done = PTHREAD_COND_INITIALIZER,
 	   .tail = &pool.head };
 
+static __thread bool is_task __attribute__((tls_model("initial-exec")));
+
 unsigned int gm_os_tasks(void)
 {
 	static unsigned int tasks; /* whoever comes first finds the same */
@@ -77,6 +79,7 @@ static void *task_loop(void *arg)
 {
 	struct gm_os_work **running = arg;
 
+	is_task = true;
 	pthread_mutex_lock(&pool.lock);
 	while (pool.head || !pool.stop) {
 		if (pool.head) {
@@ -91,10 +94,13 @@ static void *task_loop(void *arg)
 	return NULL;
 }
 
-/* Pool locked. One thread more, if there is more to do than idle ones and there may be one. */
+/*
+ * Pool locked. One thread more, if there is more to do than idle ones and there may be one. Not
+ * by a task: the C library would give its thread an arena for what it allocates.
+ */
 static void add_thread(unsigned int wanted)
 {
-	if (pool.idle < wanted && pool.nr < gm_os_tasks() && !pool.stop &&
+	if (!is_task && pool.idle < wanted && pool.nr < gm_os_tasks() && !pool.stop &&
 	    !gm_thread_start(&pool.thread[pool.nr], "gmem/task", task_loop, &pool.running[pool.nr]))
 		pool.nr++;
 }
