@@ -7,8 +7,9 @@
  * error is written before DONE (release) and read after it (acquire). Two hold a job: its handle,
  * and the core until it has told of the end.
  *
- * Locking: job->lock over the making of the descriptor and its becoming readable: whoever
- * comes second sees what the first has done.
+ * Locking: job->lock over the end, and over the making of the descriptor: whoever comes second
+ * sees what the first has done. Whoever has been told of the end, by the word or by the
+ * descriptor, finds the other say so too.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -117,10 +118,10 @@ void gm_os_job_done(void *host, int err)
 {
 	struct gm_job *job = host;
 
+	pthread_mutex_lock(&job->lock);
 	job->err = err;
 	if (__atomic_exchange_n(&job->word, DONE, __ATOMIC_ACQ_REL) == SLEEPING)
 		gm_os_wake(&job->word);
-	pthread_mutex_lock(&job->lock);
 	job->told = true;
 	if (job->event.fd >= 0)
 		ring(job);
@@ -158,7 +159,10 @@ int gm_job_wait(struct gm_job *job, uint64_t ns)
 						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			nap(job, until);
 	}
-	return job->err;
+	pthread_mutex_lock(&job->lock); /* the descriptor is readable by now */
+	err = job->err;
+	pthread_mutex_unlock(&job->lock);
+	return err;
 }
 
 int gm_job_fd(struct gm_job *job)
