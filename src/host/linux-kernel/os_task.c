@@ -5,7 +5,7 @@
  * As deferred work (os_work.c): a list of tasks, and work items of the kernel's that take from
  * it, as many as may run at once.
  *
- * Locking: task_lock, a spinlock, over the list and the runners.
+ * Locking: tasks_lock, a spinlock, over the list and the runners.
  */
 #include <linux/cpumask.h>
 #include <linux/spinlock.h>
@@ -18,13 +18,13 @@
 
 struct runner {
 	struct work_struct item;
-	struct gm_os_work *task; /* that it runs [task_lock] */
-	bool on;		 /* it is to look at the list [task_lock] */
+	struct gm_os_work *task; /* that it runs [tasks_lock] */
+	bool on;		 /* it is to look at the list [tasks_lock] */
 };
 
 static struct workqueue_struct *queue;
-static DEFINE_SPINLOCK(task_lock);
-static DECLARE_WAIT_QUEUE_HEAD(task_done);
+static DEFINE_SPINLOCK(tasks_lock);
+static DECLARE_WAIT_QUEUE_HEAD(tasks_done);
 static struct gm_os_work *head, **tail = &head; /* those with state 1 */
 static struct runner runners[TASKS_MAX];
 static unsigned int nr_runners;
@@ -39,7 +39,7 @@ static void run_all(struct work_struct *item)
 {
 	struct runner *r = container_of(item, struct runner, item);
 
-	spin_lock(&task_lock);
+	spin_lock(&tasks_lock);
 	while (head) {
 		struct gm_os_work *task = head;
 
@@ -48,22 +48,22 @@ static void run_all(struct work_struct *item)
 			tail = &head;
 		task->state = 0;
 		r->task = task;
-		spin_unlock(&task_lock);
+		spin_unlock(&tasks_lock);
 		task->fn(task);
 		cond_resched();
-		spin_lock(&task_lock);
+		spin_lock(&tasks_lock);
 		r->task = NULL;
-		wake_up_all(&task_done);
+		wake_up_all(&tasks_done);
 	}
 	r->on = false;
-	spin_unlock(&task_lock);
+	spin_unlock(&tasks_lock);
 }
 
 void gm_os_task_schedule(struct gm_os_work *task)
 {
 	unsigned int i;
 
-	spin_lock(&task_lock);
+	spin_lock(&tasks_lock);
 	if (!task->state) {
 		task->state = 1;
 		task->next = NULL;
@@ -76,7 +76,7 @@ void gm_os_task_schedule(struct gm_os_work *task)
 			queue_work(queue, &runners[i].item);
 		}
 	}
-	spin_unlock(&task_lock);
+	spin_unlock(&tasks_lock);
 }
 
 static bool is_running(const struct gm_os_work *task)
@@ -84,10 +84,10 @@ static bool is_running(const struct gm_os_work *task)
 	bool is = false;
 	unsigned int i;
 
-	spin_lock(&task_lock);
+	spin_lock(&tasks_lock);
 	for (i = 0; i < nr_runners; i++)
 		is |= runners[i].task == task;
-	spin_unlock(&task_lock);
+	spin_unlock(&tasks_lock);
 	return is;
 }
 
@@ -95,7 +95,7 @@ void gm_os_task_cancel(struct gm_os_work *task)
 {
 	struct gm_os_work **at;
 
-	spin_lock(&task_lock);
+	spin_lock(&tasks_lock);
 	for (at = &head; task->state && *at != task; at = &(*at)->next)
 		;
 	if (task->state) {
@@ -104,8 +104,8 @@ void gm_os_task_cancel(struct gm_os_work *task)
 			tail = at;
 		task->state = 0;
 	}
-	spin_unlock(&task_lock);
-	wait_event(task_done, !is_running(task));
+	spin_unlock(&tasks_lock);
+	wait_event(tasks_done, !is_running(task));
 }
 
 int gm_task_init(void)
