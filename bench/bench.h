@@ -63,6 +63,7 @@ void bench_cpu_fault(bool threaded);
 void bench_two_threads(void);
 void bench_dev_fault(void);
 void bench_move_block(bool retained);
+void bench_prefetch(void);
 void bench_peer(void);
 void bench_first_touch(void);
 void bench_place(void);

@@ -126,6 +126,7 @@ int main(int argc, char **argv)
 	bench_cpu_fault(true);
 	bench_move_block(true);
 	bench_move_block(false);
+	bench_prefetch();
 	bench_peer();
 	bench_dev_fault();
 	bench_first_touch();

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* What moving a whole block costs, there and back. */
+/* What moving a whole block costs, there and back; and many of them. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -75,6 +77,103 @@ void bench_move_block(bool retained)
 	gm_retain_limit(1UL << 30);
 }
 
+/* As the device's memory is, in huge pages where there are any. */
+static unsigned char *plain_memory(size_t size)
+{
+	unsigned char *p = aligned_alloc(BLOCK, size);
+
+	must(p ? 0 : -ENOMEM, "aligned_alloc");
+	madvise(p, size, MADV_HUGEPAGE);
+	memset(p, 1, size);
+	return p;
+}
+
+/* ----------------------------------------------------------------- a large prefetch */
+
+#define BULK (256 * MIB)
+#define BULK_ROUNDS 7U
+#define COPIERS 4U
+
+struct copier {
+	unsigned char *to;
+	const unsigned char *from;
+	size_t size;
+};
+
+static void *copy_part(void *arg)
+{
+	const struct copier *c = arg;
+
+	memcpy(c->to, c->from, c->size);
+	return NULL;
+}
+
+/* GiB/s of memcpy() by @n threads between two pieces of memory that both exist. */
+static double bulk_copy(unsigned char *to, const unsigned char *from, unsigned int n)
+{
+	struct copier part[COPIERS];
+	pthread_t thread[COPIERS];
+	double begin = now_us();
+
+	for (unsigned int i = 0; i < n; i++) {
+		part[i] = (struct copier){ to + i * (BULK / n), from + i * (BULK / n), BULK / n };
+		if (i)
+			must(-pthread_create(&thread[i], NULL, copy_part, &part[i]),
+			     "pthread_create");
+	}
+	copy_part(&part[0]);
+	for (unsigned int i = 1; i < n; i++)
+		pthread_join(thread[i], NULL);
+	return (double)BULK / (double)(1UL << 30) / ((now_us() - begin) / 1e6);
+}
+
+static double bulk_move(struct setup *s, int node)
+{
+	double begin = now_us();
+
+	must(hmadvise(node, s->mem, BULK, GM_PREFETCH), "PREFETCH");
+	return (double)BULK / (double)(1UL << 30) / ((now_us() - begin) / 1e6);
+}
+
+/* Against memcpy() of as much by one thread, which is the limit that counts, and by all. */
+void bench_prefetch(void)
+{
+	double in[BULK_ROUNDS], out[BULK_ROUNDS], one[BULK_ROUNDS], all[BULK_ROUNDS];
+	double r_in[BULK_ROUNDS], r_out[BULK_ROUNDS], r_all[BULK_ROUNDS], r;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int n = cpus < 2 ? 2 : cpus > COPIERS ? COPIERS : (unsigned int)cpus;
+	unsigned char *a = plain_memory(BULK), *b = plain_memory(BULK);
+	char what[80];
+	struct setup s;
+
+	progress("a large prefetch");
+	setup_create(&s, BULK, GM_AS_INLINE, 0, 0);
+	bulk_move(&s, s.node); /* the first time is not like the others */
+	bulk_move(&s, GM_NODE_HOST);
+	for (unsigned int i = 0; i < BULK_ROUNDS; i++) {
+		one[i] = bulk_copy(a, b, 1);
+		in[i] = bulk_move(&s, s.node);
+		all[i] = bulk_copy(a, b, n);
+		out[i] = bulk_move(&s, GM_NODE_HOST);
+		r_in[i] = in[i] / one[i];
+		r_out[i] = out[i] / one[i];
+		r_all[i] = in[i] / all[i];
+	}
+	r = median(r_in, BULK_ROUNDS);
+	row("256 MiB to the device, by PREFETCH, against memcpy", median(in, BULK_ROUNDS),
+	    median(one, BULK_ROUNDS), "G/s", r, ">= 0.9", r >= 0.9);
+	snprintf(what, sizeof(what), "the same, against memcpy by %u threads", n);
+	row(what, median(in, BULK_ROUNDS), median(all, BULK_ROUNDS), "G/s",
+	    median(r_all, BULK_ROUNDS), NULL, true);
+	row("256 MiB home again, by PREFETCH, against memcpy", median(out, BULK_ROUNDS),
+	    median(one, BULK_ROUNDS), "G/s", median(r_out, BULK_ROUNDS), NULL, true);
+	setup_destroy(&s);
+	free(a);
+	free(b);
+}
+
+/* ---------------------------------------------------------------- device to device */
+
 /* 64 MiB from one device to another, straight; against memcpy() between two other such pieces. */
 #define PEER_BLOCKS 32U
 
@@ -90,17 +189,6 @@ static void plug_peer(struct setup *s, struct gm_sim **sim, int *node)
 	must(gm_sim_create(&opt, sim), "gm_sim_create");
 	must(gm_sim_attach(*sim, s->as, &ctx), "gm_sim_attach");
 	*node = gm_dev_hnode(gm_sim_dev(*sim));
-}
-
-/* As the device's memory is, in huge pages where there are any. */
-static unsigned char *plain_memory(size_t size)
-{
-	unsigned char *p = aligned_alloc(BLOCK, size);
-
-	must(p ? 0 : -ENOMEM, "aligned_alloc");
-	madvise(p, size, MADV_HUGEPAGE);
-	memset(p, 1, size);
-	return p;
 }
 
 /* MiB/s of moving all of it to @node. */

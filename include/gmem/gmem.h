@@ -21,6 +21,7 @@
  *	-EOPNOTSUPP  the device, kernel or build lacks what was asked for
  *	-EIO         the device reported that a copy or an invalidation failed
  *	-EHWPOISON   the bytes are gone, with the memory or the device they were in
+ *	-EAGAIN      too many hints are under way; try again once a job has ended
  *	-EADDRNOTAVAIL
  *		     the device's base page is larger than what is mapped there
  *
@@ -46,6 +47,7 @@ struct gm_as;	   /* an address space */
 struct gm_object;  /* bytes with an identity of their own, mappable at several addresses */
 struct gm_dev;	   /* a device, as its driver registered it */
 struct gm_context; /* a device attached to an address space */
+struct gm_job;	   /* hints that are carried out in the background */
 
 #define GM_PAGE_SIZE 4096ULL		/* the unit of state */
 #define GM_BLOCK_SIZE (2ULL << 20)	/* the unit of locking, eviction and DMA batches */
@@ -371,6 +373,73 @@ GM_API int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice);
  * but for @hnode. On failure a part may have been copied.
  */
 GM_API int hmemcpy(int hnode, void *dst, const void *src, size_t len);
+
+/* ---------------------------------------------------------------------- jobs */
+
+#define GM_HINTS_MAX 1024U /* hints under way in one address space */
+
+/* As the arguments of hmadvise(). */
+struct gm_hint {
+	void *addr;
+	size_t len;
+	int32_t hnode;
+	uint32_t advice; /* enum gm_advice */
+};
+
+/**
+ * gm_job_start - carry hints out in the background
+ * @hints, @n: 1 to GM_HINTS_MAX of them, of one address space; copied
+ * @job: a handle to wait for them; NULL: nobody wants to
+ *
+ * Returns at once. PREFETCHes and PINs that follow one another in @hints are carried out at the
+ * same time, all else in order. Ranges of PREFETCH and PIN are all checked before the first is
+ * begun; what fails later ends the job, and what was moved stays where it is.
+ *
+ * The job always ends: with 0, with the error of the first hint that failed, as hmadvise()
+ * would return it, or with -ECANCELED. A part of a range that is unmapped meanwhile is -EFAULT, a
+ * device that is detached or removed is -ENODEV, and gm_as_destroy() cancels. A child of fork()
+ * gets nothing of it on the user host.
+ *
+ * Nothing is begun if it fails: -EINVAL (an empty or overflowing range, unknown advice, ranges of
+ * several address spaces, @n), -EFAULT (the first byte of a range is not managed), -EAGAIN
+ * (more than GM_HINTS_MAX would be under way), -ENOMEM, -EMFILE.
+ */
+GM_API int gm_job_start(const struct gm_hint *hints, unsigned int n, struct gm_job **job);
+
+/** hmadvise_async - gm_job_start() of one hint */
+GM_API int hmadvise_async(int hnode, void *addr, size_t len, enum gm_advice advice,
+			  struct gm_job **job);
+
+#define GM_FOREVER UINT64_MAX
+
+/**
+ * gm_job_wait - wait until a job has ended
+ * @ns: at most so many nanoseconds; 0: just look; GM_FOREVER
+ *
+ * How the job has ended (see gm_job_start()), any number of times; -ETIMEDOUT: it has not yet.
+ * A signal does not end the wait.
+ */
+GM_API int gm_job_wait(struct gm_job *job, uint64_t ns);
+
+/**
+ * gm_job_fd - a descriptor that is readable (poll, epoll) from the job's end on
+ *
+ * It stays the job's, and is closed by gm_job_free(); do not read from it. -EMFILE, -ENFILE,
+ * -ENOMEM.
+ */
+GM_API int gm_job_fd(struct gm_job *job);
+
+/**
+ * gm_job_cancel - begin nothing more of it
+ *
+ * Does not wait. The job ends with -ECANCELED as soon as what is under way is done, a few
+ * blocks of PREFETCH or PIN, or one whole hint of another kind; unless it had failed, or all of it
+ * was begun: then it ends as it would have. What was moved stays where it is.
+ */
+GM_API int gm_job_cancel(struct gm_job *job);
+
+/** gm_job_free - give the handle back; the job goes on, unless it was cancelled. NULL is fine */
+GM_API void gm_job_free(struct gm_job *job);
 
 /* ------------------------------------------------------------------- looking */
 

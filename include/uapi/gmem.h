@@ -117,6 +117,23 @@ struct gmem_advise {
 	__u64 len;
 };
 
+/*
+ * Hints that are carried out in the background: returns a descriptor of the job, which is
+ * readable to poll(2) once it has ended. Closing it changes nothing for the job.
+ */
+struct gmem_hint {
+	__u64 addr;
+	__u64 len;
+	__s32 hnode;
+	__u32 advice;
+};
+
+struct gmem_job_start {
+	__u32 size;
+	__u32 n;     /* 1 to 1024 */
+	__u64 hints; /* a pointer to struct gmem_hint, so many */
+};
+
 struct gmem_copy {
 	__u32 size;
 	__s32 hnode; /* where the destination should be, or GMEM_NODE_NONE */
@@ -180,6 +197,17 @@ struct gmem_object_info {
 	__u32 size;
 	__u32 flags; /* out */
 	__u64 bytes; /* out */
+};
+
+/* --------------------------------------------------------------- on a job */
+
+#define GMEM_JOB_CANCEL 1 /* begin nothing more of it */
+
+struct gmem_job {
+	__u32 size;
+	__u32 flags; /* GMEM_JOB_* */
+	__u32 ended; /* out: 1, or 0 */
+	__s32 err;   /* out: then how: 0, or an error number, negative */
 };
 
 /* ------------------------------------------------ what a library needs besides */
@@ -292,9 +320,9 @@ struct gmem_attr {
 #define GMEM_ATTR _IOWR(GMEM_IOC_MAGIC, 29, struct gmem_attr)
 
 /*
- * GMEM_ADVISE, GMEM_COPY, GMEM_QUERY and GMEM_ATTR may be made of /dev/gmem too: then the address
- * space is the one of this process that has the address mapped, EFAULT if none has. Of the
- * addresses of GMEM_COPY each may be in another one, or in none.
+ * GMEM_ADVISE, GMEM_JOB_START, GMEM_COPY, GMEM_QUERY and GMEM_ATTR may be made of /dev/gmem too: then
+ * the address space is the one of this process that has the (first) address mapped, EFAULT if none has.
+ * Of the addresses of GMEM_COPY each may be in another one, or in none.
  */
 #define GMEM_INFO _IOWR(GMEM_IOC_MAGIC, 0, struct gmem_info)
 #define GMEM_AS_CREATE _IOW(GMEM_IOC_MAGIC, 1, struct gmem_as_create)
@@ -307,6 +335,10 @@ struct gmem_attr {
 #define GMEM_QUERY _IOW(GMEM_IOC_MAGIC, 19, struct gmem_query)
 #define GMEM_STATS _IOWR(GMEM_IOC_MAGIC, 20, struct gmem_stats)
 
+#define GMEM_JOB_START _IOW(GMEM_IOC_MAGIC, 27, struct gmem_job_start)
+
 #define GMEM_OBJECT_INFO _IOWR(GMEM_IOC_MAGIC, 32, struct gmem_object_info)
+
+#define GMEM_JOB _IOWR(GMEM_IOC_MAGIC, 48, struct gmem_job)
 
 #endif

@@ -6,10 +6,14 @@
  * under the block's lock and is the same mechanism that faults and eviction use. Moving
  * hints round outward, DONTNEED rounds inward. Hints that stay with addresses are attr.c's.
  *
+ * Pieces are independent, so those of a long hint that moves are carried out several at a
+ * time (async.c).
+ *
  * Locking: the address space read-locked for a piece at a time, so that a long hint
  * keeps nobody from mapping, and nobody who waits to map keeps others from faulting.
  */
 #include "core/attr.h"
+#include "core/async.h"
 
 /* Pin or unpin pages, wherever they are. -ENOMEM: nothing changed. */
 static int set_pinned(struct gm_block *block, unsigned int first, unsigned int n, bool on)
@@ -124,8 +128,8 @@ static int unpin(const struct gm_piece *piece)
 	return err;
 }
 
-static int advise_piece(struct gm_as *as, struct gm_context *ctx, const struct gm_piece *piece,
-			uint32_t advice)
+int gm_advise_piece(struct gm_as *as, struct gm_context *ctx, const struct gm_piece *piece,
+		    uint32_t advice)
 {
 	switch (advice) {
 	case GM_PREFETCH:
@@ -172,26 +176,55 @@ static int target(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32
 	return 0;
 }
 
-/* One piece, at *lo, which moves on; the address space is locked no longer than for that. */
+/* The piece at *lo, which moves on, and what it goes to. The address space is read-locked. */
+int gm_advise_next(struct gm_as *as, int hnode, uint64_t *lo, uint64_t hi, uint32_t advice,
+		   struct gm_context **ctx, struct gm_piece *piece)
+{
+	int err = target(as, hnode, *lo, GM_PAGE_SIZE, advice, ctx);
+	const struct gm_region *r;
+
+	if (!err && *ctx) {
+		hi = GM_MIN(hi, gm_window_at(*ctx, *lo)->end);
+		r = gm_region_find(as, *lo);
+		if (r && r->attrs)
+			hi = GM_MIN(hi, gm_attr_end(r, *lo));
+	}
+	if (!err && !gm_piece_next(as, lo, hi, piece))
+		err = -EFAULT;
+	return err;
+}
+
+/* One piece; the address space is locked no longer than for that. */
 static int advise_some(struct gm_as *as, int hnode, uint64_t *lo, uint64_t hi, uint32_t advice)
 {
-	const struct gm_region *r;
 	struct gm_context *ctx;
 	struct gm_piece piece;
 	int err;
 
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = target(as, hnode, *lo, GM_PAGE_SIZE, advice, &ctx);
-	if (!err && ctx) {
-		hi = GM_MIN(hi, gm_window_at(ctx, *lo)->end);
-		r = gm_region_find(as, *lo);
-		if (r && r->attrs)
-			hi = GM_MIN(hi, gm_attr_end(r, *lo));
-	}
-	if (!err && !gm_piece_next(as, lo, hi, &piece))
-		err = -EFAULT;
+	err = gm_advise_next(as, hnode, lo, hi, advice, &ctx, &piece);
 	if (!err)
-		err = advise_piece(as, ctx, &piece, advice);
+		err = gm_advise_piece(as, ctx, &piece, advice);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	return err;
+}
+
+bool gm_advice_ok(uint64_t va, uint64_t len, uint32_t advice)
+{
+	return len && va + len >= va && gm_round_up(va + len, GM_PAGE_SIZE) >= va &&
+	       advice <= GM_UNSET_ACCESSED_BY;
+}
+
+/* May all of the range be advised so? [lo, hi) is page-aligned. */
+int gm_advise_check(struct gm_as *as, int hnode, uint64_t lo, uint64_t hi, uint32_t advice)
+{
+	struct gm_context *ctx;
+	int err;
+
+	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
+	err = gm_range_check(as, lo, hi - lo, advice == GM_DONTNEED ? GM_WRITE : 0);
+	if (!err)
+		err = target(as, hnode, lo, hi - lo, advice, &ctx);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
 	return err;
 }
@@ -199,21 +232,19 @@ static int advise_some(struct gm_as *as, int hnode, uint64_t *lo, uint64_t hi, u
 int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
 {
 	uint64_t lo = gm_round_down(va, GM_PAGE_SIZE), hi = gm_round_up(va + len, GM_PAGE_SIZE);
-	struct gm_context *ctx;
 	int err;
 
-	if (!len || va + len < va || hi < lo || advice > GM_UNSET_ACCESSED_BY)
+	if (!gm_advice_ok(va, len, advice))
 		return -EINVAL;
 	err = gm_enter();
+	if (!err)
+		err = gm_advise_check(as, hnode, lo, hi, advice);
 	if (err)
 		return err;
 	if (advice >= GM_READ_MOSTLY)
 		return gm_attr_set(as, hnode, lo, hi - lo, advice);
-	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = gm_range_check(as, lo, hi - lo, advice == GM_DONTNEED ? GM_WRITE : 0);
-	if (!err)
-		err = target(as, hnode, lo, hi - lo, advice, &ctx);
-	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+	if (gm_sweep_pays(hi - lo, advice))
+		return gm_sweep(as, hnode, lo, hi, advice);
 	if (advice == GM_DONTNEED) {
 		lo = gm_round_up(va, GM_PAGE_SIZE);
 		hi = gm_round_down(va + len, GM_PAGE_SIZE);

@@ -4,9 +4,9 @@
  *
  * An address space is regions (region.c) and contexts (context.c) under one lock, and
  * whatever its host needs to deliver the CPU's faults. It is destroyed from the outside
- * in: regions, contexts, the host's delivery of faults, the lock.
+ * in: hints in the background, regions, contexts, the host's delivery of faults, the lock.
  */
-#include "core/core.h"
+#include "core/async.h"
 
 /* Hand out a struct whose first field is its size: as much as the caller has room for. */
 int gm_struct_out(void *to, const void *from, size_t size)
@@ -75,6 +75,7 @@ int gm_as_create(const struct gm_as_options *options, struct gm_as **out)
 	gm_rwlock_init(&as->ctx_lock);
 	as->cpu_granule = opt.cpu_granule >> GM_PAGE_SHIFT;
 	as->id = gm_add(&gm_core.ids, 1) + 1;
+	gm_list_init(&as->sweeps);
 	err = gm_account_new(GM_PAYER_AS, NULL, &as->account);
 	if (err)
 		goto err_as;
@@ -102,6 +103,7 @@ int gm_as_destroy(struct gm_as *as)
 	err = gm_enter();
 	if (err)
 		return err;
+	gm_sweeps_stop(as);
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	while (as->nr_regions && !err)
 		err = gm_region_unmap(as, as->regions[as->nr_regions - 1]);

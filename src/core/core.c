@@ -6,7 +6,7 @@
  * back when no object exists any more (gm_core_reap()), from calls that hold no lock:
  * somebody who holds gm_core.lock may be about to lock a block that was just freed.
  */
-#include "core/core.h"
+#include "core/async.h"
 
 struct gm_core gm_core;
 
@@ -43,11 +43,13 @@ int gm_core_init(void)
 		gm_pool_init(&gm_core.history[i],
 			     (uint32_t)sizeof(struct gm_history) + (i + 1) * GM_BLOCK_PAGES, NULL,
 			     NULL);
+	gm_sweeps_init();
 	return 0;
 }
 
 void gm_core_exit(void)
 {
+	gm_sweeps_exit();
 	gm_retain_stop();
 	for (unsigned int i = 0; i < GM_PAGE_BYTES_MAX; i++)
 		gm_pool_destroy(&gm_core.history[i]);

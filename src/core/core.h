@@ -242,6 +242,9 @@ struct gm_as {
 	void *host;		     /* the host's */
 	struct gm_account *account;  /* (c) */
 	struct gm_counters counters; /* (a) */
+	struct gm_list sweeps;	     /* hints in the background, async.c [sweep] */
+	uint32_t nr_sweeps;	     /* of these not told of yet; written under [sweep] (a) */
+	uint32_t nr_hints;	     /* in them [sweep] */
 };
 
 /* ------------------------------------------------------------------- devices */
@@ -306,6 +309,15 @@ struct gm_dev {
 
 /* ------------------------------------------------------------------ the core */
 
+/* Hints that are carried out by several threads (async.c). */
+#define GM_MOVERS 4U
+
+struct gm_sweeps {
+	struct gm_spin lock;
+	struct gm_list list; /* those of which there is something left to take [sweep] */
+	struct gm_os_work mover[GM_MOVERS];
+};
+
 struct gm_core {
 	struct gm_mutex lock;
 	struct gm_dev *dev[GM_MAX_DEVS]; /* [core]; an entry with pages there cannot go */
@@ -320,6 +332,7 @@ struct gm_core {
 	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
 	struct gm_pool small;			   /* objects, regions */
 	struct gm_pool history[GM_PAGE_BYTES_MAX]; /* of so many bytes a page, less one */
+	struct gm_sweeps sweeps;
 };
 
 extern struct gm_core gm_core;

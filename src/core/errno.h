@@ -22,6 +22,7 @@
 #define EOPNOTSUPP 95
 #define EADDRINUSE 98
 #define EADDRNOTAVAIL 99
+#define ECANCELED 125
 #define EHWPOISON 133
 #endif
 

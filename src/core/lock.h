@@ -57,6 +57,11 @@ enum gm_lock_rank {
 	 * them, what accounts are charged. No sleeping, copying or calling a driver (I6).
 	 */
 	GM_RANK_HNODE,
+	/*
+	 * gm_sweeps.lock (spin): what hints are being carried out by several threads, and how
+	 * far they are (async.c). Inside it nothing is taken.
+	 */
+	GM_RANK_SWEEP,
 	/* gm_pool.lock (spin): a pool's free list. */
 	GM_RANK_POOL,
 	GM_NR_RANKS,

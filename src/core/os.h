@@ -134,6 +134,21 @@ struct gm_os_work {
 void gm_os_work_schedule(struct gm_os_work *work); /* fault path; may be called under a spinlock */
 void gm_os_work_cancel(struct gm_os_work *work);
 
+/*
+ * The same in threads for what takes long, so that it does not hold up deferred work. As many
+ * tasks as gm_os_tasks() says, at least 1, run at once; a process or a machine has no more such
+ * threads, and while it has them the number does not change.
+ */
+unsigned int gm_os_tasks(void);
+void gm_os_task_schedule(struct gm_os_work *task); /* called with no lock held */
+void gm_os_task_cancel(struct gm_os_work *task);
+
+/*
+ * What gm_sweep_start() was told as @host has ended, with 0 or -errno: tell who waits. Called
+ * once, with no lock held, by whatever thread; @host is the host's alone from now on.
+ */
+void gm_os_job_done(void *host, int err);
+
 /* --------------------------------------------------------------- diagnostics */
 
 /* A broken invariant: report and stop. (Linux's objtool knows its own functions of this kind only.) */
@@ -504,6 +519,23 @@ void gm_memory_low(void);
 int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
 int gm_copy(int hnode, struct gm_as *dst_as, uint64_t dst, struct gm_as *src_as, uint64_t src,
 	    uint64_t len);
+
+/*
+ * Hints carried out in the background. Start: @n of them, which are copied; @host is the
+ * host's own, for gm_os_job_done(), which may come before this returns. Fails: -EINVAL: a range
+ * that is empty or overflows, an advice that does not exist, none or too many of them (nothing
+ * else is looked at yet); -EAGAIN: too many are under way in @as; -ENOMEM.
+ * Cancel: no more of it is begun; it ends soon, with -ECANCELED, unless it has failed or all of it
+ * was begun before. Put: the caller needs *sweep no more, be it ended or not.
+ * gm_as_destroy() cancels what is under way, and waits until all was told of.
+ */
+struct gm_sweep;
+struct gm_hint;
+int gm_sweep_start(struct gm_as *as, const struct gm_hint *hints, unsigned int n, void *host,
+		   struct gm_sweep **sweep);
+void gm_sweep_cancel(struct gm_sweep *sweep);
+void gm_sweep_put(struct gm_sweep *sweep);
+
 /* The name and the counters of the device with this node. Fails: -ENODEV. */
 #define GM_DEV_NAME 32U
 struct gm_stats;

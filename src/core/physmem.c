@@ -236,7 +236,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 		gm_list_init(&res->own[i]);
 	res->block = block;
 	res->dev = dev;
-	res->nr = res->nr_pinned = res->nr_copies = 0;
+	res->nr = res->nr_pinned = 0;
+	res->nr_copies = 0;
 	res->copies = NULL;
 	res->word = 0;
 	res->next = block->residents;

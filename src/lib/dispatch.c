@@ -72,6 +72,23 @@ int hmemcpy(int hnode, void *dst, const void *src, size_t len)
 	return err ? err : host->copy(hnode, dst, src, len);
 }
 
+int gm_job_start(const struct gm_hint *hints, unsigned int n, struct gm_job **job)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->job_start(hints, n, job);
+}
+
+int hmadvise_async(int hnode, void *addr, size_t len, enum gm_advice advice, struct gm_job **job)
+{
+	struct gm_hint hint = {
+		.addr = addr, .len = len, .hnode = hnode, .advice = (uint32_t)advice
+	};
+
+	return gm_job_start(&hint, 1, job);
+}
+
 int gm_query(const void *addr, size_t len, struct gm_page_info *info)
 {
 	const struct gm_host *host;
@@ -204,6 +221,26 @@ int gm_as_lookup(struct gm_as *as, uint64_t va, struct gm_lookup *info)
 int gm_as_stats(struct gm_as *as, struct gm_stats *stats)
 {
 	return gm_host()->as_stats(as, stats);
+}
+
+int gm_job_wait(struct gm_job *job, uint64_t ns)
+{
+	return gm_host()->job_wait(job, ns);
+}
+
+int gm_job_fd(struct gm_job *job)
+{
+	return gm_host()->job_fd(job);
+}
+
+int gm_job_cancel(struct gm_job *job)
+{
+	return gm_host()->job_cancel(job);
+}
+
+void gm_job_free(struct gm_job *job)
+{
+	gm_host()->job_free(job);
 }
 
 int gm_object_fd(struct gm_object *obj)

@@ -52,6 +52,12 @@ struct gm_host {
 	int (*query)(const void *addr, size_t len, struct gm_page_info *info);
 	int (*attr_query)(const void *addr, size_t len, struct gm_attr *attr);
 
+	int (*job_start)(const struct gm_hint *hints, unsigned int n, struct gm_job **job);
+	int (*job_wait)(struct gm_job *job, uint64_t ns);
+	int (*job_fd)(struct gm_job *job);
+	int (*job_cancel)(struct gm_job *job);
+	void (*job_free)(struct gm_job *job);
+
 	int (*dev_create)(const struct gm_mmu *mmu, const char *name, void *data,
 			  struct gm_dev **dev);
 	int (*dev_destroy)(struct gm_dev *dev);

@@ -328,7 +328,9 @@ int cf_cpu_dies(const void *p, bool write, int sig)
 
 static void *wait_for_all(void *arg)
 {
-	free(malloc(100000));
+	void *volatile p = malloc(100000); /* else the compiler finds it useless */
+
+	free(p);
 	pthread_barrier_wait(arg);
 	return NULL;
 }

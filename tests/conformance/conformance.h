@@ -89,6 +89,8 @@ uint64_t cf_count_on(const void *p, uint64_t len, int node);
 struct gm_stats cf_dev_stats(struct cf *cf, int i);
 struct gm_stats cf_as_stats(struct cf *cf);
 
+extern const struct CMUnitTest cf_async_tests[];
+extern const size_t cf_nr_async_tests;
 extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
 extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 

@@ -63,6 +63,8 @@ int main(int argc, char **argv)
 		tests[n++] = cf_data_tests[i];
 	for (size_t i = 0; i < cf_nr_calls_tests; i++)
 		tests[n++] = cf_calls_tests[i];
+	for (size_t i = 0; i < cf_nr_async_tests; i++)
+		tests[n++] = cf_async_tests[i];
 	for (size_t i = 0; i < cf_nr_hmm_tests; i++)
 		tests[n++] = cf_hmm_tests[i];
 	for (size_t i = 0; i < cf_nr_partial_tests; i++)

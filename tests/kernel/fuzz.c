@@ -21,6 +21,7 @@
 
 static int fds[FDS];
 static uint64_t end_ns;
+static __thread struct gmem_hint hint;
 
 static uint64_t now_ns(void)
 {
@@ -132,6 +133,21 @@ static unsigned long fill(uint64_t *seed, void *buf)
 									 (int)(kt_random(seed) % 4),
 									 len & ~(PAGE - 1) };
 			return GMEM_LIMIT;
+		}
+		if (!(kt_random(seed) & 3)) {
+			hint = (struct gmem_hint){ address(seed), len,
+						   (int)(kt_random(seed) % 5) - 1,
+						   (uint32_t)kt_random(seed) % 7 };
+			*(struct gmem_job_start *)buf = (struct gmem_job_start){
+				sizeof(struct gmem_job_start), (uint32_t)kt_random(seed) % 3,
+				kt_random(seed) & 7 ? (uint64_t)(uintptr_t)&hint : address(seed)
+			};
+			return GMEM_JOB_START;
+		}
+		if (!(kt_random(seed) & 3)) {
+			*(struct gmem_job *)buf = (struct gmem_job){ sizeof(struct gmem_job),
+								     kt_random(seed) % 3 };
+			return GMEM_JOB;
 		}
 		*(struct gmem_query *)buf = (struct gmem_query){ sizeof(struct gmem_query), 0,
 								 address(seed), len & ~(PAGE - 1),
@@ -256,6 +272,8 @@ static void *fuzz_thread(void *arg)
 			cmd ^= 1UL << (r >> 32 & 31);
 		if (cmd == GMEM_AS_CREATE || cmd == GMEM_OBJECT_CREATE) {
 			keep(&seed, ioctl(kt_gmem(), cmd, buf));
+		} else if (cmd == GMEM_JOB_START) {
+			keep(&seed, ioctl(r >> 44 & 1 ? kt_gmem() : descriptor(&seed), cmd, buf));
 		} else if (cmd == GMEM_SIM_IOC_CREATE && !(r >> 40 & 7)) {
 			int fd = open("/dev/gmem_sim", O_RDWR);
 

@@ -211,6 +211,7 @@ int main(void)
 		run_all(kt_in_place, only);
 		run_all(kt_memlock, only);
 		run_all(kt_life, only);
+		run_all(kt_job, only);
 		run_all(kt_proc, only);
 		run_all(kt_input, only);
 		run_all(kt_hmm, only);

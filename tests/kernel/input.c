@@ -22,7 +22,8 @@ struct request {
 	unsigned char good[256]; /* a request that works */
 };
 
-static struct request all[32];
+static struct request all[36];
+static struct gmem_hint hint;
 static unsigned int nr;
 
 static void add(int fd, unsigned long cmd, uint32_t size, const void *good)
@@ -49,6 +50,9 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	all[nr - 1].least = offsetof(struct gmem_hnode_info, used);
 	ADD(t->as, GMEM_MAP, gmem_map, .fd = t->obj, .prot = RW, .len = PAGE);
 	ADD(t->as, GMEM_ADVISE, gmem_advise, .advice = GMEM_COLD, .addr = va, .len = PAGE);
+	hint = (struct gmem_hint){ va, PAGE, 0, GMEM_COLD };
+	ADD(t->as, GMEM_JOB_START, gmem_job_start, .n = 1, .hints = (uint64_t)(uintptr_t)&hint);
+	ADD(kt_ioctl(t->as, GMEM_JOB_START, all[nr - 1].good), GMEM_JOB, gmem_job, .flags = 0);
 	ADD(t->as, GMEM_COPY, gmem_copy, .hnode = GMEM_NODE_NONE, .dst = va, .src = va + PAGE,
 	    .len = PAGE);
 	ADD(t->as, GMEM_QUERY, gmem_query, .addr = va, .len = PAGE,
@@ -338,6 +342,11 @@ static const struct wrong {
 	FIELD(GMEM_QUERY, gmem_query, len, -PAGE, -EINVAL),
 	FIELD(GMEM_QUERY, gmem_query, info, 16, -EFAULT),
 	FIELD(GMEM_QUERY, gmem_query, info, HIGH, -EFAULT),
+	FIELD(GMEM_JOB_START, gmem_job_start, n, 0, -EINVAL),
+	FIELD(GMEM_JOB_START, gmem_job_start, n, 1025, -EINVAL),
+	FIELD(GMEM_JOB_START, gmem_job_start, hints, 16, -EFAULT),
+	FIELD(GMEM_JOB_START, gmem_job_start, hints, HIGH, -EFAULT),
+	FIELD(GMEM_JOB, gmem_job, flags, 2, -EINVAL),
 	FIELD(GMEM_MAPPING, gmem_mapping, flags, 2, -EINVAL),
 	FIELD(GMEM_MAPPING, gmem_mapping, addr, 16, -EFAULT),
 	FIELD(GMEM_MAPPING, gmem_mapping, addr, HIGH, -EFAULT),
@@ -395,7 +404,8 @@ static void fields(void)
 /* What an address space carries out, and /dev/gmem in whichever it is. */
 static bool anywhere(unsigned long cmd)
 {
-	return cmd == GMEM_ADVISE || cmd == GMEM_COPY || cmd == GMEM_QUERY || cmd == GMEM_UNMAP;
+	return cmd == GMEM_ADVISE || cmd == GMEM_JOB_START || cmd == GMEM_COPY ||
+	       cmd == GMEM_QUERY || cmd == GMEM_UNMAP;
 }
 
 /* A request on descriptors of every other kind. */

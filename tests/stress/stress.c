@@ -196,6 +196,22 @@ static void scratch(uint64_t r)
 	must(gm_as_unmap(as, p + BLOCK / 2 + BLOCK, len - BLOCK / 2 - BLOCK), "unmap the rest");
 }
 
+/* As a job, which is waited for, or cancelled, or, if it pins nothing, left alone. */
+static int in_background(uint64_t r, int node, void *addr, size_t len, enum gm_advice a)
+{
+	struct gm_job *job;
+	int err = hmadvise_async(node, addr, len, a, &job);
+
+	if (err)
+		return err;
+	if ((r >> 50) % 3 == 0)
+		must(gm_job_cancel(job), "gm_job_cancel");
+	if (a == GM_PIN || (r >> 52) % 2)
+		err = gm_job_wait(job, GM_FOREVER);
+	gm_job_free(job);
+	return err == -ECANCELED ? 0 : err;
+}
+
 static void *meddler(void *arg)
 {
 	static const char *const policies[] = { "density/lru-2m", "stream/clock", "fixed/s3fifo",
@@ -214,7 +230,10 @@ static void *meddler(void *arg)
 
 		if (a != GM_PIN && (r >> 12) % 4 == 0)
 			node = GM_NODE_HOST;
-		err = hmadvise(node, mem + at * 512, len * 4096, a);
+		if ((r >> 16) % 4 == 0)
+			err = in_background(r, node, mem + at * 512, len * 4096, a);
+		else
+			err = hmadvise(node, mem + at * 512, len * 4096, a);
 		if (err && err != -EBUSY && err != -ENOSPC)
 			fail("hmadvise", err);
 		if (i % 16 == 0)

@@ -153,6 +153,40 @@ void tc_to_dev(struct gm_region *r, uint64_t va)
 	pthread_mutex_unlock(&dev_lock);
 }
 
+/* A sweep ends at once, or, if tc.hold says so, when it is cancelled. */
+struct gm_sweep {
+	void *host;
+	bool ended;
+};
+
+int gm_sweep_start(struct gm_as *as, const struct gm_hint *hints, unsigned int n, void *host,
+		   struct gm_sweep **sweep)
+{
+	(void)as;
+	(void)hints;
+	(void)n;
+	if (tc.refuse)
+		return tc.refuse;
+	*sweep = calloc(1, sizeof(**sweep));
+	(*sweep)->host = host;
+	(*sweep)->ended = !tc.hold;
+	if (!tc.hold)
+		gm_os_job_done(host, tc.job_err);
+	return 0;
+}
+
+void gm_sweep_cancel(struct gm_sweep *sweep)
+{
+	if (!sweep->ended)
+		gm_os_job_done(sweep->host, -ECANCELED);
+	sweep->ended = true;
+}
+
+void gm_sweep_put(struct gm_sweep *sweep)
+{
+	free(sweep);
+}
+
 int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
 {
 	(void)as;

@@ -45,6 +45,9 @@ struct tc {
 	uint32_t waiting;	       /* ... and this many do or did ... */
 	uint32_t let_go;	       /* ... until this is 1 */
 	unsigned int advised, copied, queried;
+	bool hold;		/* a job ends when it is cancelled ... */
+	int job_err;		/* ... else at once, so */
+	int refuse;		/* not 0: none begins */
 	uint64_t retained;	/* what gm_retained_bytes() says */
 	unsigned int low_calls; /* of gm_memory_low() */
 };

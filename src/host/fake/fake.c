@@ -22,6 +22,7 @@ void gm_fake_reset(void)
 	memset(&fake_count, 0, sizeof(fake_count));
 	memset(&fake_opt, 0, sizeof(fake_opt));
 	fake_opt.memory_total = 1ULL << 30;
+	fake_opt.tasks = 1;
 	fake_inject_reset();
 	fake_wait_reset();
 	gm_fake_trace(0);
@@ -30,6 +31,11 @@ void gm_fake_reset(void)
 void gm_fake_set_threaded(bool threaded)
 {
 	fake_opt.threaded = threaded;
+}
+
+void gm_fake_set_tasks(unsigned int n)
+{
+	fake_opt.tasks = n;
 }
 
 void gm_fake_set_max_run(uint64_t bytes)

@@ -102,6 +102,15 @@ unsigned int gm_fake_run_work(void);
 /* Let each gm_fake_cpu_access() begin with gm_fake_run_work(). */
 void gm_fake_set_auto_work(bool on);
 
+/* How many tasks the core is told run at once, 1 at first; they are deferred work. */
+void gm_fake_set_tasks(unsigned int n);
+
+/* What a test gives to gm_sweep_start() as @host. */
+struct gm_fake_job {
+	uint32_t done; /* how often it was told of the end: 1 at most; atomic */
+	int err;
+};
+
 /* --------------------------------------------------------------- injection */
 
 enum gm_fake_op {

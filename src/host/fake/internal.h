@@ -75,6 +75,7 @@ extern struct fake_count fake_count; /* atomic */
 
 struct fake_options {
 	bool threaded, auto_work, memory_low, verbose, no_map_read;
+	unsigned int tasks;
 	uint64_t max_run, arm_granule, memory_total, max_held;
 	int usable;
 	void (*on_bug)(void);

@@ -160,6 +160,32 @@ unsigned int gm_fake_run_work(void)
 	return n;
 }
 
+/* Tasks are work here: a test says when they run, and how many threads there seem to be. */
+unsigned int gm_os_tasks(void)
+{
+	return fake_opt.tasks;
+}
+
+void gm_os_task_schedule(struct gm_os_work *task)
+{
+	fake_check_no_lock("task_schedule with a lock held");
+	gm_os_work_schedule(task);
+}
+
+void gm_os_task_cancel(struct gm_os_work *task)
+{
+	gm_os_work_cancel(task);
+}
+
+void gm_os_job_done(void *host, int err)
+{
+	struct gm_fake_job *job = host;
+
+	fake_check_no_lock("job_done with a lock held");
+	job->err = err;
+	__atomic_add_fetch(&job->done, 1, __ATOMIC_RELEASE);
+}
+
 uint64_t fake_works(void)
 {
 	uint64_t n;

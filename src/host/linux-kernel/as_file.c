@@ -267,6 +267,13 @@ static long as_advise(struct file *file, void *arg)
 	return IS_ERR(kas) ? PTR_ERR(kas) : gm_kas_advise(kas, arg);
 }
 
+static long as_job_start(struct file *file, void *arg)
+{
+	struct gm_kas *kas = own_kas(file);
+
+	return IS_ERR(kas) ? PTR_ERR(kas) : gm_kas_job_start(kas, arg);
+}
+
 static long as_copy(struct file *file, void *arg)
 {
 	struct gm_kas *kas = own_kas(file);
@@ -331,6 +338,7 @@ static const struct gm_request as_requests[] = {
 	REQUEST(GMEM_LIMIT, gmem_limit, false, as_limit),
 	REQUEST(GMEM_MAP, gmem_map, true, as_map),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, as_advise),
+	REQUEST(GMEM_JOB_START, gmem_job_start, false, as_job_start),
 	REQUEST(GMEM_COPY, gmem_copy, false, as_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, as_query),
 	REQUEST(GMEM_ATTR, gmem_attr, true, as_attr),

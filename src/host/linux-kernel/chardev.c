@@ -221,6 +221,11 @@ static long main_advise(struct file *file, void *arg)
 	return err;
 }
 
+static long main_job_start(struct file *file, void *arg)
+{
+	return gm_kas_job_start(NULL, arg);
+}
+
 static long main_query(struct file *file, void *arg)
 {
 	struct gm_kas *kas = gm_kas_at(((struct gmem_query *)arg)->addr);
@@ -264,6 +269,7 @@ static const struct gm_request main_requests[] = {
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
 	REQUEST_GROWN(GMEM_HNODE_TUNE, gmem_tune, limit, false, main_hnode_tune),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
+	REQUEST(GMEM_JOB_START, gmem_job_start, false, main_job_start),
 	REQUEST(GMEM_COPY, gmem_copy, false, main_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, main_query),
 	REQUEST(GMEM_ATTR, gmem_attr, true, main_attr),

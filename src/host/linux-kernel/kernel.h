@@ -159,4 +159,8 @@ void gm_work_on(int cpu, struct work_struct *item);
 int gm_work_init(void);
 void gm_work_exit(void);
 
+/* os_task.c */
+int gm_task_init(void);
+void gm_task_exit(void);
+
 #endif

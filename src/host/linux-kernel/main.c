@@ -57,9 +57,12 @@ static int __init gmem_init(void)
 	err = gm_work_init();
 	if (err)
 		return err;
-	err = gm_backing_init();
+	err = gm_task_init();
 	if (err)
 		goto err_work;
+	err = gm_backing_init();
+	if (err)
+		goto err_task;
 	err = gm_core_init();
 	if (err)
 		goto err_backing;
@@ -78,6 +81,8 @@ err_core:
 	gm_core_exit();
 err_backing:
 	gm_backing_exit();
+err_task:
+	gm_task_exit();
 err_work:
 	gm_work_exit();
 	return err;
@@ -91,6 +96,7 @@ static void __exit gmem_exit(void)
 	gm_os_work_cancel(&trim_work);
 	gm_core_exit();
 	gm_backing_exit();
+	gm_task_exit();
 	gm_work_exit();
 }
 

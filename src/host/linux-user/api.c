@@ -115,7 +115,9 @@ static const struct {
 	{ EPERM, "userfaultfd is refused, or the address space is another process's" },
 	{ ENOSYS, "the kernel has no userfaultfd" },
 	{ ENOENT, "there is nothing of that name or range" },
-	{ EAGAIN, "it raced with an invalidation; try again" },
+	{ EAGAIN, "too many hints are under way; try again once a job has ended" },
+	{ ECANCELED, "the job was cancelled, or its address space is gone" },
+	{ ETIMEDOUT, "the job has not ended yet" },
 	{ EHWPOISON, "the bytes are gone: memory has failed" },
 };
 

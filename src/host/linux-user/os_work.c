@@ -2,6 +2,8 @@
 /*
  * Threads of the host's, and deferred work.
  *
+ * Tasks, which take long, have threads of their own (os_task.c).
+ *
  * One worker runs all deferred work, in the order in which it was scheduled. It
  * lives while there is an address space: only then are there pages to manage, and
  * starting it there keeps thread creation, which allocates, off the fault path. It
@@ -170,6 +172,7 @@ void gm_worker_put(void)
 {
 	pthread_mutex_lock(&life_lock);
 	if (!--users) {
+		gm_tasks_stop();
 		pthread_mutex_lock(&queue.lock);
 		queue.stop = true;
 		pthread_cond_signal(&queue.more);

@@ -9,7 +9,8 @@
  *	places (place_fork.c)			the list of them
  *	place (place.c)				what of it is armed
  *	handler (sigbus.c)		its coming and going
- *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c)
+ *	a job's descriptor (job.c)
+ *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c), tasks (os_task.c)
  *
  * Before the core's: registering, and fork against calls (place_fork.c).
  */
@@ -56,6 +57,11 @@ void gm_thread_join(struct gm_user_thread *t);
 /* An address space needs the worker; without one there is no thread. */
 int gm_worker_get(void);
 void gm_worker_put(void);
+
+/* os_task.c: -ENOMEM: tasks would not run, for there is no thread and none can be had. */
+int gm_tasks_start(void);
+/* Run what is queued and end the threads; the last address space is gone. */
+void gm_tasks_stop(void);
 
 /* ---------------------------------------------------------------- backing.c: objects */
 

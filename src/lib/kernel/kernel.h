@@ -77,6 +77,13 @@ int gm_k_register(struct gm_as *as, void *addr, uint64_t len);
 int gm_k_as_remap(struct gm_as *as, void *addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
 		  void **new_addr);
 
+/* job.c */
+int gm_k_job_start(const struct gm_hint *hints, unsigned int n, struct gm_job **job);
+int gm_k_job_wait(struct gm_job *job, uint64_t ns);
+int gm_k_job_fd(struct gm_job *job);
+int gm_k_job_cancel(struct gm_job *job);
+void gm_k_job_free(struct gm_job *job);
+
 /* dev.c */
 int gm_k_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **dev);
 int gm_k_dev_destroy(struct gm_dev *dev);
