@@ -6,7 +6,7 @@
  * back when no object exists any more (gm_core_reap()), from calls that hold no lock:
  * somebody who holds gm_core.lock may be about to lock a block that was just freed.
  */
-#include "core/core.h"
+#include "core/pingpong.h"
 
 struct gm_core gm_core;
 
@@ -35,6 +35,7 @@ int gm_core_init(void)
 	gm_pool_init(&gm_core.nodes, GM_BLOCK_PAGES * sizeof(void *), NULL, NULL);
 	gm_pool_init(&gm_core.residents, sizeof(struct gm_resident), NULL, NULL);
 	gm_pool_init(&gm_core.windows, sizeof(struct gm_seen), NULL, NULL);
+	gm_pool_init(&gm_core.pingpongs, (uint32_t)gm_pingpong_size(), NULL, NULL);
 	gm_pool_init(&gm_core.spans, (uint32_t)gm_span_size(), NULL, NULL);
 	gm_pool_init(&gm_core.small, GM_MAX(sizeof(struct gm_object), sizeof(struct gm_region)),
 		     NULL, NULL);
@@ -46,6 +47,7 @@ void gm_core_exit(void)
 	gm_retain_stop();
 	gm_pool_destroy(&gm_core.small);
 	gm_pool_destroy(&gm_core.spans);
+	gm_pool_destroy(&gm_core.pingpongs);
 	gm_pool_destroy(&gm_core.windows);
 	gm_pool_destroy(&gm_core.residents);
 	gm_pool_destroy(&gm_core.nodes);
@@ -71,14 +73,16 @@ void gm_core_reap(void)
 		gm_pool_reap(&gm_core.small);
 		gm_pool_reap(&gm_core.windows);
 		gm_pool_reap(&gm_core.spans);
+		gm_pool_reap(&gm_core.pingpongs);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 }
 
-/* What the logical page tables of all objects take: blocks, arrays, nodes, residents; and spans. */
+/* What the logical page tables of all objects take: blocks, arrays, nodes, residents; spans and histories. */
 uint64_t gm_metadata_bytes(void)
 {
 	return gm_pool_bytes(&gm_core.blocks) + gm_pool_bytes(&gm_core.arrays) +
 	       gm_pool_bytes(&gm_core.nodes) + gm_pool_bytes(&gm_core.residents) +
-	       gm_pool_bytes(&gm_core.spans) + gm_os_metadata_bytes();
+	       gm_pool_bytes(&gm_core.spans) + gm_pool_bytes(&gm_core.pingpongs) +
+	       gm_os_metadata_bytes();
 }

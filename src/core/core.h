@@ -126,8 +126,9 @@ struct gm_block {
 	uint64_t uniform; /* the first page's entry, where all agree and pages is NULL [block] */
 	uint64_t *pages;  /* else one entry a page [block] */
 	struct gm_resident *residents; /* [block] */
-	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
+	struct gm_pingpong *pingpong;  /* its history, or NULL: see pingpong.c [block] */
 	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint32_t willneed;    /* (a) somebody wants it: an eviction under way gives up */
 	uint16_t nr_dev;      /* pages on devices [block] */
 	uint16_t nr_retained; /* of these: with a host frame kept [block] */
 };
@@ -264,7 +265,9 @@ struct gm_dev {
 	unsigned int unit;		  /* pages of its base page (c) */
 	uint32_t granule;		  /* pages moved for a fault (a) */
 	uint32_t no_grow;		  /* (a) */
-	uint32_t contexts;		  /* attached [hnode] */
+	uint32_t thrash_times;		  /* 0: ping-pong is not looked for (a) */
+	uint64_t thrash_lapse, thrash_hold; /* nanoseconds (a) */
+	uint32_t contexts;		    /* attached [hnode] */
 	uint32_t apertures; /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_hnode hnode;
@@ -284,7 +287,7 @@ struct gm_core {
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
-	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
+	struct gm_pool blocks, arrays, nodes, residents, windows, spans, pingpongs;
 	struct gm_pool small; /* objects, regions */
 };
 

@@ -123,7 +123,7 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 		.to = GM_NODE_HOST,
 	};
 
-	gm_trace_end(&ev, begin, err);
+	gm_trace_end_at(&ev, begin, err);
 }
 
 static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)

@@ -88,6 +88,14 @@ int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 	return err ? err : host->hnode_info(hnode, info);
 }
 
+int gm_events_open(const struct gm_events_options *opt, struct gm_events **events)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->events_open(opt, events);
+}
+
 void gm_retain_limit(uint64_t bytes)
 {
 	const struct gm_host *host;
@@ -234,6 +242,26 @@ int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats)
 int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
 {
 	return gm_host()->dev_tune(dev, t);
+}
+
+int gm_events_read(struct gm_events *events, struct gm_event_record *buf, unsigned int n)
+{
+	return gm_host()->events_read(events, buf, n);
+}
+
+int gm_events_fd(struct gm_events *events)
+{
+	return gm_host()->events_fd(events);
+}
+
+int gm_events_lost(struct gm_events *events, uint64_t *lost)
+{
+	return gm_host()->events_lost(events, lost);
+}
+
+void gm_events_close(struct gm_events *events)
+{
+	gm_host()->events_close(events);
 }
 
 uint64_t gm_metadata_bytes(void)

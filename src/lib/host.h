@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include <gmem/driver.h>
+#include <gmem/events.h>
 #include <gmem/gmem.h>
 
 /* As the functions of <gmem/gmem.h> and <gmem/driver.h> with these names. */
@@ -63,6 +64,12 @@ struct gm_host {
 	int (*dev_unregister_physmem)(struct gm_dev *dev, uint64_t begin, uint64_t end);
 	int (*dev_stats)(struct gm_dev *dev, struct gm_stats *stats);
 	int (*dev_tune)(struct gm_dev *dev, const struct gm_dev_tunables *t);
+
+	int (*events_open)(const struct gm_events_options *opt, struct gm_events **events);
+	int (*events_read)(struct gm_events *events, struct gm_event_record *buf, unsigned int n);
+	int (*events_fd)(struct gm_events *events);
+	int (*events_lost)(struct gm_events *events, uint64_t *lost);
+	void (*events_close)(struct gm_events *events);
 
 	int (*hnode_info)(int hnode, struct gm_hnode_info *info);
 	uint64_t (*metadata_bytes)(void);

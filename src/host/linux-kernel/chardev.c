@@ -160,6 +160,10 @@ static long main_hnode_tune(struct file *file, void *arg)
 		.no_grow = t->no_grow,
 		.no_background = t->no_background,
 		.limit = t->limit,
+		.thrash_times = t->thrash_times,
+		.thrash_lapse_us = t->thrash_lapse_us,
+		.thrash_hold_us = t->thrash_hold_us,
+		.no_thrash = t->no_thrash,
 	};
 
 	if (t->pad)
@@ -221,6 +225,7 @@ static const struct gm_request main_requests[] = {
 	REQUEST_GROWN(GMEM_HNODE_STATS, gmem_stats, pages_peer, true, main_hnode_stats),
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
 	REQUEST_GROWN(GMEM_HNODE_TUNE, gmem_tune, limit, false, main_hnode_tune),
+	REQUEST(GMEM_EVENTS, gmem_events, false, gm_events_fd_create),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
 	REQUEST(GMEM_COPY, gmem_copy, false, main_copy),
 	REQUEST(GMEM_QUERY, gmem_query, false, main_query),

@@ -42,6 +42,9 @@ long gm_kas_query(struct gm_kas *kas, const struct gmem_query *q);
 long gm_kas_mapping(struct gm_kas *kas, struct gmem_mapping *m); /* mapping.c */
 void gm_stats_out(struct gmem_stats *to, const struct gm_stats *stats);
 
+/* events.c: GMEM_EVENTS */
+long gm_events_fd_create(struct file *file, void *arg);
+
 /* object_file.c */
 int gm_object_fd_create(struct gm_object *obj);
 /* NULL: not an object's descriptor. */
