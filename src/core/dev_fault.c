@@ -331,7 +331,7 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 			f[done].err = dev_fault(ctx, block, &place, f[done].access, begin, &held);
 			if (f[done].err == -EBUSY && !held && ++tries < TRIES)
 				break;
-			if (traced)
+			if (traced && !held) /* else it is not over: it will be made again */
 				trace_dev_fault(ctx, &f[done], &place, from, begin);
 		}
 		gm_block_unlock(block);

@@ -319,6 +319,7 @@ static void into_managed_memory(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 2; i++) {
 		struct gm_as_options as_opt = { .size = sizeof(as_opt), .flags = flags[i] };
+		struct pollfd fd = { .events = POLLIN };
 		struct gm_event_record *r, last;
 		struct gm_sim_ctx *ctx;
 		struct gm_events *e;
@@ -337,6 +338,9 @@ static void into_managed_memory(void **state)
 		r = p;
 		assert_int_equal(gm_events_read(e, r, 1), 1);
 		assert_int_equal(r->offset, 12345);
+		fd.fd = gm_events_fd(e);
+		assert_int_equal(poll(&fd, 1, 10000),
+				 1); /* a service thread tells when it is done */
 		assert_int_equal(gm_events_read(e, &last, 1), 1);
 		assert_int_equal(last.kind, GM_EVENT_FAULT);
 		assert_int_equal(last.why, GM_WHY_CPU_FAULT);
