@@ -174,6 +174,7 @@ static void blocks(void)
 /* What a user may hear of: his own, and that a device has gone; nothing of root's. */
 static void as_a_user(const struct kt *root, int go, int gone)
 {
+	struct gmem_sim_detach d = { .size = sizeof(d) };
 	struct gmem_event r[64];
 	struct kt t = *root;
 	int fd;
@@ -193,6 +194,9 @@ static void as_a_user(const struct kt *root, int go, int gone)
 	there_and_back(&t, 0);
 	CHECK(take(fd, r, 64) >= 2);
 	CHECK_EQ(r[0].pid, getpid());
+	munmap(t.mem, BLOCK);
+	d.ctx = (uint32_t)t.ctx;
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_DETACH, &d), 0);
 	CHECK_EQ(write(go, "x", 1), 1);
 	CHECK_EQ(read(gone, &c, 1), 1); /* root has had the device removed */
 	for (int n = take(fd, r, 64);; n = take(fd, r, 64)) {
@@ -262,9 +266,12 @@ static void handed_on(void)
 	pid = fork();
 	if (!pid) {
 		CHECK_EQ(take(fd, r, 64), 2);
-		/* Its own are not told: its memory is shared, its address space is not. */
+		/* Its own access is to the parent's memory: that is who it is told to. */
 		CHECK_EQ(*(volatile uint64_t *)(void *)t.mem, 1);
-		_exit(take(fd, r, 64));
+		CHECK_EQ(take(fd, r, 64), 1);
+		CHECK_EQ(r[0].tid, getpid());
+		CHECK_EQ(r[0].pid, getppid());
+		_exit(0);
 	}
 	CHECK_EQ(kt_wait(pid), 0);
 	CHECK_EQ(take(fd, r, 64), 0);
