@@ -143,11 +143,13 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	return err;
 }
 
-/* Nothing goes back and forth but what a test says is held. */
+/* Nothing goes back and forth but what a test says is held: pages below an address. */
 int gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until)
 {
+	uint64_t hold = __atomic_load_n(&tc.hold_until, __ATOMIC_ACQUIRE);
+
 	if (until)
-		*until = __atomic_exchange_n(&tc.hold_until, 0, __ATOMIC_ACQ_REL);
+		*until = va < tc.hold_below && gm_os_now_ns() < hold ? hold : 0;
 	return until && *until ? -EAGAIN : gm_cpu_fault(as, va, access);
 }
 

@@ -44,7 +44,8 @@ struct tc {
 	struct gm_as *held;	       /* faults of this one wait ... */
 	uint32_t waiting;	       /* ... and this many do or did ... */
 	uint32_t let_go;	       /* ... until this is 1 */
-	uint64_t hold_until; /* not 0: the next fault that can wait waits until then; atomic */
+	uint64_t hold_until;	       /* until then faults that can wait do, atomic ... */
+	uint64_t hold_below;	       /* ... below this address */
 	unsigned int advised, copied, queried;
 	uint64_t retained;	/* what gm_retained_bytes() says */
 	unsigned int low_calls; /* of gm_memory_low() */
