@@ -25,7 +25,7 @@ while IFS=: read -r file line text; do
 	case "$text" in
 	*'<'*)
 		case "$name" in
-		gmem/gmem.h | gmem/driver.h | gmem/policy.h) ;;
+		gmem/gmem.h | gmem/driver.h | gmem/events.h | gmem/policy.h) ;;
 		stdbool.h | stddef.h | stdint.h | stdarg.h) ;;
 		*) complain "$file:$line: includes <$name>: core includes only core and include/gmem" ;;
 		esac

@@ -379,6 +379,9 @@ GM_API int gm_dev_poison(struct gm_dev *dev, uint64_t pa);
  */
 GM_API int gm_dev_remove(struct gm_dev *dev);
 
+#define GM_THRASH_LAPSE_MAX 1000000U /* microseconds */
+#define GM_THRASH_HOLD_MAX 10000U
+
 /* Zero is the default of every field. */
 struct gm_dev_tunables {
 	size_t size;   /* of this struct */
@@ -389,6 +392,14 @@ struct gm_dev_tunables {
 	uint32_t no_grow; /* not 0: move just the granule, do not grow it where a block fills up */
 	uint32_t no_background; /* not 0: evict only when a fault needs room */
 	uint64_t limit; /* use so many bytes of the memory at most, a multiple of 4 KiB; 0: all */
+	/*
+	 * Ping-pong, see gmem(7): pages that came back so often, each time within about so many
+	 * microseconds, then stay so long with whoever gets them.
+	 */
+	uint32_t thrash_times;	  /* 0: 3 */
+	uint32_t thrash_lapse_us; /* 0: 500; at most a second */
+	uint32_t thrash_hold_us;  /* 0: 1000; at most 10 ms */
+	uint32_t no_thrash;	  /* not 0: do not look for it */
 };
 
 /**
@@ -482,8 +493,9 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
  * -ENOSPC: device memory is full of pinned pages; -EHWPOISON: its bytes are gone, see
  * gm_dev_poison(), or those of a page that shares the device's base page; -EADDRNOTAVAIL: the
  * device's base page is not mapped as a whole by one mapping, or out of step with the object;
- * -ENODEV: the device is gone, see gm_dev_remove(); -EBUSY: all else is in use by other faults,
- * replay later. Must not be called from an operation of struct gm_mmu, nor once the context is
+ * -ENODEV: the device is gone, see gm_dev_remove(); -EBUSY: all else is in use by other faults, or
+ * somebody else holds the page for a time (thrash_hold_us of struct gm_dev_tunables): replay
+ * later, for longer than that. Must not be called from an operation of struct gm_mmu, nor once the context is
  * being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);

@@ -514,6 +514,8 @@ struct gm_stats {
 	uint64_t pages_peer; /* copied to a device straight from another */
 	uint64_t
 		pages_replicated; /* of pages_to_dev: stayed in host memory too, see GM_READ_MOSTLY */
+	uint64_t thrashes;	  /* blocks found to go back and forth, see gmem(7) */
+	uint64_t faults_held;	  /* faults that had to wait, or to be replayed, for that */
 };
 
 GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);

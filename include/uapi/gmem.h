@@ -187,8 +187,10 @@ struct gmem_stats {
 	__u64 ns_copy;
 	__u64 ns_invl;
 	__u64 ns_evict;
-	__u64 pages_peer; /* a caller that does not know it is fine; nor the next */
+	__u64 pages_peer; /* a caller that does not know it, or what follows, is fine */
 	__u64 pages_replicated;
+	__u64 thrashes;
+	__u64 faults_held;
 };
 
 /* ------------------------------------------------------------ on an object */
@@ -244,7 +246,11 @@ struct gmem_tune {
 	__u32 no_grow;
 	__u32 no_background;
 	__u32 pad;
-	__u64 limit; /* a caller that does not know it is fine */
+	__u64 limit; /* a caller that does not know it, or what follows, is fine */
+	__u32 thrash_times;
+	__u32 thrash_lapse_us;
+	__u32 thrash_hold_us;
+	__u32 no_thrash;
 };
 
 /* On /dev/gmem: a device's policies, see gm_policy(3). */
@@ -309,6 +315,55 @@ struct gmem_attr {
 	__s32 first_node;
 	__u64 accessed_by;
 };
+
+/*
+ * On /dev/gmem: returns a descriptor that read(2) gives whole records by, of struct gmem_event, and that
+ * can be polled; it does not block, unless fcntl(2) makes it. It tells of the address spaces of
+ * the process that made it; with GMEM_EVENTS_ALL, which takes CAP_PERFMON or CAP_SYS_ADMIN, of all.
+ */
+#define GMEM_EVENTS_ALL 1
+
+struct gmem_events {
+	__u32 size;
+	__u32 flags;
+	__u32 kinds;   /* 1 << kind, or more of them; 0: all */
+	__u32 records; /* of the ring; 0: 4096; at most 65536 */
+};
+
+/* struct gm_event_record of <gmem/events.h>, which says what it means. */
+struct gmem_event {
+	__u16 version; /* 1 */
+	__u16 size;
+	__u32 kind;
+	__u64 time;
+	__u64 took;
+	__u64 as;
+	__u64 object;
+	__u64 offset;
+	__u64 addr;
+	__u64 dev_addr;
+	__u64 len;
+	__u64 bytes;
+	__u32 pages;
+	__u32 count;
+	__s32 from;
+	__s32 to;
+	__u32 why;
+	__s32 err;
+	__s32 pid;
+	__s32 tid;
+	__u64 reserved[2];
+};
+
+/* On such a descriptor. */
+struct gmem_events_lost {
+	__u32 size;
+	__u32 pad;
+	__u64 lost; /* out: events that did not fit, so far */
+};
+
+#define GMEM_EVENTS _IOW(GMEM_IOC_MAGIC, 11, struct gmem_events)
+#define GMEM_EVENTS_LOST _IOWR(GMEM_IOC_MAGIC, 40, struct gmem_events_lost)
 
 #define GMEM_HNODE_STATS _IOWR(GMEM_IOC_MAGIC, 8, struct gmem_stats)
 #define GMEM_RETAIN _IOWR(GMEM_IOC_MAGIC, 9, struct gmem_retain)

@@ -48,19 +48,19 @@ void gm_attrs_free(struct gm_attrs *a)
 		gm_os_free(a, bytes_of(a->max));
 }
 
-static bool same(const struct gm_hint *a, const struct gm_hint *b)
+static bool same(const struct gm_range_hint *a, const struct gm_range_hint *b)
 {
 	return a->accessed == b->accessed && a->prefer == b->prefer &&
 	       a->read_mostly == b->read_mostly;
 }
 
-static bool is_nothing(const struct gm_hint *h)
+static bool is_nothing(const struct gm_range_hint *h)
 {
 	return !h->accessed && h->prefer == GM_PREFER_NONE && !h->read_mostly;
 }
 
 /* Add a range behind all others. */
-static void add(struct gm_attrs *a, uint64_t lo, uint64_t hi, struct gm_hint hint)
+static void add(struct gm_attrs *a, uint64_t lo, uint64_t hi, struct gm_range_hint hint)
 {
 	struct gm_attr_range *last = a->nr ? &a->range[a->nr - 1] : NULL;
 
@@ -91,9 +91,9 @@ static uint32_t lower(const struct gm_attrs *a, uint64_t off)
 }
 
 /* What was said of offset @off, which the region maps, and how far the same was: *end. */
-static struct gm_hint hint_at(const struct gm_region *r, uint64_t off, uint64_t *end)
+static struct gm_range_hint hint_at(const struct gm_region *r, uint64_t off, uint64_t *end)
 {
-	static const struct gm_hint nothing = { .prefer = GM_PREFER_NONE };
+	static const struct gm_range_hint nothing = { .prefer = GM_PREFER_NONE };
 	const struct gm_attrs *a = r->attrs;
 	uint32_t i = a ? lower(a, off) : 0;
 
@@ -110,7 +110,7 @@ static struct gm_hint hint_at(const struct gm_region *r, uint64_t off, uint64_t 
 
 /* --------------------------------------------------------------------- looking up */
 
-const struct gm_hint *gm_attr_find(const struct gm_region *r, uint64_t off)
+const struct gm_range_hint *gm_attr_find(const struct gm_region *r, uint64_t off)
 {
 	const struct gm_attrs *a = r->attrs;
 	uint32_t i = lower(a, off);
@@ -156,7 +156,7 @@ struct change {
 	uint64_t accessed;
 };
 
-static struct gm_hint changed(struct gm_hint h, const struct change *c)
+static struct gm_range_hint changed(struct gm_range_hint h, const struct change *c)
 {
 	switch (c->advice) {
 	case GM_READ_MOSTLY:
@@ -187,7 +187,7 @@ static int build(struct gm_region *r, uint64_t lo, uint64_t hi, const struct cha
 	if (!a)
 		return -ENOMEM;
 	for (uint64_t at = r->offset; at < end; at = next) {
-		struct gm_hint h = hint_at(r, at, &next);
+		struct gm_range_hint h = hint_at(r, at, &next);
 
 		if (at < lo)
 			next = GM_MIN(next, lo);
@@ -388,7 +388,7 @@ void gm_attr_forget(struct gm_as *as, const struct gm_dev *dev)
 /* -------------------------------------------------------------------------- asking */
 
 /* For an application, who is not told of devices that are gone. */
-static struct gm_hint shown(struct gm_hint h)
+static struct gm_range_hint shown(struct gm_range_hint h)
 {
 	for (unsigned int i = 0; i < GM_MAX_DEVS; i++) {
 		bool named = (h.accessed >> i & 1) || h.prefer == GM_PREFER_DEV + i;
@@ -403,7 +403,7 @@ static struct gm_hint shown(struct gm_hint h)
 	return h;
 }
 
-static void say(struct gm_attr *to, const struct gm_hint *h)
+static void say(struct gm_attr *to, const struct gm_range_hint *h)
 {
 	to->flags = h->read_mostly ? GM_ATTR_READ_MOSTLY : 0;
 	to->preferred = h->prefer == GM_PREFER_NONE ? GM_NODE_NONE
@@ -418,7 +418,7 @@ int gm_as_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr
 {
 	struct gm_attr now = { .size = sizeof(now) };
 	uint64_t at = gm_round_down(va, GM_PAGE_SIZE), end = va + len, stop;
-	struct gm_hint first = { .prefer = GM_PREFER_NONE }, h;
+	struct gm_range_hint first = { .prefer = GM_PREFER_NONE }, h;
 	struct gm_region *r;
 	int err;
 

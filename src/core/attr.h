@@ -10,7 +10,7 @@
 #define GM_PREFER_DEV 2U /* and the device's index */
 
 /* What was said of addresses; all 0: nothing. */
-struct gm_hint {
+struct gm_range_hint {
 	uint64_t accessed;    /* ACCESSED_BY: a bit for the index of each device */
 	uint32_t prefer;      /* PREFERRED_LOCATION: GM_PREFER_* */
 	uint32_t read_mostly; /* READ_MOSTLY: 1 */
@@ -19,7 +19,7 @@ struct gm_hint {
 /* Bytes [lo, hi) of the object, which the region maps. */
 struct gm_attr_range {
 	uint64_t lo, hi;
-	struct gm_hint hint;
+	struct gm_range_hint hint;
 };
 
 /* Of a region: sorted, none is empty, and none could be one with the next. */
@@ -30,14 +30,14 @@ struct gm_attrs {
 	struct gm_attr_range range[];
 };
 
-const struct gm_hint *gm_attr_find(const struct gm_region *region, uint64_t off);
+const struct gm_range_hint *gm_attr_find(const struct gm_region *region, uint64_t off);
 void gm_attr_narrow(const struct gm_region *region, uint64_t index, unsigned int page,
 		    unsigned int *first, unsigned int *n);
 uint64_t gm_attr_end(const struct gm_region *region, uint64_t va);
 
 /* What was said of a page of block @index, or NULL. */
-static inline const struct gm_hint *gm_attr_at(const struct gm_region *region, uint64_t index,
-					       unsigned int page)
+static inline const struct gm_range_hint *gm_attr_at(const struct gm_region *region, uint64_t index,
+						     unsigned int page)
 {
 	if (!region->attrs)
 		return NULL;

@@ -142,6 +142,7 @@ struct gm_block {
 	uint64_t *pages;  /* else one entry a page, and a bit for each on a device [block] */
 	struct gm_resident *residents; /* [block] */
 	struct gm_history *history;    /* [block] */
+	struct gm_pingpong *pingpong;  /* its history, or NULL: see pingpong.c [block] */
 	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
 	uint64_t remote;      /* and host memory of it, in windows not of GM_REPLICATE [block] */
 	uint32_t willneed;    /* (a) somebody wants it: an eviction under way gives up */
@@ -299,7 +300,9 @@ struct gm_dev {
 	unsigned int unit;		  /* pages of its base page (c) */
 	uint32_t granule;		  /* pages moved for a fault (a) */
 	uint32_t no_grow;		  /* (a) */
-	uint32_t contexts;		  /* attached [hnode] */
+	uint32_t thrash_times;		  /* 0: ping-pong is not looked for (a) */
+	uint64_t thrash_lapse, thrash_hold; /* nanoseconds (a) */
+	uint32_t contexts;		    /* attached [hnode] */
 	uint32_t apertures; /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
 	struct gm_policies policy;
@@ -329,7 +332,7 @@ struct gm_core {
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
-	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
+	struct gm_pool blocks, arrays, nodes, residents, windows, spans, pingpongs;
 	struct gm_pool small;			   /* objects, regions */
 	struct gm_pool history[GM_PAGE_BYTES_MAX]; /* of so many bytes a page, less one */
 	struct gm_sweeps sweeps;

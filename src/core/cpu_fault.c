@@ -10,10 +10,16 @@
  * tried, for the rest was only a guess. Servicing a fault twice is harmless (I8): the
  * second finds the page where the first put it, and maps it again.
  *
+ * A page that goes back and forth may be held by a device (pingpong.c): the fault then lets go of
+ * all its locks, waits until that is over, once at most, and begins anew. How it waits is
+ * for whoever delivers it: gm_cpu_fault() sleeps, a host that must not sleep for one fault
+ * while others wait asks gm_cpu_fault_try() and makes the thread wait that faulted.
+ *
  * Locking. The address space is read-locked from lookup to the end, so that the region
  * stays; a host that names the object holds that.
  */
 #include "core/fault.h"
+#include "core/pingpong.h"
 
 #define CPU_GRANULE 16U /* pages, where no address space says otherwise */
 
@@ -66,9 +72,73 @@ static int aperture_piece(struct gm_as *as, const struct gm_place *place, unsign
 				      cpu + ((uint64_t)(first - lo) << GM_PAGE_SHIFT));
 }
 
-static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, struct gm_event *ev)
+/* The pages that a fault on @page cannot but bring home, if it brings any. */
+static void least_home(const struct gm_block *block, unsigned int page, unsigned int *first,
+		       unsigned int *n)
+{
+	*n = GM_MAX(gm_unit_at(block, page), (unsigned int)(block->obj->granule >> GM_PAGE_SHIFT));
+	*first = page & ~(*n - 1);
+}
+
+/* How long the CPU has to wait for the page; whoever holds it is counted as making it wait. */
+static uint64_t held(struct gm_as *as, const struct gm_block *block, unsigned int page,
+		     uint64_t now)
+{
+	unsigned int first, n;
+	uint64_t ns;
+
+	if (!block->pingpong)
+		return 0;
+	least_home(block, page, &first, &n);
+	ns = gm_pingpong_held(block, GM_PARTY_HOST, first, n, now);
+	if (ns && as)
+		gm_tally(&as->counters, faults_held, 1);
+	return ns;
+}
+
+/* What a fault on @page is about to bring home, and from whom. */
+struct from {
+	struct gm_dev *dev; /* NULL: from nobody */
+	uint32_t pieces;
+};
+
+static struct from comes_from(const struct gm_block *block, unsigned int page, unsigned int first,
+			      unsigned int n)
+{
+	struct from from = { .dev = NULL };
+	uint64_t e = gm_block_entry(block, page);
+	unsigned int len;
+
+	if (!block->nr_dev)
+		return from;
+	if (gm_entry_state(e) != GM_DEV) { /* a huge page: with the first that is away */
+		least_home(block, page, &first, &n);
+		for (unsigned int at = first; at < first + n && gm_entry_state(e) != GM_DEV;
+		     at += len)
+			len = gm_block_run(block, at, first + n, &e);
+	}
+	if (gm_entry_state(e) == GM_DEV) {
+		from.dev = gm_core.dev[gm_entry_dev(e)];
+		from.pieces = gm_pingpong_before(block, gm_party(from.dev), first, n);
+	}
+	return from;
+}
+
+static void came_home(struct gm_block *block, struct gm_as *as, const struct from *from,
+		      unsigned int page, unsigned int first, unsigned int n)
+{
+	if (from->dev)
+		gm_pingpong_moved(block, as, from->dev, gm_party(from->dev), GM_PARTY_HOST, page,
+				  first, n, from->pieces);
+}
+
+/* *until, if not NULL: it may be made to wait, -EAGAIN, until then. */
+static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, uint64_t now, uint64_t *until,
+		     struct gm_event *ev)
 {
 	unsigned int first, n, lo, hi;
+	struct from from;
+	uint64_t wait;
 	struct gm_block *block;
 	struct gm_place place;
 	uint64_t cpu;
@@ -94,17 +164,33 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, struct gm_e
 		gm_block_unlock(block);
 		return err;
 	}
+	wait = until ? held(as, block, place.page, now) : 0;
+	if (wait) {
+		*until = now + wait;
+		gm_block_unlock(block);
+		return -EAGAIN;
+	}
 	if (gm_entry_state(gm_block_entry(block, place.page)) == GM_DEV)
 		gm_tally(&as->counters, cpu_faults_moved, 1);
 	gm_policy_cpu(as, block, place.page, &first, &n);
+	if (block->obj->granule > GM_PAGE_SIZE)
+		least_home(block, place.page, &first, &n);
+	else
+		gm_pingpong_clip(block, GM_PARTY_HOST, place.page, &first, &n, now);
+	from = comes_from(block, place.page, first, n);
 	err = cpu_piece(as, block, &place, first, n, access);
-	if (err && n > 1)
-		err = cpu_piece(as, block, &place, place.page, 1, access);
+	if (err && n > 1) {
+		first = place.page;
+		n = 1;
+		err = cpu_piece(as, block, &place, first, n, access);
+	}
+	if (!err)
+		came_home(block, as, &from, place.page, first, n);
 	gm_block_unlock(block);
 	return err;
 }
 
-int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+int gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until)
 {
 	uint64_t begin = gm_os_now_ns();
 	bool traced = gm_tracing(GM_EVENT_FAULT);
@@ -113,9 +199,18 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 
 	if (traced)
 		ev = gm_fault_event(as, va, access, GM_WHY_CPU_FAULT, GM_NODE_HOST);
+	if (traced)
+		ev.addr = va;
 	gm_lock_check_none();
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
-	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access, traced ? &ev : NULL);
+	if (until)
+		*until = 0;
+	err = cpu_fault(as, gm_round_down(va, GM_PAGE_SIZE), access, begin, until,
+			traced ? &ev : NULL);
+	if (until && *until) { /* it is not over */
+		gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+		return err;
+	}
 	if (traced)
 		gm_trace_end(&ev, begin, err);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
@@ -124,6 +219,19 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 		gm_tally(&as->counters, fault_errors, 1);
 	gm_tally(&as->counters, ns_cpu_fault, gm_os_now_ns() - begin);
 	return err;
+}
+
+int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	uint64_t until, now;
+	int err = gm_cpu_fault_try(as, va, access, &until);
+
+	if (!until)
+		return err;
+	now = gm_os_now_ns();
+	if (now < until)
+		gm_os_sleep(until - now);
+	return gm_cpu_fault_try(as, va, access, NULL);
 }
 
 /* In host backing, for all. */
@@ -140,11 +248,12 @@ static bool is_home(const struct gm_block *block, unsigned int page)
  * pages of the host's come as a whole.
  */
 static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page,
-		     unsigned int granule, bool write)
+		     unsigned int granule, bool write, uint64_t now)
 {
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
 	bool huge = block->obj->granule > GM_PAGE_SIZE;
-	unsigned int first = page & ~(granule - 1);
+	unsigned int first = page & ~(granule - 1), n = granule;
+	struct from from;
 	int err = 0;
 
 	if (is_bad(block, page))
@@ -152,10 +261,18 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	if (gm_entry_state(gm_block_entry(block, page)) == GM_DEV || (huge && block->nr_dev)) {
 		if (as)
 			gm_tally(&as->counters, cpu_faults_moved, 1);
-		err = gm_migrate_home(block, first, granule, &how);
+		if (!huge)
+			gm_pingpong_clip(block, GM_PARTY_HOST, page, &first, &n, now);
+		from = comes_from(block, page, first, n);
+		err = gm_migrate_home(block, first, n, &how);
 		/* The rest of the granule was only a guess. */
-		if (err && granule > 1 && !huge)
-			err = gm_migrate_home(block, page, 1, &how);
+		if (err && n > 1 && !huge) {
+			first = page;
+			n = 1;
+			err = gm_migrate_home(block, first, n, &how);
+		}
+		if (!err)
+			came_home(block, as, &from, page, first, n);
 	} else if (!huge && is_home(block, page)) {
 		/* Who maps it in place has it already, or faults. */
 		return write ? gm_collapse(block, first, granule) : 0;
@@ -165,11 +282,11 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	else if (!err && gm_entry_state(gm_block_entry(block, page)) != GM_HOST)
 		err = gm_make_host(block, page, 1);
 	if (!err)
-		err = gm_exclusive_end(block, first, granule, NULL);
+		err = gm_exclusive_end(block, first, n, NULL);
 	if (!err && (write || huge))
-		err = gm_collapse(block, first, granule);
+		err = gm_collapse(block, first, n);
 	if (!err)
-		gm_mirror(block, first, granule);
+		gm_mirror(block, first, n);
 	return err;
 }
 
@@ -196,7 +313,7 @@ static void trace_object_fault(const struct gm_found *found, struct gm_as *as, u
 	ev.from = from;
 	if (found->cpu)
 		ev.to = from; /* it stays */
-	gm_trace_end(&ev, begin, err);
+	gm_trace_end_at(&ev, begin, err);
 }
 
 int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
@@ -204,11 +321,12 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 {
 	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)), lo, hi;
 	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
-	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1);
+	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1), wait;
 	bool traced = gm_tracing(GM_EVENT_FAULT);
 	int err = 0, was;
 
 	gm_lock_check_none();
+	found->until = 0;
 	found->block = gm_block_find(obj, off >> GM_BLOCK_SHIFT, false);
 	if (!found->block)
 		return 0;
@@ -217,7 +335,13 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 	granule = GM_MAX(granule, gm_unit_at(found->block, page));
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
-		err = home_page(found->block, as, page, granule, found->write);
+		wait = found->waits ? held(as, found->block, page, begin) : 0;
+		if (wait) {
+			gm_block_unlock(found->block);
+			found->until = begin + wait;
+			return -EAGAIN;
+		}
+		err = home_page(found->block, as, page, granule, found->write, begin);
 		home_run(found->block, page, granule, &lo, &hi);
 	}
 	if (traced)

@@ -63,12 +63,22 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 	return 0;
 }
 
+static void set_thrash_defaults(struct gm_dev *dev)
+{
+	const struct gm_dev_tunables *t = &dev->tunables;
+
+	gm_store(&dev->thrash_lapse, (t->thrash_lapse_us ? t->thrash_lapse_us : 500) * 1000ULL);
+	gm_store(&dev->thrash_hold, (t->thrash_hold_us ? t->thrash_hold_us : 1000) * 1000ULL);
+	gm_store(&dev->thrash_times, t->no_thrash ? 0 : t->thrash_times ? t->thrash_times : 3);
+}
+
 static void set_defaults(struct gm_dev *dev)
 {
 	uint32_t granule = dev->tunables.granule ? dev->tunables.granule >> GM_PAGE_SHIFT : 16;
 
 	gm_store(&dev->granule, GM_MAX(granule, dev->unit));
 	gm_store(&dev->no_grow, dev->tunables.no_grow);
+	set_thrash_defaults(dev);
 	gm_store(&dev->hnode.background, !dev->tunables.no_background);
 	gm_store(&dev->hnode.limit, dev->tunables.limit >> GM_PAGE_SHIFT);
 	gm_hnode_set_marks(dev);
@@ -374,6 +384,8 @@ static int tune(struct gm_dev *dev, int hnode, const struct gm_dev_tunables *t)
 			    new.granule > GM_BLOCK_SIZE))
 		return -EINVAL;
 	if (!gm_aligned(new.limit, GM_PAGE_SIZE))
+		return -EINVAL;
+	if (new.thrash_lapse_us > GM_THRASH_LAPSE_MAX || new.thrash_hold_us > GM_THRASH_HOLD_MAX)
 		return -EINVAL;
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	if (!dev && i >= 0 && i < (int)GM_MAX_DEVS)

@@ -12,11 +12,15 @@
  * faults that wait for our block; the block is unlocked before the next try, and
  * tries are counted. Every other error ends the fault at once.
  *
+ * A page that goes back and forth may be held by another (pingpong.c): that is -EBUSY too, and
+ * at once, for to wait here would keep others from the address space.
+ *
  * Locking. The address space is read-locked from lookup to the end, so that the region
  * stays; faults of a batch in one block share one lock of it.
  */
 #include "core/attr.h"
 #include "core/fault.h"
+#include "core/pingpong.h"
 
 #define TRIES 256U
 
@@ -116,20 +120,30 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 
 /* Alike, for one fault. */
 static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
-			  const struct gm_place *place, uint32_t access)
+			  const struct gm_place *place, uint32_t access, uint64_t now)
 {
-	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
+	uint64_t e = gm_block_entry(block, place->page);
+	bool away = gm_entry_state(e) == GM_DEV;
 	unsigned int first, n;
+	uint32_t before;
 	int err;
 
 	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
+	gm_pingpong_clip(block, GM_PARTY_HOST, place->page, &first, &n, now);
+	before = away ? gm_pingpong_before(block, gm_party_of(e), first, n) : 0;
 	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, access);
-	if (err && n > 1)
-		err = in_place_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT, access);
-	if (away && !err)
+	if (err && n > 1) {
+		first = place->page;
+		n = 1;
+		err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, access);
+	}
+	if (away && !err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
-	else if (!err)
+		gm_pingpong_moved(block, ctx->as, gm_core.dev[gm_entry_dev(e)], gm_party_of(e),
+				  GM_PARTY_HOST, place->page, first, n, before);
+	} else if (!err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
+	}
 	return err;
 }
 
@@ -188,24 +202,57 @@ static void more_pieces(struct gm_context *ctx, struct gm_block *block,
 	}
 }
 
-/* Bring the page, and what the policy wants with it. */
-static int bring(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
-		 uint32_t access)
+/* Does somebody hold the page, of which the device needs the whole unit? */
+static bool is_held(struct gm_context *ctx, const struct gm_block *block,
+		    const struct gm_place *place, uint64_t now)
 {
+	bool in_place = place->window->mode == GM_REPLICATE;
+	unsigned int first = place->page, n = 1;
+
+	if (!in_place)
+		gm_unit_round(ctx->dev, &first, &n);
+	if (!gm_pingpong_held(block, in_place ? GM_PARTY_HOST : gm_party(ctx->dev), first, n, now))
+		return false;
+	gm_count(ctx->dev, ctx->as, faults_held, 1);
+	return true;
+}
+
+/* Move the page to the device, and what the policy wants with it. */
+static int move_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		      uint32_t access, uint64_t now)
+{
+	unsigned int from = gm_party_of(gm_block_entry(block, place->page)), first, n;
 	struct gm_policy_move move;
+	struct gm_dev *dev = ctx->dev;
+	uint32_t before;
 	int err;
 
 	gm_policy_fault(ctx, block, place->page, access & (GM_READ | GM_WRITE), 0, &move);
-	more_pieces(ctx, block, place, &move);
-	err = gm_dev_piece(ctx, block, place, move.first, move.n, GM_WHY_DEV_FAULT);
-	if (err && move.n > ctx->dev->unit)
-		err = gm_dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+	first = move.first;
+	n = move.n;
+	gm_pingpong_clip(block, gm_party(dev), place->page, &first, &n, now);
+	if (n == move.n) /* else somebody has a part of it, for a while */
+		more_pieces(ctx, block, place, &move);
+	gm_unit_round(dev, &first, &n);
+	before = gm_pingpong_before(block, from, first, n);
+	err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+	if (err && n > dev->unit) {
+		first = place->page;
+		n = 1;
+		err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
+	}
+	if (!err) {
+		gm_count(dev, ctx->as, dev_faults_moved, 1);
+		gm_pingpong_moved(block, ctx->as, dev, from, gm_party(dev), place->page, first, n,
+				  before);
+	}
+	gm_evict_kick(dev);
 	return err;
 }
 
-/* One fault, the block locked. */
+/* One fault, the block locked. *held: -EBUSY, and for some time. */
 static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
-		     uint32_t access)
+		     uint32_t access, uint64_t now, bool *held)
 {
 	struct gm_dev *dev = ctx->dev;
 	int err;
@@ -232,13 +279,13 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	if (gm_is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);
 		err = gm_map_evicting(gm_map_dev, ctx, place->region, block, place->page, 1);
+	} else if (is_held(ctx, block, place, now)) {
+		*held = true;
+		return -EBUSY;
 	} else if (place->window->mode == GM_REPLICATE) {
-		return in_place_fault(ctx, block, place, access);
+		return in_place_fault(ctx, block, place, access, now);
 	} else {
-		err = bring(ctx, block, place, access);
-		if (!err)
-			gm_count(dev, ctx->as, dev_faults_moved, 1);
-		gm_evict_kick(dev);
+		err = move_fault(ctx, block, place, access, now);
 	}
 	if (!err) {
 		gm_resident_touch(block, dev, true);
@@ -281,8 +328,10 @@ static void trace_dev_fault(struct gm_context *ctx, const struct gm_fault *f,
 	struct gm_event ev = gm_fault_event(ctx->as, f->va, f->access, GM_WHY_DEV_FAULT,
 					    gm_dev_node(ctx->dev));
 
-	if (place)
+	if (place) {
 		gm_event_place(&ev, place->region->obj, place->index, place->page);
+		ev.addr = f->va - place->window->dev_va + place->window->va;
+	}
 	ev.from = from;
 	gm_trace_end(&ev, begin, f->err);
 }
@@ -292,7 +341,7 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 				 uint64_t begin)
 {
 	unsigned int done = 0, tries = 0;
-	bool traced = gm_tracing(GM_EVENT_FAULT);
+	bool traced = gm_tracing(GM_EVENT_FAULT), held;
 	struct gm_place place;
 	struct gm_block *block;
 	int from = GM_NODE_NONE;
@@ -319,10 +368,11 @@ static unsigned int block_faults(struct gm_context *ctx, struct gm_fault *f, uns
 			locate(ctx, f[done].va, f[done].access, &place);
 			if (traced)
 				from = gm_entry_node(gm_block_entry(block, place.page));
-			f[done].err = dev_fault(ctx, block, &place, f[done].access);
-			if (f[done].err == -EBUSY && ++tries < TRIES)
+			held = false;
+			f[done].err = dev_fault(ctx, block, &place, f[done].access, begin, &held);
+			if (f[done].err == -EBUSY && !held && ++tries < TRIES)
 				break;
-			if (traced)
+			if (traced && !held) /* else it is not over: it will be made again */
 				trace_dev_fault(ctx, &f[done], &place, from, begin);
 		}
 		gm_block_unlock(block);

@@ -128,7 +128,7 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 		.to = GM_NODE_HOST,
 	};
 
-	gm_trace_end(&ev, begin, err);
+	gm_trace_end_at(&ev, begin, err);
 }
 
 /* Which pages are to go; NULL: all that may. False: none, the block is passed over. */

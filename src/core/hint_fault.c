@@ -34,7 +34,7 @@
 /* Is the page to be duplicated, rather than moved, where a device reads it? */
 bool gm_is_duplicated(const struct gm_place *place)
 {
-	const struct gm_hint *hint = gm_attr_at(place->region, place->index, place->page);
+	const struct gm_range_hint *hint = gm_attr_at(place->region, place->index, place->page);
 
 	return hint && hint->read_mostly && place->window->mode != GM_REPLICATE;
 }
@@ -86,7 +86,7 @@ static int read_replica(struct gm_context *ctx, struct gm_block *block,
 
 /* Does the device use host memory in place there, and can it? */
 static bool wants_host(const struct gm_context *ctx, const struct gm_block *block,
-		       const struct gm_hint *hint)
+		       const struct gm_range_hint *hint)
 {
 	const struct gm_dev *dev = ctx->dev;
 	bool here = hint->prefer == GM_PREFER_DEV + dev->index;
@@ -150,7 +150,7 @@ static bool reads(const struct gm_dev *dev, const struct gm_dev *peer)
 
 /* What is to be on another device and is on none goes there, to be read there. -EOPNOTSUPP: no. */
 static int read_preferred(struct gm_context *ctx, struct gm_block *block,
-			  const struct gm_place *place, const struct gm_hint *hint)
+			  const struct gm_place *place, const struct gm_range_hint *hint)
 {
 	struct gm_place there = *place;
 	struct gm_policy_move move;
@@ -185,7 +185,7 @@ static int read_preferred(struct gm_context *ctx, struct gm_block *block,
 int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		  uint32_t access)
 {
-	const struct gm_hint *hint = gm_attr_at(place->region, place->index, place->page);
+	const struct gm_range_hint *hint = gm_attr_at(place->region, place->index, place->page);
 	int err = -EOPNOTSUPP;
 
 	if ((!hint && !block->nr_copies) || place->window->mode == GM_REPLICATE)
@@ -209,7 +209,7 @@ int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct g
 void gm_hint_moved(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		   unsigned int first, unsigned int n)
 {
-	const struct gm_hint *hint = gm_attr_at(place->region, place->index, place->page);
+	const struct gm_range_hint *hint = gm_attr_at(place->region, place->index, place->page);
 
 	if (!hint || hint->read_mostly || !hint->accessed)
 		return;

@@ -109,7 +109,7 @@ static void enter_accessed(const struct gm_view *v, struct gm_block *block, uint
 	while (dva < end) {
 		unsigned int page = gm_view_page(v, block, dva), first = page;
 		unsigned int n = (unsigned int)((end - dva) >> GM_PAGE_SHIFT);
-		const struct gm_hint *hint = gm_attr_at(v->region, block->index, page);
+		const struct gm_range_hint *hint = gm_attr_at(v->region, block->index, page);
 
 		gm_attr_clip(v->region, block->index, page, &first, &n);
 		if (hint && !hint->read_mostly && (hint->accessed >> v->ctx->dev->index & 1))

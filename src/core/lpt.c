@@ -167,6 +167,7 @@ static struct gm_block *publish(struct gm_object *obj, uint64_t index, int *err)
 	block->nr_copies = 0;
 	block->readers = 0;
 	block->remote = 0;
+	block->pingpong = NULL;
 	block->nr_retained = 0;
 	gm_store(&block->willneed, 0);
 	gm_add(&obj->nr_blocks, 1);
@@ -218,7 +219,9 @@ void gm_block_free(struct gm_block *block)
 	gm_sub(&obj->nr_blocks, 1);
 	gm_history_free(block);
 	gm_pool_put(&gm_core.arrays, block->pages);
+	gm_pool_put(&gm_core.pingpongs, block->pingpong);
 	block->pages = NULL;
+	block->pingpong = NULL;
 	block->obj = NULL;
 	gm_mutex_unlock(&block->lock, GM_RANK_BLOCK);
 	gm_pool_put(&gm_core.blocks, block);

@@ -40,7 +40,7 @@ static inline void gm_trace_move(const struct gm_block *block, unsigned int firs
 	ev->len = gm_page_bytes(end - first);
 	if (err)
 		ev->bytes = 0;
-	gm_trace_end(ev, begin, err);
+	gm_trace_end_at(ev, begin, err);
 }
 
 /* Frames of @dev for the pages from @page on, see migrate.c; and room for them in @block itself. */

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <gmem/events.h>
+
 struct gm_as;
 struct gm_as_options;
 struct gm_attrs;
@@ -116,6 +118,8 @@ unsigned int gm_os_cpu(void); /* the processor we run on, or did: to spread coun
  * from try to try, up to a millisecond, since who has what we want may not even be running.
  */
 void gm_os_yield(unsigned int tries);
+/* Sleep for @ns, or until a signal that kills. No lock is held. */
+void gm_os_sleep(uint64_t ns);
 
 /* Sleep while *word == value (spurious returns allowed); wake all sleepers of word. Fault path. */
 void gm_os_wait(uint32_t *word, uint32_t value);
@@ -161,52 +165,21 @@ void gm_os_warn(const char *what, const char *arg);
 
 /* ------------------------------------------------------------------- tracing */
 
-/* On whose behalf pages move. */
-enum gm_why {
-	GM_WHY_CPU_FAULT,
-	GM_WHY_DEV_FAULT,
-	GM_WHY_PREFETCH,
-	GM_WHY_EVICT,
-	GM_WHY_DRAIN,
-	GM_WHY_POISON,
-};
-
-enum gm_event_kind {
-	GM_EVENT_FAULT,	  /* a fault of the CPU or a device was serviced, or failed */
-	GM_EVENT_MIGRATE, /* pages of one block went from one place to another, or could not */
-	GM_EVENT_EVICT,	  /* a block was a victim; its migration is an event of its own, before */
-	GM_EVENT_INVALIDATE, /* a device's TLB was told to drop translations */
-	GM_EVENT_POISON, /* a frame has failed, or went with its device; what was in it is lost */
-	GM_EVENT_KINDS,
-};
-
 /*
- * What happened, once it has. A field that says nothing of a kind is 0, or GM_NODE_NONE.
+ * What happened, once it has; <gmem/events.h> has the kinds and the fields, by these names:
+ * @va is what it calls dev_addr, but in a fault of the CPU's the address touched, or 0; @n is count.
  *
- *	field	FAULT		MIGRATE		EVICT		INVALIDATE	POISON
- *	as	faulting	charged		charged		whose translations  -
- *	obj	of the page	of the pages	of the block	-		of the page, if any
- *	offset	of the page	first page	of the block	-		of the page
- *	va	touched, or 0	-		-		first		physical, of the frame
- *	len	a page		first to last	a block		of all ranges	a page
- *	pages	-		moved		moved		-		lost: 1, or 0
- *	bytes	-		copied		-		-		-
- *	from	page was at	node		the device	the device	the device
- *	to	wanted at	node		host		-		-
- *	why	which fault	why		EVICT		-		POISON; DRAIN: removed
- *	n	access		-		a fault waits	ranges		-
- *
- * @err is 0 or -errno; then @pages is what was to move, and @bytes is 0.
- *
- * @as and @obj may be NULL: not known, or nobody's; they live as long as the call.
+ * @as, @at and @obj may be NULL: not known, or nobody's; they live as long as the call. @at is
+ * the address space that @addr is in.
  */
 struct gm_event {
 	enum gm_event_kind kind;
 	enum gm_why why;
-	struct gm_as *as;
+	struct gm_as *as, *at;
 	struct gm_object *obj;
-	uint64_t offset, va, len, bytes;
-	uint64_t ns; /* how long it took */
+	uint64_t offset, addr, va, len, bytes;
+	uint64_t time; /* when it was over */
+	uint64_t ns;   /* how long it took */
 	uint32_t pages, n;
 	int from, to; /* node ids */
 	int err;
@@ -218,6 +191,18 @@ struct gm_event {
  * gm_object_id() and gm_as_host(). Fault path.
  */
 void gm_os_trace(const struct gm_event *event);
+
+/* What the core has for its hosts to hand events on: ring.c. */
+struct gm_ring;
+int gm_ring_create(uint32_t records, struct gm_ring **ring); /* Fails: -EINVAL, -ENOMEM */
+void gm_ring_destroy(struct gm_ring *ring);
+/* From anywhere; false: it is full, and one more is lost. */
+bool gm_ring_put(struct gm_ring *ring, const struct gm_event_record *record);
+bool gm_ring_get(struct gm_ring *ring, struct gm_event_record *record);
+bool gm_ring_empty(const struct gm_ring *ring);
+uint64_t gm_ring_lost(const struct gm_ring *ring);
+/* All but pid and tid. */
+void gm_event_record(struct gm_event_record *to, const struct gm_event *event);
 
 /* --------------------------------------------------------------- host backing */
 
@@ -403,7 +388,10 @@ int gm_os_numa_nodes(void);
 int gm_core_init(void);
 void gm_core_exit(void);
 
-/* Call gm_os_trace() for events of this kind, or do not (at first). At any time, in any context. */
+/*
+ * Call gm_os_trace() for events of this kind as long as one more has said so than has taken it back.
+ * At any time, in any context.
+ */
 void gm_trace(enum gm_event_kind kind, bool on);
 
 /* A number that no other address space, or object, has or had; not 0. */
@@ -421,9 +409,16 @@ uint32_t gm_object_flags(const struct gm_object *obj);
  * mapped meanwhile: let the access be made again. -EFAULT: not managed memory (any
  * more). -EHWPOISON: the page's bytes are gone. Another -errno: the page could not be
  * brought home and is where it was.
- * Called with no lock held.
+ * Called with no lock held. Sleeps for a while (gm_os_sleep()) if the page goes back and forth,
+ * see pingpong.c.
  */
 int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access);
+/*
+ * The same for a host that makes the thread which faulted wait by itself. *until not 0: the
+ * fault is not serviced, and should be tried again at that time, with @until NULL: it
+ * waits no more then.
+ */
+int gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until);
 
 /*
  * For a host whose CPU faults name an object and an offset, and which maps what they
@@ -440,6 +435,8 @@ struct gm_found {
 	struct gm_block *block;
 	uint64_t from, to; /* offsets of the object: what may be mapped along, @off included */
 	uint64_t cpu;	   /* of the first byte at @from, on a device; 0: in host backing */
+	bool waits;	   /* in: the caller can wait, as with gm_cpu_fault_try() */
+	uint64_t until;	   /* not 0, and -EAGAIN: until then */
 };
 int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool apertures,
 		    struct gm_found *found);

@@ -192,6 +192,6 @@ void gm_peer_commit(struct gm_block *block, struct gm_dev *dev, struct gm_as *as
 		commit_from(block, dev, peer, as, runs, nr, &ev);
 		ev.bytes = (uint64_t)ev.pages << GM_PAGE_SHIFT;
 		if (begin)
-			gm_trace_end(&ev, begin, 0);
+			gm_trace_end_at(&ev, begin, 0);
 	}
 }

@@ -126,7 +126,7 @@ static void trace_poison(const struct gm_dev *dev, enum gm_why why, uint64_t pfn
 		.to = GM_NODE_NONE,
 	};
 
-	gm_trace_end(&ev, begin, err);
+	gm_trace_end_at(&ev, begin, err);
 }
 
 /* Of a unit on its way to be free, a part may be so already: that can be looked at again. */

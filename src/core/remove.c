@@ -128,8 +128,20 @@ int gm_salvage(struct gm_block *block, struct gm_dev *dev)
 	return err;
 }
 
+static void trace_remove(const struct gm_dev *dev, uint64_t begin, int err)
+{
+	struct gm_event ev = { .kind = GM_EVENT_REMOVE,
+			       .why = GM_WHY_DRAIN,
+			       .from = gm_dev_node(dev),
+			       .to = GM_NODE_NONE };
+
+	gm_trace_end(&ev, begin, err);
+}
+
 int gm_dev_remove(struct gm_dev *dev)
 {
+	bool traced = gm_tracing(GM_EVENT_REMOVE);
+	uint64_t begin = traced ? gm_os_now_ns() : 0;
 	int err;
 
 	if (!dev)
@@ -143,6 +155,8 @@ int gm_dev_remove(struct gm_dev *dev)
 	dev->hnode.closing = true; /* for good */
 	gm_spin_unlock(&dev->hnode.lock, GM_RANK_HNODE);
 	err = gm_dev_empty(dev, NULL);
+	if (traced) /* while it cannot be destroyed */
+		trace_remove(dev, begin, err);
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	return err;
 }

@@ -9,11 +9,11 @@
 
 #include "core/core.h"
 
-extern uint32_t gm_traced; /* a bit for each kind (a) */
+extern uint32_t gm_traced[GM_EVENT_KINDS]; /* how many listen (a) */
 
 static inline bool gm_tracing(enum gm_event_kind kind)
 {
-	return __builtin_expect(gm_load(&gm_traced) & 1U << kind, 0);
+	return __builtin_expect(gm_load(&gm_traced[kind]) != 0, 0);
 }
 
 static inline int gm_dev_node(const struct gm_dev *dev)
@@ -29,7 +29,9 @@ static inline int gm_entry_node(uint64_t e)
 	return gm_entry_state(e) == GM_HOST ? GM_NODE_HOST : GM_NODE_NONE;
 }
 
-/* The last two fields, and out with it. */
+/* The last fields, and out with it. */
 void gm_trace_end(struct gm_event *event, uint64_t begin, int err);
+/* The same, and an address for the offset. maps_lock of the object is not held. */
+void gm_trace_end_at(struct gm_event *event, uint64_t begin, int err);
 
 #endif

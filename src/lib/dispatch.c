@@ -122,6 +122,14 @@ int gm_policy_register(const struct gm_move_policy *move, const struct gm_evict_
 	return err ? err : host->policy_register(move, evict);
 }
 
+int gm_events_open(const struct gm_events_options *opt, struct gm_events **events)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->events_open(opt, events);
+}
+
 int gm_policy_name(unsigned int i, struct gm_policy_info *info)
 {
 	const struct gm_host *host;
@@ -311,6 +319,26 @@ int gm_dev_policy(struct gm_dev *dev, char *names, size_t len)
 int gm_policy_unregister(const struct gm_move_policy *move, const struct gm_evict_policy *evict)
 {
 	return gm_host()->policy_unregister(move, evict);
+}
+
+int gm_events_read(struct gm_events *events, struct gm_event_record *buf, unsigned int n)
+{
+	return gm_host()->events_read(events, buf, n);
+}
+
+int gm_events_fd(struct gm_events *events)
+{
+	return gm_host()->events_fd(events);
+}
+
+int gm_events_lost(struct gm_events *events, uint64_t *lost)
+{
+	return gm_host()->events_lost(events, lost);
+}
+
+void gm_events_close(struct gm_events *events)
+{
+	gm_host()->events_close(events);
 }
 
 uint64_t gm_metadata_bytes(void)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include <gmem/driver.h>
+#include <gmem/events.h>
 #include <gmem/gmem.h>
 #include <gmem/policy.h>
 
@@ -79,6 +80,12 @@ struct gm_host {
 	int (*policy_unregister)(const struct gm_move_policy *move,
 				 const struct gm_evict_policy *evict);
 	int (*policy_name)(unsigned int i, struct gm_policy_info *info);
+
+	int (*events_open)(const struct gm_events_options *opt, struct gm_events **events);
+	int (*events_read)(struct gm_events *events, struct gm_event_record *buf, unsigned int n);
+	int (*events_fd)(struct gm_events *events);
+	int (*events_lost)(struct gm_events *events, uint64_t *lost);
+	void (*events_close)(struct gm_events *events);
 
 	int (*hnode_info)(int hnode, struct gm_hnode_info *info);
 	uint64_t (*metadata_bytes)(void);

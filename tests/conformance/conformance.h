@@ -94,6 +94,9 @@ extern const size_t cf_nr_async_tests;
 extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
 extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 
+extern const struct CMUnitTest cf_events_tests[];
+extern const size_t cf_nr_events_tests;
+
 /* Does the CPU's access to @p end in @sig? -1: no; else the signal's si_code. */
 int cf_cpu_dies(const void *p, bool write, int sig);
 

@@ -83,6 +83,8 @@ int main(int argc, char **argv)
 		tests[n++] = cf_in_place_tests[i];
 	for (size_t i = 0; i < cf_nr_lifecycle_tests; i++)
 		tests[n++] = cf_lifecycle_tests[i];
+	for (size_t i = 0; i < cf_nr_events_tests; i++)
+		tests[n++] = cf_events_tests[i];
 	/* What the macro of cmocka's calls, which wants an array of known length. */
 	return _cmocka_run_group_tests(argv[1], tests, n, warm_up, NULL);
 }

@@ -9,7 +9,7 @@ install  `meson install` into an empty directory; a program outside the tree bui
 headers  each public header compiles on its own, as C11 and as C++17
 symbols  the libraries export exactly what the headers declare GM_API, src/gmem.map lists
          exactly that, and every name stands in a man page
-readme   README.md shows examples/hello.c as it is, and what it links to exists
+readme   README.md shows examples/hello.c as it is, and what it links to exists; gm_events(3), events.c
 """
 import os
 import re
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-HEADERS = ("gmem.h", "driver.h", "policy.h", "sim.h")
+HEADERS = ("gmem.h", "driver.h", "events.h", "policy.h", "sim.h")
 failed = False
 
 
@@ -125,7 +125,7 @@ def same(what, have, where, want):
 
 
 def test_symbols(source, build, _work):
-    api = declared(source, "gmem.h", "driver.h", "policy.h")
+    api = declared(source, "gmem.h", "driver.h", "events.h", "policy.h")
     sim = declared(source, "sim.h")
     check(len(api) > 30 and len(sim) > 20, "the headers declare too little to be true")
     same("exported by libgmem.so", exported(build, "libgmem.so"), "GM_API in its headers", api)
@@ -149,6 +149,10 @@ def test_readme(source, _build, _work):
     code = re.search(r"^```c\n(.*?)^```", text, flags=re.M | re.S)
     hello = read(source, "examples", "hello.c").split("\n", 1)[1]  # without the licence
     check(code and code.group(1) == hello, "README.md does not show examples/hello.c as it is")
+    page = re.search(r"^\.Bd -literal\n(.*?)^\.Ed", read(source, "man", "gm_events.3"), re.M | re.S)
+    shown = page.group(1).replace("\\&", "").replace("\\e", "\\") if page else ""
+    example = read(source, "examples", "events.c").split("\n", 1)[1].replace("\t", 8 * " ")
+    check(shown == example, "man/gm_events.3 does not show examples/events.c as it is")
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         if "://" not in link:
             check(os.path.exists(os.path.join(source, link)), f"README.md: no file {link}")

@@ -217,6 +217,7 @@ int main(void)
 		run_all(kt_hmm, only);
 		run_all(kt_driver, only);
 		run_all(kt_trace, only);
+		run_all(kt_events, only);
 		run_all(kt_oom, only);
 		run_all(kt_memory, only);
 		run_all(kt_limits, only);

@@ -315,13 +315,59 @@ static void trace_poison(void)
 	kt_end(&t);
 }
 
-/* Nothing is recorded of what nobody enabled, and all five are there to enable. */
-static void trace_off(void)
+/* A page that goes back and forth, three times within a second each; then its device goes. */
+static void trace_thrash(void)
 {
-	static const char *const events[] = { "fault", "migrate", "evict", "invalidate", "poison" };
+	struct gmem_tune tune = { .size = sizeof(tune),
+				  .granule = PAGE,
+				  .no_background = 1,
+				  .thrash_lapse_us = 1000000,
+				  .thrash_hold_us = 1 };
+	struct gmem_sim_remove r = { .size = sizeof(r) };
+	struct gmem_stats s;
+	const char *line;
 	struct kt t;
 
-	for (unsigned int i = 0; i < 5; i++)
+	kt_begin(&t, BLOCK, 0);
+	tune.hnode = t.node;
+	CHECK_EQ(kt_ioctl(kt_gmem(), GMEM_HNODE_TUNE, &tune), 0);
+	*(volatile uint64_t *)(void *)(t.mem + 3 * PAGE) = 1;
+	begin("thrash");
+	for (uint64_t i = 0; i < 6; i++) {
+		kt_dev_store(t.sim, t.ctx, t.mem + 3 * PAGE, i);
+		CHECK_EQ(*(volatile uint64_t *)(void *)(t.mem + 3 * PAGE), i);
+	}
+	end();
+	line = next_line("thrash");
+	number_is(line, "pid", getpid());
+	number_is(line, "offset", 3 * PAGE);
+	number_is(line, "times", 3);
+	is(line, "why", "cpu_fault");
+	number_is(line, "from", t.node);
+	number_is(line, "to", GMEM_NODE_HOST);
+	CHECK(num(line, "as") > 0 && num(line, "obj") > 0);
+	CHECK(!next_line("thrash"));
+	kt_stats(t.as, &s);
+	CHECK_EQ(s.thrashes, 1);
+
+	begin("remove");
+	CHECK_EQ(kt_ioctl(t.sim, GMEM_SIM_IOC_REMOVE, &r), 0);
+	end();
+	line = next_line("remove");
+	number_is(line, "node", t.node);
+	number_is(line, "err", 0);
+	CHECK(num(line, "ns") > 0);
+	kt_end(&t);
+}
+
+/* Nothing is recorded of what nobody enabled, and all are there to enable. */
+static void trace_off(void)
+{
+	static const char *const events[] = { "fault",	"migrate", "evict", "invalidate",
+					      "poison", "thrash",  "remove" };
+	struct kt t;
+
+	for (unsigned int i = 0; i < 7; i++)
 		begin(events[i]);
 	begin("evict");
 	kt_begin(&t, BLOCK, 0);
@@ -338,6 +384,7 @@ const struct kt_test kt_trace[] = {
 	{ "trace_evictions", trace_evictions, 60 },
 	{ "trace_invalidations", trace_invalidations, 0 },
 	{ "trace_poison", trace_poison, 0 },
+	{ "trace_thrash", trace_thrash, 0 },
 	{ "trace_off", trace_off, 0 },
 	{ 0 },
 };

@@ -7,7 +7,8 @@
  * time that the word is what it left there. All workers besides add to shared words
  * with atomics. The memory is larger than the devices, so pages are evicted all the
  * while; a further thread gives hints, copies, maps and unmaps, detaches a third
- * device or pulls it out, and destroys it. At the end the CPU reads every word.
+ * device or pulls it out, and destroys it. Another reads all events. At the end the CPU
+ * reads every word.
  *
  * Within one worker everything depends on the seed alone; how workers interleave is
  * the machine's choice.
@@ -18,8 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <gmem/driver.h>
+#include <gmem/events.h>
 #include <gmem/gmem.h>
 #include <gmem/policy.h>
 #include <gmem/sim.h>
@@ -251,15 +254,44 @@ static void *meddler(void *arg)
 	return NULL;
 }
 
+/* Reads what is told, through a ring that is too small for it, and opens it anew now and then. */
+static void *reader(void *arg)
+{
+	struct gm_events_options opt = { .size = sizeof(opt), .records = 64 };
+	struct gm_event_record r[16];
+	struct gm_events *events;
+	uint64_t lost;
+	int n;
+
+	while (!__atomic_load_n(&stopping, __ATOMIC_RELAXED)) {
+		must(gm_events_open(&opt, &events), "gm_events_open");
+		for (unsigned int i = 0; i < 50; i++) {
+			n = gm_events_read(events, r, 16);
+			if (n < 0)
+				fail("gm_events_read", n);
+			for (int e = 0; e < n; e++)
+				if (r[e].size != sizeof(r[e]) || r[e].kind >= GM_EVENT_KINDS)
+					fail("an event that is none", e);
+			*(uint64_t *)arg += (unsigned int)n;
+			usleep(1000);
+		}
+		must(gm_events_lost(events, &lost), "gm_events_lost");
+		*(uint64_t *)arg += lost;
+		gm_events_close(events);
+	}
+	return NULL;
+}
+
 /* ------------------------------------------------------------------------ the test */
 
 static void round_of_all(uint64_t round)
 {
-	pthread_t cpu[CPUS], dev[DEVS], other;
-	uint64_t other_seed = seed * 1000003 + round + 1;
+	pthread_t cpu[CPUS], dev[DEVS], other, events;
+	uint64_t other_seed = seed * 1000003 + round + 1, told = 0;
 
 	__atomic_store_n(&stopping, 0, __ATOMIC_RELAXED);
 	must(-pthread_create(&other, NULL, meddler, &other_seed), "thread");
+	must(-pthread_create(&events, NULL, reader, &told), "thread");
 	for (unsigned int i = 0; i < DEVS; i++)
 		must(-pthread_create(&dev[i], NULL, launch, &device[i]), "thread");
 	for (unsigned int i = 0; i < CPUS; i++)
@@ -272,6 +304,9 @@ static void round_of_all(uint64_t round)
 	}
 	__atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
 	pthread_join(other, NULL);
+	pthread_join(events, NULL);
+	if (!told)
+		fail("no event was told", 0);
 }
 
 static void verify(void)
@@ -358,9 +393,10 @@ int main(int argc, char **argv)
 		round_of_all(r);
 	verify();
 	must(gm_as_stats(as, &stats), "gm_as_stats");
-	printf("%llu CPU faults, %llu device faults, %llu evictions, %llu called off\n",
+	printf("%llu CPU faults, %llu device faults, %llu held; %llu evictions, %llu called off\n",
 	       (unsigned long long)stats.cpu_faults, (unsigned long long)stats.dev_faults,
-	       (unsigned long long)stats.evictions, (unsigned long long)stats.evictions_cancelled);
+	       (unsigned long long)stats.faults_held, (unsigned long long)stats.evictions,
+	       (unsigned long long)stats.evictions_cancelled);
 	teardown();
 	printf("stress: no update was lost\n");
 	return 0;

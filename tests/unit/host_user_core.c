@@ -48,6 +48,25 @@ uint32_t gm_object_flags(const struct gm_object *obj)
 	return obj->flags;
 }
 
+/* Nobody listens here. */
+void gm_trace(enum gm_event_kind kind, bool on)
+{
+	(void)kind;
+	(void)on;
+}
+
+void gm_event_record(struct gm_event_record *to, const struct gm_event *event)
+{
+	(void)event;
+	memset(to, 0, sizeof(*to));
+}
+
+int gm_options_copy(void *to, size_t size, const void *from, size_t from_size)
+{
+	memcpy(to, from, from_size < size ? from_size : size);
+	return 0;
+}
+
 uint64_t gm_retained_bytes(void)
 {
 	return __atomic_load_n(&tc.retained, __ATOMIC_RELAXED);
@@ -122,6 +141,16 @@ int gm_cpu_fault(struct gm_as *as, uint64_t va, uint32_t access)
 	err = r ? fault(r, va, access) : -EFAULT;
 	pthread_mutex_unlock(&dev_lock);
 	return err;
+}
+
+/* Nothing goes back and forth but what a test says is held: pages below an address. */
+int gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until)
+{
+	uint64_t hold = __atomic_load_n(&tc.hold_until, __ATOMIC_ACQUIRE);
+
+	if (until)
+		*until = va < tc.hold_below && gm_os_now_ns() < hold ? hold : 0;
+	return until && *until ? -EAGAIN : gm_cpu_fault(as, va, access);
 }
 
 static int slot_of(const struct gm_object *obj, uint64_t off)

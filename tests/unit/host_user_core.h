@@ -44,6 +44,8 @@ struct tc {
 	struct gm_as *held;	       /* faults of this one wait ... */
 	uint32_t waiting;	       /* ... and this many do or did ... */
 	uint32_t let_go;	       /* ... until this is 1 */
+	uint64_t hold_until;	       /* until then faults that can wait do, atomic ... */
+	uint64_t hold_below;	       /* ... below this address */
 	unsigned int advised, copied, queried;
 	bool hold;		/* a job ends when it is cancelled ... */
 	int job_err;		/* ... else at once, so */
@@ -52,6 +54,9 @@ struct tc {
 	unsigned int low_calls; /* of gm_memory_low() */
 };
 extern struct tc tc;
+
+/* What the host asks of the core beside os.h. */
+int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 
 /* An address space, an object mapped into it; released by the tc_*_free() functions. */
 struct gm_as *tc_as(uint32_t flags);

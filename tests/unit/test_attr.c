@@ -102,7 +102,7 @@ static void check_regions(struct model *m)
 		assert_true(!r->attrs || r->attrs->nr);
 		for (uint32_t j = 0; r->attrs && j < r->attrs->nr; j++) {
 			const struct gm_attr_range *x = &r->attrs->range[j];
-			const struct gm_hint *h = &x->hint, *before = j ? &x[-1].hint : NULL;
+			const struct gm_range_hint *h = &x->hint, *before = j ? &x[-1].hint : NULL;
 
 			assert_true(x->lo >= at && x->lo < x->hi && x->hi <= r->offset + r->len);
 			assert_true(h->read_mostly || h->accessed || h->prefer);

@@ -62,6 +62,69 @@ static void test_inline(void **state)
 	coherent(GM_AS_INLINE);
 }
 
+/* ------------------------------------------------------------- pages that are held */
+
+#define HELD_THREADS 40U /* more than a service thread puts aside */
+
+struct waiter {
+	uint64_t va, done; /* when it was read, atomic */
+};
+
+static void *touch(void *arg)
+{
+	struct waiter *w = arg;
+
+	assert_int_equal(*tc_word(w->va), 7);
+	__atomic_store_n(&w->done, gm_os_now_ns(), __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/*
+ * Threads touch pages that are held: none goes on before its time, and all do then. One that touches
+ * another page meanwhile waits for nobody, though there is one service thread; that may be seen only
+ * if the machine was not too slow for it, so it is tried again.
+ */
+static bool held(unsigned int n, uint64_t ns)
+{
+	struct tc_bench b = tc_set_up(0);
+	struct waiter w[HELD_THREADS];
+	pthread_t thread[HELD_THREADS];
+	uint64_t until, other;
+
+	for (uint64_t i = 0; i <= n; i++) {
+		*tc_word(b.va + i * PAGE) = 7;
+		tc_to_dev(b.r, b.va + i * PAGE);
+	}
+	tc.hold_below = b.va + n * PAGE;
+	until = gm_os_now_ns() + ns;
+	__atomic_store_n(&tc.hold_until, until, __ATOMIC_RELEASE);
+	for (uint64_t i = 0; i < n; i++) {
+		w[i] = (struct waiter){ .va = b.va + i * PAGE };
+		assert_int_equal(pthread_create(&thread[i], NULL, touch, &w[i]), 0);
+	}
+	assert_int_equal(*tc_word(b.va + n * PAGE), 7);
+	other = gm_os_now_ns();
+	for (unsigned int i = 0; i < n; i++) {
+		pthread_join(thread[i], NULL);
+		assert_true(w[i].done >= until);
+	}
+	tc_tear_down(&b);
+	return other < until;
+}
+
+static void test_put_aside(void **state)
+{
+	static const unsigned int threads[] = { 1, 3, HELD_THREADS };
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t ns = 20000000;
+
+		while (!held(threads[i], ns))
+			ns *= 2;
+	}
+}
+
 static void *add_ones(void *arg)
 {
 	uint64_t va = *(uint64_t *)arg;
@@ -624,6 +687,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_thread),
 		cmocka_unit_test(test_inline),
+		cmocka_unit_test(test_put_aside),
 		cmocka_unit_test(test_contended),
 		cmocka_unit_test(test_syscalls),
 		cmocka_unit_test(test_nobody_waits),

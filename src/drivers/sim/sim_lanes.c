@@ -51,7 +51,8 @@ static bool busy_wait(struct gm_sim_lane *lane, int err, unsigned int *busy)
 	if ((err != -EBUSY && err != -EAGAIN) || ++*busy > MAX_REPLAYS)
 		return false;
 	sched_yield();
-	if (*busy > 100 && lane->sim->use == GM_SIM_KERNEL)
+	if (*busy > 100 &&
+	    (lane->sim->use == GM_SIM_KERNEL || !(lane->sim->flags & GM_SIM_SYNC_FAULTS)))
 		nanosleep(&nap, NULL);
 	return true;
 }

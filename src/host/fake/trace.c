@@ -31,12 +31,15 @@ void gm_os_trace(const struct gm_event *event)
 /* While one thread runs: an event that is on its way would not have been asked for. */
 void gm_fake_trace(uint32_t kinds)
 {
+	uint32_t was = record.kinds;
+
 	pthread_mutex_lock(&record.lock);
 	record.kinds = kinds;
 	record.n = 0;
 	pthread_mutex_unlock(&record.lock);
 	for (unsigned int kind = 0; kind < GM_EVENT_KINDS; kind++)
-		gm_trace((enum gm_event_kind)kind, kinds >> kind & 1);
+		if ((was ^ kinds) >> kind & 1)
+			gm_trace((enum gm_event_kind)kind, kinds >> kind & 1);
 }
 
 unsigned int gm_fake_events(struct gm_event *to, unsigned int max)

@@ -2,7 +2,8 @@
 /*
  * Time, waiting, and deferred work.
  *
- * The clock advances by a microsecond a call. Where a test has one thread nobody
+ * The clock advances by a microsecond a call, and by as long as anybody sleeps; a test that sleeps
+ * sets it forward. Where a test has one thread nobody
  * could wake it, so waiting is a bug; a core that retries for ever is found by the
  * limit on yields. Work runs in gm_fake_run_work(), on the test's own thread.
  *
@@ -45,6 +46,14 @@ void fake_wait_reset(void)
 uint64_t gm_os_now_ns(void)
 {
 	return __atomic_add_fetch(&clock_ns, 1000, __ATOMIC_RELAXED);
+}
+
+void gm_os_sleep(uint64_t ns)
+{
+	fake_check_no_lock("sleep");
+	__atomic_add_fetch(&clock_ns, ns, __ATOMIC_RELAXED);
+	if (fake_opt.threaded)
+		sched_yield();
 }
 
 void gm_fake_step(void)

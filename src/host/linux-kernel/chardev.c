@@ -160,6 +160,10 @@ static long main_hnode_tune(struct file *file, void *arg)
 		.no_grow = t->no_grow,
 		.no_background = t->no_background,
 		.limit = t->limit,
+		.thrash_times = t->thrash_times,
+		.thrash_lapse_us = t->thrash_lapse_us,
+		.thrash_hold_us = t->thrash_hold_us,
+		.no_thrash = t->no_thrash,
 	};
 
 	if (t->pad)
@@ -268,6 +272,7 @@ static const struct gm_request main_requests[] = {
 	REQUEST(GMEM_POLICY, gmem_policy, true, main_policy),
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
 	REQUEST_GROWN(GMEM_HNODE_TUNE, gmem_tune, limit, false, main_hnode_tune),
+	REQUEST(GMEM_EVENTS, gmem_events, false, gm_events_fd_create),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),
 	REQUEST(GMEM_JOB_START, gmem_job_start, false, main_job_start),
 	REQUEST(GMEM_COPY, gmem_copy, false, main_copy),

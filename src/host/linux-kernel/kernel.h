@@ -139,6 +139,9 @@ static inline void gm_test_delay(void)
 /* as_file.c */
 struct gm_kas *gm_kas_of_file(struct file *file);
 
+/* events.c: an event to whoever reads it */
+void gm_events_tell(const struct gm_event *event);
+
 /* chardev.c */
 int gm_chardev_init(void);
 void gm_chardev_exit(void);

@@ -9,6 +9,7 @@
  */
 #include <linux/delay.h>
 #include <linux/gfp.h>
+#include <linux/hrtimer.h>
 #include <linux/io.h>
 #include <linux/ktime.h>
 #include <linux/nodemask.h>
@@ -98,6 +99,14 @@ unsigned int gm_os_cpu(void)
 void gm_os_yield(unsigned int tries)
 {
 	usleep_range(20, 100 + 4 * min(tries, 200U));
+}
+
+void gm_os_sleep(uint64_t ns)
+{
+	ktime_t t = ns_to_ktime(ns);
+
+	set_current_state(TASK_KILLABLE);
+	schedule_hrtimeout(&t, HRTIMER_MODE_REL);
 }
 
 void gm_os_wait(uint32_t *word, uint32_t value)

@@ -45,6 +45,9 @@ long gm_kas_mapping(struct gm_kas *kas, struct gmem_mapping *m); /* mapping.c */
 long gm_kas_job_start(struct gm_kas *kas, const struct gmem_job_start *s); /* job_file.c */
 void gm_stats_out(struct gmem_stats *to, const struct gm_stats *stats);
 
+/* events.c: GMEM_EVENTS */
+long gm_events_fd_create(struct file *file, void *arg);
+
 /* object_file.c */
 int gm_object_fd_create(struct gm_object *obj);
 /* NULL: not an object's descriptor. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The core's events as tracepoints, events/gmem/ of tracefs.
+ * The core's events as tracepoints, events/gmem/ of tracefs; and on to who reads them (events.c).
  *
  * The first who enables one makes the kernel call its _on function, the last who disables
  * it _off; both under a lock of the kernel's, perhaps before the module's init or after
@@ -36,6 +36,8 @@ ON_OFF(migrate, GM_EVENT_MIGRATE)
 ON_OFF(evict, GM_EVENT_EVICT)
 ON_OFF(invalidate, GM_EVENT_INVALIDATE)
 ON_OFF(poison, GM_EVENT_POISON)
+ON_OFF(thrash, GM_EVENT_THRASH)
+ON_OFF(remove, GM_EVENT_REMOVE)
 
 u64 gm_trace_as(const struct gm_event *e)
 {
@@ -56,6 +58,7 @@ pid_t gm_trace_pid(const struct gm_event *e)
 
 void gm_os_trace(const struct gm_event *event)
 {
+	gm_events_tell(event);
 	switch (event->kind) {
 	case GM_EVENT_FAULT:
 		trace_fault(event);
@@ -68,6 +71,12 @@ void gm_os_trace(const struct gm_event *event)
 		break;
 	case GM_EVENT_POISON:
 		trace_poison(event);
+		break;
+	case GM_EVENT_THRASH:
+		trace_thrash(event);
+		break;
+	case GM_EVENT_REMOVE:
+		trace_remove(event);
 		break;
 	default:
 		trace_invalidate(event);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The events gmem:fault, gmem:migrate, gmem:evict, gmem:invalidate, gmem:poison;
- * docs/kernel.md has the fields. An event that somebody enables is asked of the core, and only then.
+ * The events gmem:fault, gmem:migrate, gmem:evict, gmem:invalidate, gmem:poison, gmem:thrash,
+ * gmem:remove; docs/kernel.md has the fields. An event that somebody enables is asked of the core, and only then.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM gmem
@@ -25,6 +25,10 @@ int gm_trace_invalidate_on(void);
 void gm_trace_invalidate_off(void);
 int gm_trace_poison_on(void);
 void gm_trace_poison_off(void);
+int gm_trace_thrash_on(void);
+void gm_trace_thrash_off(void);
+int gm_trace_remove_on(void);
+void gm_trace_remove_off(void);
 u64 gm_trace_as(const struct gm_event *e);
 u64 gm_trace_obj(const struct gm_event *e);
 pid_t gm_trace_pid(const struct gm_event *e);
@@ -197,6 +201,52 @@ TRACE_EVENT_FN(poison,
 		__entry->obj, __entry->offset, __entry->pa, __entry->pages,
 		show_why(__entry->why), __entry->node, __entry->ns, __entry->err),
 	gm_trace_poison_on, gm_trace_poison_off
+);
+
+TRACE_EVENT_FN(thrash,
+	TP_PROTO(const struct gm_event *e),
+	TP_ARGS(e),
+	TP_STRUCT__entry(
+		__field(u64, as)
+		__field(u64, obj)
+		__field(u64, offset)
+		__field(pid_t, pid)
+		__field(u32, times)
+		__field(u32, why)
+		__field(int, from)
+		__field(int, to)
+	),
+	TP_fast_assign(
+		__entry->as = gm_trace_as(e);
+		__entry->obj = gm_trace_obj(e);
+		__entry->offset = e->offset;
+		__entry->pid = gm_trace_pid(e);
+		__entry->times = e->n;
+		__entry->why = e->why;
+		__entry->from = e->from;
+		__entry->to = e->to;
+	),
+	TP_printk("as=%llu pid=%d obj=%llu offset=0x%llx times=%u why=%s from=%d to=%d",
+		__entry->as, __entry->pid, __entry->obj, __entry->offset, __entry->times,
+		show_why(__entry->why), __entry->from, __entry->to),
+	gm_trace_thrash_on, gm_trace_thrash_off
+);
+
+TRACE_EVENT_FN(remove,
+	TP_PROTO(const struct gm_event *e),
+	TP_ARGS(e),
+	TP_STRUCT__entry(
+		__field(u64, ns)
+		__field(int, node)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->ns = e->ns;
+		__entry->node = e->from;
+		__entry->err = e->err;
+	),
+	TP_printk("node=%d ns=%llu err=%d", __entry->node, __entry->ns, __entry->err),
+	gm_trace_remove_on, gm_trace_remove_off
 );
 /* clang-format on */
 

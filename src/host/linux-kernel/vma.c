@@ -202,6 +202,25 @@ static bool try_again(unsigned int *tries)
 
 static bool tells_writes(const struct vm_area_struct *vma);
 
+/*
+ * A device holds the page for a time (core's pingpong.c). Waiting takes letting mmap_lock go, which the
+ * kernel allows once for a fault; who may not wait does not, and gets the page at once.
+ */
+static bool can_wait(const struct vm_fault *vmf)
+{
+	return fault_flag_allow_retry_first(vmf->flags) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
+}
+
+static vm_fault_t wait_until(struct vm_fault *vmf, u64 until)
+{
+	u64 now = gm_os_now_ns();
+
+	mmap_read_unlock(vmf->vma->vm_mm); /* and with it go the mapping, the object and all */
+	if (now < until)
+		gm_os_sleep(until - now);
+	return VM_FAULT_RETRY;
+}
+
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	struct gm_object *obj = obj_of(vmf->vma);
@@ -211,6 +230,7 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	u64 off = (u64)vmf->pgoff << PAGE_SHIFT;
 	struct gm_found found = {
 		.write = (vmf->flags & FAULT_FLAG_WRITE) || !tells_writes(vmf->vma),
+		.waits = can_wait(vmf),
 	};
 	struct page *page;
 	unsigned int tries = 0;
@@ -224,6 +244,8 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 		err = gm_object_fault(obj, kas ? kas->as : NULL, off, apertures, &found);
 		if (err == -EBUSY && try_again(&tries))
 			continue;
+		if (err && found.until)
+			return wait_until(vmf, found.until);
 		if (err)
 			return fault_error(err);
 		if (found.block)

@@ -119,6 +119,14 @@ void gm_os_yield(unsigned int tries)
 	nanosleep(&nap, NULL); /* cut short by a signal is as well */
 }
 
+void gm_os_sleep(uint64_t ns)
+{
+	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000),
+			      .tv_nsec = (long)(ns % 1000000000) };
+
+	nanosleep(&t, NULL);
+}
+
 /* ------------------------------------------------------------------- diagnostics */
 
 struct line {
@@ -157,12 +165,6 @@ void gm_os_warn(const char *what, const char *arg)
 		put(&l, arg);
 	}
 	emit(&l);
-}
-
-/* Nobody asks for events here: gm_trace() is never called. */
-void gm_os_trace(const struct gm_event *event)
-{
-	(void)event;
 }
 
 void gm_os_bug(const char *file, int line, const char *what)

@@ -207,6 +207,9 @@ void gm_place_before_fork(void);
 void gm_place_after_fork(void);
 bool gm_place_given_back(void);
 
+/* The core's (as.c) and libgmem's: structs that begin with their size. */
+int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
+
 /* sigbus.c */
 /* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */
 #define GM_SIGBUS_FAILED (-0x676d)

@@ -102,5 +102,9 @@ int gm_k_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *from)
 	to.no_grow = t.no_grow;
 	to.no_background = t.no_background;
 	to.limit = t.limit;
+	to.thrash_times = t.thrash_times;
+	to.thrash_lapse_us = t.thrash_lapse_us;
+	to.thrash_hold_us = t.thrash_hold_us;
+	to.no_thrash = t.no_thrash;
 	return gm_request(gm_kernel_fd, GMEM_HNODE_TUNE, &to);
 }

@@ -84,6 +84,13 @@ int gm_k_job_fd(struct gm_job *job);
 int gm_k_job_cancel(struct gm_job *job);
 void gm_k_job_free(struct gm_job *job);
 
+/* events.c */
+int gm_k_events_open(const struct gm_events_options *opt, struct gm_events **events);
+int gm_k_events_read(struct gm_events *events, struct gm_event_record *buf, unsigned int n);
+int gm_k_events_fd(struct gm_events *events);
+int gm_k_events_lost(struct gm_events *events, uint64_t *lost);
+void gm_k_events_close(struct gm_events *events);
+
 /* dev.c */
 int gm_k_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct gm_dev **dev);
 int gm_k_dev_destroy(struct gm_dev *dev);

@@ -3,6 +3,8 @@
  * The lanes. An access holds its lane's word from the lookup in the TLB until it is
  * made, as sim_mmu.c asks; one that finds no translation faults, and is made again.
  */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 
 #include "sim_k.h"
@@ -69,6 +71,23 @@ static bool try_access(struct gm_ksim_ctx *ctx, struct gm_sim_tlb *tlb, u32 op, 
 	return pa != GM_SIM_NO_PA;
 }
 
+#define REPLAY_MS 50 /* longer than anybody holds a page (thrash_hold_us) */
+
+/* A fault that meets -EBUSY is made again, for a time. */
+static int fault(struct gm_ksim_ctx *ctx, u64 va, u32 access)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(REPLAY_MS);
+	int err;
+
+	for (;;) {
+		atomic64_inc(&ctx->sim->faults);
+		err = gm_ksim_service(ctx, va, access);
+		if (err != -EBUSY || time_after(jiffies, end) || fatal_signal_pending(current))
+			return err;
+		usleep_range(50, 200);
+	}
+}
+
 int gm_ksim_access(struct gm_ksim_ctx *ctx, unsigned int lane, u32 op, u64 va, void *buf,
 		   size_t len)
 {
@@ -79,8 +98,7 @@ int gm_ksim_access(struct gm_ksim_ctx *ctx, unsigned int lane, u32 op, u64 va, v
 		size_t n = min_t(u64, len, GM_SIM_4K - (va & (GM_SIM_4K - 1)));
 
 		while (!err && !try_access(ctx, tlb, op, va, buf, n)) {
-			atomic64_inc(&ctx->sim->faults);
-			err = gm_ksim_service(ctx, va, access_of(ctx->sim, op));
+			err = fault(ctx, va, access_of(ctx->sim, op));
 			if (!err && fatal_signal_pending(current))
 				err = -EINTR;
 		}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* Pages that go back and forth: pingpong.c. A party is the host, or a device. */
+#ifndef GM_CORE_PINGPONG_H
+#define GM_CORE_PINGPONG_H
+
+#include "core/core.h"
+
+#define GM_PARTY_HOST 0U
+
+static inline unsigned int gm_party(const struct gm_dev *dev)
+{
+	return dev->index + 1;
+}
+
+/* Who has a page; pages that are nowhere go to anybody without a move from the host. */
+static inline unsigned int gm_party_of(uint64_t e)
+{
+	return gm_entry_state(e) == GM_DEV ? gm_entry_dev(e) + 1 : GM_PARTY_HOST;
+}
+
+size_t gm_pingpong_size(void);
+
+/* See gm_pingpong_held(), gm_pingpong_clip(): of a block that has a history. */
+uint64_t gm_pingpong_held_for(const struct gm_block *block, unsigned int party, unsigned int first,
+			      unsigned int n, uint64_t now);
+void gm_pingpong_clip_to(const struct gm_block *block, unsigned int party, unsigned int page,
+			 unsigned int *first, unsigned int *n, uint64_t now);
+
+/*
+ * For how many nanoseconds from @now on a fault of @party's that needs pages [first, first+n)
+ * has to wait, since another holds some of them; 0: not at all. Block locked.
+ */
+static inline uint64_t gm_pingpong_held(const struct gm_block *block, unsigned int party,
+					unsigned int first, unsigned int n, uint64_t now)
+{
+	return block->pingpong ? gm_pingpong_held_for(block, party, first, n, now) : 0;
+}
+
+/* Narrow what is to move to @party for a fault on @page to what nobody else holds. Block locked. */
+static inline void gm_pingpong_clip(const struct gm_block *block, unsigned int party,
+				    unsigned int page, unsigned int *first, unsigned int *n,
+				    uint64_t now)
+{
+	if (block->pingpong)
+		gm_pingpong_clip_to(block, party, page, first, n, now);
+}
+
+/* Pieces of [first, first+n) that @party has pages of: to be asked before a fault moves them. */
+uint32_t gm_pingpong_with(const struct gm_block *block, unsigned int party, unsigned int first,
+			  unsigned int n);
+
+/* The same where it is worth knowing: the host's, of a block without a history, are not. */
+static inline uint32_t gm_pingpong_before(const struct gm_block *block, unsigned int from,
+					  unsigned int first, unsigned int n)
+{
+	return block->pingpong || from != GM_PARTY_HOST ? gm_pingpong_with(block, from, first, n)
+							: 0;
+}
+
+/*
+ * A fault of @as's on @page has moved [first, first+n) from one party to another, of which @dev is
+ * one: the device whose tunables count. @before is what gm_pingpong_before() said of these pages, or
+ * more. Block locked.
+ */
+void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *dev,
+		       unsigned int from, unsigned int to, unsigned int page, unsigned int first,
+		       unsigned int n, uint32_t before);
+
+#endif
