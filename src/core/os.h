@@ -166,11 +166,28 @@ void gm_os_warn(const char *what, const char *arg);
 /* ------------------------------------------------------------------- tracing */
 
 /*
+ * Kinds of events besides those of <gmem/events.h>, for a host that records what touches memory
+ * (record.c). Nobody else hears of them.
+ */
+#define GM_EVENT_ACCESS ((enum gm_event_kind)(GM_EVENT_KINDS + 0)) /* a device accessed a page */
+#define GM_EVENT_TOUCH                                                                             \
+	((enum gm_event_kind)(GM_EVENT_KINDS + 1)) /* the CPU is about to, unmapped */
+#define GM_EVENT_HINT                                                                              \
+	((enum gm_event_kind)(GM_EVENT_KINDS + 2)) /* one was taken, but for DONTNEED */
+#define GM_EVENT_PRESENT ((enum gm_event_kind)(GM_EVENT_KINDS + 3)) /* what a block begins with */
+#define GM_EVENT_DISCARD ((enum gm_event_kind)(GM_EVENT_KINDS + 4)) /* by DONTNEED, or unmapped */
+#define GM_EVENT_ALL (GM_EVENT_KINDS + 5U)
+
+/*
  * What happened, once it has; <gmem/events.h> has the kinds and the fields, by these names:
  * @va is what it calls dev_addr, but in a fault of the CPU's the address touched, or 0; @n is count.
  *
  * @as, @at and @obj may be NULL: not known, or nobody's; they live as long as the call. @at is
  * the address space that @addr is in.
+ *
+ * Of the kinds for recording @obj, @offset and @len are what it is about; @n is the access or
+ * the advice; @to the node of who accesses, or of the hint. Where that is a device @bytes is its
+ * memory, @pages its base page, and @ns a number that no other device has or had.
  */
 struct gm_event {
 	enum gm_event_kind kind;
@@ -393,6 +410,16 @@ void gm_core_exit(void);
  * At any time, in any context.
  */
 void gm_trace(enum gm_event_kind kind, bool on);
+
+/*
+ * For a host that records: tell that a device has accessed @va, which is its own address of the
+ * byte; that the CPU is about to; that a hint was taken. Each becomes an event, if it was asked
+ * for. Called with no lock held.
+ */
+struct gm_context;
+void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access);
+void gm_note_cpu(struct gm_as *as, uint64_t va, uint32_t access);
+void gm_note_hint(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
 
 /* A number that no other address space, or object, has or had; not 0. */
 uint64_t gm_as_id(const struct gm_as *as);

@@ -8,7 +8,7 @@
  */
 #include "core/trace.h"
 
-uint32_t gm_traced[GM_EVENT_KINDS];
+uint32_t gm_traced[GM_EVENT_ALL];
 
 void gm_trace(enum gm_event_kind kind, bool on)
 {

@@ -216,6 +216,18 @@ int page_home(struct gm_context *c, uint64_t i, bool invl)
 	return err;
 }
 
+uint32_t gm_recording;
+
+struct recorded recorded;
+
+void gm_record_access(struct gm_context *c, uint64_t va, uint32_t access)
+{
+	(void)c;
+	assert_true(recorded.n < 64);
+	recorded.page[recorded.n] = (va - (uintptr_t)VA) / PAGE;
+	recorded.access[recorded.n++] = access;
+}
+
 int gm_dev_fault(struct gm_context *c, uint64_t va, uint32_t access)
 {
 	uint64_t i = (va - (uintptr_t)VA) / PAGE;

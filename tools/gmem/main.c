@@ -22,7 +22,8 @@ static const struct argp_option options[] = {
 static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
 			  "\n"
 			  "Commands:\n"
-			  "  demo      run a workload on the simulated accelerator and check it"
+			  "  demo      run a workload on the simulated accelerator and check it\n"
+			  "  record    the same, and record what it touches as a trace"
 			  "\v"
 			  "Examples:\n"
 			  "  gmem demo                rank this Debian system's packages\n"
@@ -89,6 +90,8 @@ int main(int argc, char **argv)
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "record"))
+		return record_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
 		    argv[line.command]);
 }

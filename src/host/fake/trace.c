@@ -6,6 +6,8 @@
  */
 #include <string.h>
 
+#include <gmem/driver.h>
+
 #include "host/fake/internal.h"
 
 #define EVENTS 4096U
@@ -37,7 +39,7 @@ void gm_fake_trace(uint32_t kinds)
 	record.kinds = kinds;
 	record.n = 0;
 	pthread_mutex_unlock(&record.lock);
-	for (unsigned int kind = 0; kind < GM_EVENT_KINDS; kind++)
+	for (unsigned int kind = 0; kind < GM_EVENT_ALL; kind++)
 		if ((was ^ kinds) >> kind & 1)
 			gm_trace((enum gm_event_kind)kind, kinds >> kind & 1);
 }
@@ -51,4 +53,9 @@ unsigned int gm_fake_events(struct gm_event *to, unsigned int max)
 	memcpy(to, record.event, (n < max ? n : max) * sizeof(*to));
 	pthread_mutex_unlock(&record.lock);
 	return n;
+}
+
+void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+{
+	gm_note_access(ctx, va, access);
 }

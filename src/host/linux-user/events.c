@@ -70,6 +70,9 @@ void gm_os_trace(const struct gm_event *event)
 	struct gm_event_record record;
 	struct gm_events *e;
 
+	gm_record_event(event);
+	if (event->kind >= GM_EVENT_KINDS)
+		return;
 	gm_event_record(&record, event);
 	who(&record);
 	for (uint32_t i = 0; i < n; i++) {

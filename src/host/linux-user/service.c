@@ -75,6 +75,7 @@ static void service(struct gm_user_as *u, const struct fault *f, uint64_t *until
 
 	unmaps = __atomic_load_n(&u->unmaps, __ATOMIC_ACQUIRE);
 	woken_len = 0;
+	gm_note_cpu(u->as, va, f->access); /* before the thread that faulted goes on */
 	err = gm_cpu_fault_try(u->as, va, f->access, until);
 	if (until && *until)
 		return;

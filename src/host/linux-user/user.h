@@ -10,9 +10,11 @@
  *	place (place.c)				what of it is armed
  *	handler (sigbus.c)		its coming and going
  *	a job's descriptor (job.c)
- *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c), tasks (os_task.c)
+ *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c), tasks (os_task.c),
+ *	appending (record.c)
  *
- * Before the core's: registering, and fork against calls (place_fork.c).
+ * Before the core's: registering, and fork against calls (place_fork.c). With none of the
+ * core's: life and writing of a recording (record.c).
  */
 #ifndef GM_HOST_LINUX_USER_H
 #define GM_HOST_LINUX_USER_H
@@ -209,6 +211,11 @@ bool gm_place_given_back(void);
 
 /* The core's (as.c) and libgmem's: structs that begin with their size. */
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
+
+/* record.c */
+void gm_record_event(const struct gm_event *event);
+void gm_record_object_end(struct gm_object *obj);
+void gm_record_drain(void);
 
 /* sigbus.c */
 /* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */
