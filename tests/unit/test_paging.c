@@ -73,7 +73,7 @@ static uint32_t fewest(const struct paging *p, uint64_t i, uint32_t have, uint32
 
 	for (; i < p->nr_steps; i++) {
 		bit = 1U << p->page[i];
-		if (p->what[i] == PAGING_HOME || p->what[i] == PAGING_DROP)
+		if (p->what[i] != 1 && p->what[i] != PAGING_FILL)
 			have &= ~bit;
 		else if (p->what[i] == 1 && !(have & bit))
 			break;

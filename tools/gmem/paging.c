@@ -101,8 +101,13 @@ static int steps(struct builder *b, uint32_t object, uint64_t page, uint64_t end
 	int err = 0;
 
 	end = end < size ? end : size;
-	for (; page < end && !err; page++)
+	for (; page < end && !err; page++) {
+		uint64_t before = b->p->nr_steps;
+
 		err = step(b, b->first[object] + page, what);
+		if (what == PAGING_HOME && b->p->nr_steps > before)
+			what = PAGING_ALONG;
+	}
 	return err;
 }
 
@@ -170,9 +175,9 @@ static int look_ahead(struct paging *p)
 		p->next[i] = next[page] < PAGING_DROPPED && who[page] != what ? PAGING_NEVER
 									      : next[page];
 		who[page] = what;
-		next[page] = what == PAGING_DROP   ? PAGING_DROPPED
-			     : what == PAGING_HOME ? PAGING_NEVER
-						   : (uint32_t)i;
+		next[page] = what == PAGING_DROP			   ? PAGING_DROPPED
+			     : what == PAGING_HOME || what == PAGING_ALONG ? PAGING_NEVER
+									   : (uint32_t)i;
 	}
 	err = 0;
 out:
@@ -227,6 +232,7 @@ struct pager {
 	void *dev[GM_REPLAY_DEVS];
 	uint8_t *at;	/* of each page: on which device; 0: on none */
 	uint8_t *bytes; /* it has any */
+	bool homing;	/* something went home with the page before */
 };
 
 static void leave(struct pager *pager, uint32_t page, bool copied)
@@ -264,13 +270,25 @@ static void touch(struct pager *pager, uint32_t page, uint8_t dev, uint32_t now)
 	pager->bytes[page] = 1;
 }
 
+static void go_home(struct pager *pager, uint32_t page)
+{
+	if (pager->at[page] && !pager->homing) {
+		pager->homing = true;
+		pager->result->homes++;
+	}
+	leave(pager, page, true);
+	pager->bytes[page] = 1;
+}
+
 static void take_step(struct pager *pager, uint32_t page, uint8_t what, uint32_t now)
 {
 	switch (what) {
 	case PAGING_HOME:
-		pager->result->homes += pager->at[page] != 0;
-		leave(pager, page, true);
-		pager->bytes[page] = 1;
+		pager->homing = false;
+		go_home(pager, page);
+		break;
+	case PAGING_ALONG:
+		go_home(pager, page);
 		break;
 	case PAGING_DROP:
 		leave(pager, page, false);

@@ -25,9 +25,10 @@
 #include "host/replay/replay.h"
 
 /* A step that is no touch of device 1, 2, ...: what the page does. */
-#define PAGING_HOME 0U	 /* the CPU wants it; it has bytes from now on */
-#define PAGING_DROP 254U /* its bytes are gone */
-#define PAGING_FILL 255U /* it has bytes, on the host */
+#define PAGING_HOME 0U	  /* the CPU wants it; it has bytes from now on */
+#define PAGING_ALONG 253U /* the same, with what went before it */
+#define PAGING_DROP 254U  /* its bytes are gone */
+#define PAGING_FILL 255U  /* it has bytes, on the host */
 
 #define PAGING_NEVER UINT32_MAX		/* is it touched again while it stays */
 #define PAGING_DROPPED (UINT32_MAX - 1) /* alike, and then it need not be copied out */
@@ -71,7 +72,7 @@ struct paging_result {
 	uint64_t misses;
 	uint64_t in, zeroed;   /* misses that were copied, or were not */
 	uint64_t out, evicted; /* pages copied out; of these, for want of room */
-	uint64_t homes;	       /* pages copied out because the CPU wanted them */
+	uint64_t homes;	       /* how often the CPU wanted pages that were there */
 };
 
 /* @frames of each device, 1 at least. 0 or -ENOMEM. */

@@ -97,11 +97,13 @@ static int zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
 	return 0;
 }
 
-int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt, uint64_t pages)
+int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt, uint64_t pages,
+		      uint32_t base_page)
 {
+	uint64_t base = base_page ? base_page * GM_PAGE_SIZE : GM_PAGE_SIZE;
 	const struct gm_mmu mmu = {
 		.size = sizeof(mmu),
-		.pgsize_bitmap = opt->pgsize_bitmap ? opt->pgsize_bitmap : PGSIZES,
+		.pgsize_bitmap = (PGSIZES & ~(base - 1)) | base,
 		.pmap_create = pmap_create,
 		.pmap_destroy = pmap_destroy,
 		.pmap_enter = pmap_enter,

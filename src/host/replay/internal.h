@@ -61,7 +61,8 @@ void replay_sparse_free(void *p, uint64_t bytes);
 
 struct replay_object *replay_object(struct gm_object *obj);
 
-int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt, uint64_t pages);
+int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt, uint64_t pages,
+		      uint32_t base_page);
 int replay_dev_destroy(struct replay_dev *d);
 
 #endif

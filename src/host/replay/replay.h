@@ -17,7 +17,7 @@
 
 #include <gmem/gmem.h>
 
-#define GM_REPLAY_DEVS 16U	     /* at most */
+#define GM_REPLAY_DEVS 64U	     /* at most */
 #define GM_REPLAY_PAGES (1ULL << 30) /* of all objects together, at most */
 #define GM_REPLAY_CPU 0U	     /* number of the host, where devices have theirs, from 1 on */
 
@@ -49,6 +49,7 @@ struct gm_replay_trace {
 	const struct gm_replay_op *ops;
 	uint64_t nr_ops;
 	uint32_t nr_objects, nr_devs;
+	uint32_t base_page[GM_REPLAY_DEVS]; /* of each device, in pages; 0: 1 */
 };
 
 /* Bytes a second, and nanoseconds. */
@@ -74,11 +75,7 @@ struct gm_replay_options {
 	const char *policy;		 /* see gm_replay_policy_check() */
 	bool background;		 /* evict ahead of need, too */
 	uint32_t cpu_granule;		 /* as in struct gm_as_options */
-	uint64_t pgsize_bitmap;		 /* of the devices; 0: 4 KiB | 64 KiB | 2 MiB */
 	uint64_t base;			 /* physical address of their memory */
-	/* Called now and then with how many operations are done; or NULL. */
-	void (*progress)(void *arg, uint64_t ops);
-	void *arg;
 };
 
 struct gm_replay_result {

@@ -17,8 +17,7 @@
 #include "host/replay/internal.h"
 #include "host/replay/policy.h"
 
-#define TRIES 64U	      /* of one access: it faults, and the page is gone again */
-#define TELL_EVERY 0x10000ULL /* operations */
+#define TRIES 64U /* of one access: it faults, and the page is gone again */
 #define BLOCK_PAGES (GM_BLOCK_SIZE / GM_PAGE_SIZE)
 
 struct replayed {
@@ -184,8 +183,6 @@ static int do_all(struct run *r)
 			return err;
 		}
 		replay_run_work();
-		if (r->opt->progress && i % TELL_EVERY == TELL_EVERY - 1)
-			r->opt->progress(r->opt->arg, TELL_EVERY);
 	}
 	return 0;
 }
@@ -245,7 +242,7 @@ static int devs_create(struct run *r)
 			return -EINVAL;
 		if (pages % BLOCK_PAGES)
 			t.limit = pages * GM_PAGE_SIZE;
-		err = replay_dev_create(&r->devs[i], r->opt, pages);
+		err = replay_dev_create(&r->devs[i], r->opt, pages, r->trace->base_page[i]);
 		if (!err)
 			err = gm_dev_tune(r->devs[i].dev, &t);
 	}
