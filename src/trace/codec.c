@@ -2,7 +2,8 @@
 /*
  * Records to columns and back, and what makes a record sound; the theory is in format.h.
  *
- * Tag: kind in bits 0 to 2. Of an access: the slot in bits 3 to 5; NEAR: the second column has
+ * Tag: kind in bits 0 to 2. Of an access: the slot in bits 3 to 5, by how many others have been
+ * used since; NEAR: the second column has
  * the distance, zigzag, from where the slot's walk goes on, else the low byte of the page, whose
  * other bits are a varint; MORE: a byte of the third column says which fields differ from the
  * slot's, and these follow as varints, in this order: bit 0 device, 1 object, 2 kind of access,
@@ -11,7 +12,7 @@
  * object.
  *
  * The encoder takes the slot whose walk is nearest, and where none is near the one that was
- * used longest ago. A decoder need not know how it was chosen.
+ * used longest ago. A decoder need not know how it was chosen; both move it to the front.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -30,7 +31,8 @@
 #define MORE_WHAT 4U
 #define MORE_PAGES 8U
 
-#define OTHER_FIELDS 64 /* as far away as so many pages */
+#define NEAR_PAGES 16
+#define OTHER_FIELDS 16 /* as far away as so many pages */
 
 int gm_trace_columns_alloc(struct gm_trace_columns *c)
 {
@@ -95,7 +97,7 @@ static bool is_near(const struct gm_trace_slot *s, const struct gm_trace_record 
 {
 	int64_t d = distance(s, rec);
 
-	return s->object == rec->object && d >= -128 && d <= 127;
+	return s->object == rec->object && d >= -NEAR_PAGES && d <= NEAR_PAGES;
 }
 
 static bool is_alike(const struct gm_trace_slot *s, const struct gm_trace_record *rec)
@@ -123,14 +125,11 @@ static unsigned int slot_near(const struct gm_trace_codec *codec, const struct g
 	return best;
 }
 
-static unsigned int slot_oldest(const struct gm_trace_codec *codec)
+/* Slots are in the order in which they were used last. */
+static void slot_used(struct gm_trace_codec *codec, unsigned int i, struct gm_trace_slot now)
 {
-	unsigned int oldest = 0;
-
-	for (unsigned int i = 1; i < GM_TRACE_SLOTS; i++)
-		if (codec->slot[i].used < codec->slot[oldest].used)
-			oldest = i;
-	return oldest;
+	memmove(&codec->slot[1], &codec->slot[0], i * sizeof(now));
+	codec->slot[0] = now;
 }
 
 static void encode_access(struct gm_trace_codec *codec, struct gm_trace_columns *c,
@@ -141,7 +140,7 @@ static void encode_access(struct gm_trace_codec *codec, struct gm_trace_columns 
 	struct gm_trace_slot *s;
 
 	if (!near)
-		i = slot_oldest(codec);
+		i = GM_TRACE_SLOTS - 1;
 	s = &codec->slot[i];
 	more |= s->dev != rec->dev ? MORE_DEV : 0;
 	more |= s->object != rec->object ? MORE_OBJECT : 0;
@@ -167,9 +166,9 @@ static void encode_access(struct gm_trace_codec *codec, struct gm_trace_columns 
 		put_byte(c, GM_TRACE_LOWS, (unsigned int)(rec->page & 255));
 		put_number(c, rec->page >> 8);
 	}
-	*s = (struct gm_trace_slot){
-		rec->dev, rec->object, rec->what, rec->pages, rec->page + rec->pages, ++codec->clock
-	};
+	slot_used(codec, i,
+		  (struct gm_trace_slot){ rec->dev, rec->object, rec->what, rec->pages,
+					  rec->page + rec->pages });
 }
 
 void gm_trace_encode(struct gm_trace_codec *codec, struct gm_trace_columns *c,
@@ -251,7 +250,8 @@ static uint32_t get_small(struct input *in)
 
 static void decode_access(struct input *in, unsigned int tag, struct gm_trace_record *rec)
 {
-	struct gm_trace_slot *s = &in->codec->slot[tag >> SLOT_SHIFT & (GM_TRACE_SLOTS - 1)];
+	unsigned int i = tag >> SLOT_SHIFT & (GM_TRACE_SLOTS - 1);
+	struct gm_trace_slot *s = &in->codec->slot[i];
 	unsigned int more = tag & MORE ? get_byte(in, GM_TRACE_RESTS) : 0, low;
 
 	if (more >= 2 * MORE_PAGES)
@@ -274,6 +274,7 @@ static void decode_access(struct input *in, unsigned int tag, struct gm_trace_re
 	rec->what = s->what;
 	rec->pages = s->pages;
 	s->next = rec->page + rec->pages;
+	slot_used(in->codec, i, *s);
 }
 
 static void decode_other(struct input *in, struct gm_trace_record *rec)

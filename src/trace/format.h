@@ -37,9 +37,9 @@
 
 enum { GM_TRACE_TAGS, GM_TRACE_LOWS, GM_TRACE_RESTS, GM_TRACE_COLUMNS };
 
-#define GM_TRACE_CHUNK_RECORDS (1U << 17)
-#define GM_TRACE_RECORD_MAX 64U /* no record's varints are longer */
-#define GM_TRACE_RESTS_MAX (1U << 19)
+#define GM_TRACE_CHUNK_RECORDS (1U << 20) /* what comes again within these costs little */
+#define GM_TRACE_RECORD_MAX 64U		  /* no record's varints are longer */
+#define GM_TRACE_RESTS_MAX (1U << 22)
 
 /* A chunk's columns, not compressed. */
 struct gm_trace_columns {
@@ -63,13 +63,11 @@ struct gm_trace_slot {
 	uint32_t dev, object, what;
 	uint64_t pages;
 	uint64_t next; /* the page behind it */
-	uint64_t used; /* encoder: when */
 };
 
 /* What the coding of a record depends on; begins anew with each chunk. */
 struct gm_trace_codec {
 	struct gm_trace_slot slot[GM_TRACE_SLOTS];
-	uint64_t clock;
 	uint32_t at[GM_TRACE_COLUMNS]; /* decoder */
 };
 

@@ -181,7 +181,7 @@ static void test_empty(void **state)
 
 /* ------------------------------------------------------------------------- random records */
 
-#define RECORDS 300000U /* some chunks */
+#define RECORDS 2200000U /* some chunks */
 
 /* Never what the writer would merge with the one before: page parity tells them apart. */
 static struct gm_trace_record random_record(const uint64_t *sizes, uint32_t objects, uint32_t i)

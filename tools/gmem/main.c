@@ -24,6 +24,7 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "\n"
 			  "Commands:\n"
 			  "  demo      run a workload on the simulated accelerator and check it\n"
+			  "  record    the same, and record what it touches as a trace\n"
 			  "  replay    run recorded traces through policies, without hardware"
 			  "\v"
 			  "Examples:\n"
@@ -92,6 +93,8 @@ int main(int argc, char **argv)
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "record"))
+		return record_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "replay"))
 		return replay_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
