@@ -437,6 +437,85 @@ static void agrees_with_counters(void **state)
 	assert_int_equal(copied, s.bytes_to_dev + s.bytes_to_host);
 }
 
+/* ------------------------------------------------------------------- for who records */
+
+#define RECORDED (KIND(ACCESS) | KIND(TOUCH) | KIND(HINT) | KIND(PRESENT) | KIND(DISCARD))
+
+static void expect_pages(const struct gm_event *ev, enum gm_event_kind kind, uint64_t offset,
+			 uint64_t len)
+{
+	assert_int_equal(ev->kind, kind);
+	assert_non_null(ev->obj);
+	assert_true(ev->offset == offset);
+	assert_true(ev->len == len);
+}
+
+/* What others have told: where it is, by object; nothing of what is nowhere. */
+static void told(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 2 * BLOCK);
+	static struct toy toy;
+	struct gm_context *ctx;
+	int node;
+
+	toy_init(&toy, 4);
+	assert_int_equal(toy_plug(&toy), 0);
+	assert_int_equal(gm_as_attach(u->as, toy.dev, GM_EXCLUSIVE, &ctx), 0);
+	node = gm_dev_hnode(toy.dev);
+	for (uint32_t kinds = 0; kinds <= RECORDED; kinds += RECORDED) {
+		gm_fake_trace(kinds);
+		gm_record_access(ctx, va + 3 * PAGE + 5, GM_WRITE);
+		gm_record_access(ctx, va + 2 * BLOCK, GM_WRITE);
+		gm_record_access(ctx, UINT64_MAX - PAGE, GM_WRITE); /* no window shows it */
+		gm_note_cpu(u->as, va + BLOCK + 1, GM_READ);
+		gm_note_cpu(u->as, va + 2 * BLOCK, GM_READ);
+		gm_note_hint(u->as, GM_NODE_HOST, va + PAGE + 1, BLOCK, GM_COLD);
+		gm_note_hint(u->as, node, va + BLOCK, 2 * BLOCK, GM_PREFETCH);
+		gm_note_hint(u->as, node, va, BLOCK, GM_DONTNEED);
+		if (!kinds)
+			expect(0, 0);
+	}
+	expect(4, 0);
+	expect_pages(&event[0], GM_EVENT_ACCESS, 3 * PAGE, PAGE);
+	assert_int_equal(event[0].n, GM_WRITE);
+	assert_int_equal(event[0].to, node);
+	assert_true(event[0].bytes > 0 && event[0].ns > 0);
+	assert_int_equal(event[0].pages, 1);
+	expect_pages(&event[1], GM_EVENT_TOUCH, BLOCK, PAGE);
+	assert_int_equal(event[1].n, GM_READ);
+	expect_pages(&event[2], GM_EVENT_HINT, PAGE, BLOCK + PAGE);
+	assert_int_equal(event[2].ns, 0);
+	expect_pages(&event[3], GM_EVENT_HINT, BLOCK, BLOCK);
+	assert_int_equal(event[3].n, GM_PREFETCH);
+	assert_true(event[3].ns == event[0].ns && event[3].bytes == event[0].bytes);
+	assert_int_equal(gm_as_detach(ctx), 0);
+	assert_int_equal(toy_unplug(&toy), 0);
+}
+
+/* What a block has when it begins, and what is discarded; a block that no device knew is not. */
+static void bytes_come_and_go(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 2 * BLOCK);
+
+	unit_store(u, CPU, va + 3 * PAGE, 1);
+	unit_store(u, CPU, va + 4 * PAGE, 1);
+	unit_store(u, CPU, va + 511 * PAGE, 1);
+	unit_store(u, CPU, va + BLOCK, 1);
+	gm_fake_trace(RECORDED);
+	unit_store(u, 0, va, 1);
+	expect(2, RECORDED);
+	expect_pages(&event[0], GM_EVENT_PRESENT, 3 * PAGE, 2 * PAGE);
+	expect_pages(&event[1], GM_EVENT_PRESENT, 511 * PAGE, PAGE);
+	assert_int_equal(gm_advise(u->as, 0, va + 511 * PAGE, 2 * PAGE, GM_DONTNEED), 0);
+	expect(1, RECORDED);
+	expect_pages(&event[0], GM_EVENT_DISCARD, 511 * PAGE, PAGE);
+	unit_unmap(u->as, va, BLOCK);
+	expect(1, 0);
+	expect_pages(&event[0], GM_EVENT_DISCARD, 0, BLOCK);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, unit_setup, unit_teardown)
 
 int main(void)
@@ -453,6 +532,8 @@ int main(void)
 		TEST(invalidations),
 		TEST(poison),
 		TEST(agrees_with_counters),
+		TEST(told),
+		TEST(bytes_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
