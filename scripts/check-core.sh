@@ -17,7 +17,7 @@ complain()
 	failed=1
 }
 
-core=(src/core/*.c)
+core=(src/core/*.c src/core/policy/*.c)
 
 # What it includes: <gmem/...>, "core/...", and the four headers a compiler brings.
 while IFS=: read -r file line text; do
@@ -25,7 +25,7 @@ while IFS=: read -r file line text; do
 	case "$text" in
 	*'<'*)
 		case "$name" in
-		gmem/gmem.h | gmem/driver.h) ;;
+		gmem/gmem.h | gmem/driver.h | gmem/policy.h) ;;
 		stdbool.h | stddef.h | stdint.h | stdarg.h) ;;
 		*) complain "$file:$line: includes <$name>: core includes only core and include/gmem" ;;
 		esac
@@ -37,7 +37,7 @@ while IFS=: read -r file line text; do
 		esac
 		;;
 	esac
-done < <(grep -nE '^[[:space:]]*#[[:space:]]*include' src/core/*.[ch])
+done < <(grep -nE '^[[:space:]]*#[[:space:]]*include' src/core/*.[ch] src/core/policy/*.[ch])
 
 # What os.h lets it call; comments are no declarations.
 sed 's@/\*.*\*/@@; /\/\*/,/\*\//d' src/core/os.h | grep -oE '\bgm_os_[a-z0-9_]+[(]' |

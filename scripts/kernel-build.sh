@@ -25,7 +25,7 @@ fi
 # -iquote paths of the sources stay as they are, for a link's own folder counts.
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
-for dir in include/gmem include/uapi src/core src/host/linux-kernel src/host/linux-kernel/shim \
+for dir in include/gmem include/uapi src/core src/core/policy src/host/linux-kernel src/host/linux-kernel/shim \
 	src/drivers/sim src/drivers/sim/kernel tests/kernel/module; do
 	mkdir -p "$build/$dir"
 	find "$build/$dir" -maxdepth 1 -type l -delete

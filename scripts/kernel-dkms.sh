@@ -20,7 +20,7 @@ if [ -n "$install" ] && [ -n "$(dkms status -m gmem -v "$version")" ]; then
 	dkms remove -m gmem -v "$version" --all
 fi
 rm -rf "$to"
-for dir in include/gmem include/uapi src/core src/host/linux-kernel src/host/linux-kernel/shim \
+for dir in include/gmem include/uapi src/core src/core/policy src/host/linux-kernel src/host/linux-kernel/shim \
 	src/drivers/sim/kernel; do
 	mkdir -p "$to/$dir"
 	cp "$root/$dir"/*.[ch] "$to/$dir/"

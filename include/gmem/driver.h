@@ -256,6 +256,19 @@ struct gm_mmu {
 	 */
 	int (*peer_unmap)(void *pmap, const struct gm_peer_map *ops, unsigned int n,
 			  struct gm_fence *fence);
+
+	/*
+	 * pmap_age (optional, for hardware that notes in its page table what was used): which pages
+	 * of [va, va+size), at most 2 MiB, were used by a translation that was read from the table
+	 * since this was last asked for them? Set bit i of @used, which comes 0, for the 4 KiB at va +
+	 * i * 4 KiB, and note from now on afresh. What is not mapped is passed over. A leaf
+	 * is used as a whole; one that reaches beyond the range is asked for as much of it as lies
+	 * there, and forgets the rest. Nothing need be invalidated: a use by a translation that a
+	 * TLB has had since before may be missed, until the TLB drops it. An error: nothing is
+	 * known. Policies are told, gm_policy(3); it costs nothing where they do not ask.
+	 * Locks held: the block's.
+	 */
+	int (*pmap_age)(void *pmap, uint64_t va, uint64_t size, uint64_t *used);
 };
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
@@ -474,6 +487,18 @@ GM_API struct gm_as *gm_context_as(const struct gm_context *ctx);
  * being detached: stop the device's faults before gm_as_detach() or gm_as_destroy().
  */
 GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
+
+/**
+ * gm_dev_accessed - the device's access counters have counted uses of what it has
+ * @va: the device's address, as of gm_dev_fault(); @len: bytes; @times: how often, at least 1
+ *
+ * A hint, for hardware that counts: the device's policy is told, gm_policy(3), of the pages of the
+ * range that are on the device, and their blocks are hot, as by a fault. A block that is being
+ * worked on at the moment is passed over. -EINVAL: nothing of it can be an address; -EFAULT: a
+ * part is not mapped, or the context does not see it; what is before that was told. Takes
+ * locks as gm_dev_fault(), and may sleep: not from an interrupt, nor an operation of struct gm_mmu.
+ */
+GM_API int gm_dev_accessed(struct gm_context *ctx, uint64_t va, uint64_t len, uint64_t times);
 
 struct gm_lookup {
 	size_t size;	/* of this struct, set by the caller */

@@ -44,6 +44,7 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 	256U /* its link knows no atomic operations: for one it has to have the page alone */
 /* It has an OS of its own: told in one message what to map or unmap, and to copy (peer_map, peer_unmap) */
 #define GM_SIM_PEER_OPS 512U
+#define GM_SIM_NO_ACCESSED 1024U /* its page table has no accessed bits (pmap_age) */
 
 /* Zero is the default of every field. */
 struct gm_sim_options {
@@ -147,6 +148,7 @@ enum gm_sim_op {
 	GM_SIM_TLB_INVL,
 	GM_SIM_COPY_START, /* copy or zero is refused */
 	GM_SIM_COPY_FENCE, /* accepted, done in part, then the fence fails */
+	GM_SIM_PMAP_AGE,
 	GM_SIM_NR_OPS,
 };
 

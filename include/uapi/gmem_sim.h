@@ -20,9 +20,10 @@
 #define GMEM_SIM_IN_PLACE 8 /* attached in mode GM_REPLICATE: it maps host memory in place */
 #define GMEM_SIM_SPARSE 64  /* sees only what GMEM_SIM_IOC_WINDOW shows it */
 #define GMEM_SIM_SHARE 128  /* attached in mode GM_SHARE */
-#define GMEM_SIM_PEER_OPS 1024	/* told in one message what to map, or to unmap, and to copy */
-#define GMEM_SIM_READ_PEER 256	/* reads where they are pages that another such device has */
-#define GMEM_SIM_NO_ATOMICS 512 /* for an atomic operation it has to have a page alone */
+#define GMEM_SIM_PEER_OPS 1024	  /* told in one message what to map, or to unmap, and to copy */
+#define GMEM_SIM_READ_PEER 256	  /* reads where they are pages that another such device has */
+#define GMEM_SIM_NO_ATOMICS 512	  /* for an atomic operation it has to have a page alone */
+#define GMEM_SIM_NO_ACCESSED 2048 /* no accessed bits in its page table */
 
 /* Returns the hnode. */
 struct gmem_sim_create {
@@ -85,6 +86,7 @@ enum {
 	GMEM_SIM_TLB_INVL,
 	GMEM_SIM_COPY_START,
 	GMEM_SIM_COPY_FENCE,
+	GMEM_SIM_PMAP_AGE,
 	GMEM_SIM_NR_OPS,
 };
 

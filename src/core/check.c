@@ -55,6 +55,9 @@ void gm_check_block(const struct gm_block *block)
 		nr += res->nr;
 	}
 	gm_bug_on(nr != dev);
+	for (unsigned int page = 0; block->pages && page < GM_BLOCK_PAGES; page++)
+		gm_bug_on(gm_mask_test(gm_block_mask(block), page) !=
+			  (gm_entry_state(block->pages[page]) == GM_DEV));
 }
 
 /* What one device's blocks hold, counted anew. */

@@ -162,6 +162,7 @@ static int attach(struct gm_as *as, struct gm_dev *dev, enum gm_mode mode, bool 
 	ctx->as = as;
 	ctx->dev = dev;
 	ctx->mode = mode;
+	ctx->id = gm_add(&gm_core.ids, 1) + 1;
 	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
 	err = attach_locked(as, ctx, sparse);
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);

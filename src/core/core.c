@@ -31,19 +31,26 @@ int gm_core_init(void)
 	gm_core.first_hnode = gm_os_numa_nodes();
 	gm_core.retain_max = gm_os_host_memory_total() / 8 >> GM_PAGE_SHIFT;
 	gm_pool_init(&gm_core.blocks, sizeof(struct gm_block), block_ctor, block_dtor);
-	gm_pool_init(&gm_core.arrays, GM_BLOCK_PAGES * sizeof(uint64_t), NULL, NULL);
+	gm_pool_init(&gm_core.arrays, GM_BLOCK_PAGES * sizeof(uint64_t) + sizeof(struct gm_mask),
+		     NULL, NULL);
 	gm_pool_init(&gm_core.nodes, GM_BLOCK_PAGES * sizeof(void *), NULL, NULL);
 	gm_pool_init(&gm_core.residents, sizeof(struct gm_resident), NULL, NULL);
 	gm_pool_init(&gm_core.windows, sizeof(struct gm_seen), NULL, NULL);
 	gm_pool_init(&gm_core.spans, (uint32_t)gm_span_size(), NULL, NULL);
 	gm_pool_init(&gm_core.small, GM_MAX(sizeof(struct gm_object), sizeof(struct gm_region)),
 		     NULL, NULL);
+	for (uint32_t i = 0; i < GM_PAGE_BYTES_MAX; i++)
+		gm_pool_init(&gm_core.history[i],
+			     (uint32_t)sizeof(struct gm_history) + (i + 1) * GM_BLOCK_PAGES, NULL,
+			     NULL);
 	return 0;
 }
 
 void gm_core_exit(void)
 {
 	gm_retain_stop();
+	for (unsigned int i = 0; i < GM_PAGE_BYTES_MAX; i++)
+		gm_pool_destroy(&gm_core.history[i]);
 	gm_pool_destroy(&gm_core.small);
 	gm_pool_destroy(&gm_core.spans);
 	gm_pool_destroy(&gm_core.windows);
@@ -71,14 +78,16 @@ void gm_core_reap(void)
 		gm_pool_reap(&gm_core.small);
 		gm_pool_reap(&gm_core.windows);
 		gm_pool_reap(&gm_core.spans);
+		for (unsigned int i = 0; i < GM_PAGE_BYTES_MAX; i++)
+			gm_pool_reap(&gm_core.history[i]);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 }
 
-/* What the logical page tables of all objects take: blocks, arrays, nodes, residents; and spans. */
+/* What the logical page tables of all objects take: blocks, arrays, nodes, residents; spans, history. */
 uint64_t gm_metadata_bytes(void)
 {
 	return gm_pool_bytes(&gm_core.blocks) + gm_pool_bytes(&gm_core.arrays) +
 	       gm_pool_bytes(&gm_core.nodes) + gm_pool_bytes(&gm_core.residents) +
-	       gm_pool_bytes(&gm_core.spans) + gm_os_metadata_bytes();
+	       gm_pool_bytes(&gm_core.spans) + gm_history_bytes() + gm_os_metadata_bytes();
 }

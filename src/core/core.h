@@ -9,6 +9,7 @@
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
+#include <gmem/policy.h>
 
 #include "core/buddy.h"
 #include "core/lock.h"
@@ -19,6 +20,7 @@
 #define GM_BLOCK_PAGES 512U
 #define GM_BLOCK_ORDER 9U
 #define GM_MAX_DEVS 64U
+#define GM_PAGE_BYTES_MAX 4U
 
 /* ------------------------------------------------------- the state of a page */
 
@@ -115,8 +117,19 @@ struct gm_resident {
 	struct gm_block *block;		  /* (c) */
 	struct gm_dev *dev;		  /* (c) */
 	struct gm_resident *next;	  /* of the block [block] */
-	uint32_t nr;			  /* pages there [block] */
-	uint32_t nr_pinned;		  /* of these [block] */
+	uint16_t nr;			  /* pages there [block] */
+	uint16_t nr_pinned;		  /* of these [block] */
+	uint32_t word;			  /* the policies', until there is a history [policy] */
+};
+
+/* What the policies of a device remember of a block, also of pages that have gone (history.c). */
+struct gm_history {
+	struct gm_history *next; /* of the block [block] */
+	uint64_t generation; /* of the policies whose it is; of others it says nothing [block] */
+	uint32_t word;	     /* [policy] */
+	uint16_t dev;	     /* index [block] */
+	uint16_t page_bytes; /* [block] */
+	uint8_t bytes[];     /* for each page [policy] */
 };
 
 struct gm_block {
@@ -124,10 +137,11 @@ struct gm_block {
 	struct gm_object *obj; /* NULL: free [block] */
 	uint64_t index;	       /* offset in the object >> GM_BLOCK_SHIFT [block] */
 	uint64_t uniform; /* the first page's entry, where all agree and pages is NULL [block] */
-	uint64_t *pages;  /* else one entry a page [block] */
+	uint64_t *pages;  /* else one entry a page, and a bit for each on a device [block] */
 	struct gm_resident *residents; /* [block] */
-	uint32_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
+	struct gm_history *history;    /* [block] */
 	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
+	uint32_t willneed;    /* (a) somebody wants it: an eviction under way gives up */
 	uint16_t nr_dev;      /* pages on devices [block] */
 	uint16_t nr_retained; /* of these: with a host frame kept [block] */
 };
@@ -194,6 +208,7 @@ struct gm_context {
 	struct gm_as *as;	    /* (c) */
 	struct gm_dev *dev;	    /* (c) */
 	void *pmap;		    /* (c) */
+	uint64_t id;		    /* for policies (c) */
 	enum gm_mode mode;	    /* of new windows (c) */
 	struct gm_context *next;    /* of the address space [ctx] */
 	struct gm_context *owner;   /* of the pmap: itself, or whose it shares (c) */
@@ -253,6 +268,18 @@ struct gm_hnode {
 	struct gm_os_work work; /* background eviction */
 };
 
+/* A device's policies, and what they are told of (policy.c). */
+struct gm_policies {
+	struct gm_spin lock;
+	const struct gm_move_policy *move;   /* written under [policy] and [core] */
+	const struct gm_evict_policy *evict; /* the same */
+	void *move_state, *evict_state;	     /* [policy] */
+	uint64_t generation;		     /* of history; no other has or had it [policy] */
+	uint64_t clock;			     /* pages that came (a) */
+	uint32_t page_bytes, flags;	     /* of evict; written under [policy] (a) */
+	uint32_t hears;			     /* what evict has a function for, the same (a) */
+};
+
 struct gm_dev {
 	struct gm_mmu ops;		  /* the driver's, what it lacks is NULL (c) */
 	struct gm_mmu gone;		  /* the same once the device was removed (c) */
@@ -267,6 +294,7 @@ struct gm_dev {
 	uint32_t contexts;		  /* attached [hnode] */
 	uint32_t apertures; /* ranges that the CPU can address; written under [core] (a) */
 	struct gm_dev_tunables tunables; /* as last set [core] */
+	struct gm_policies policy;
 	struct gm_hnode hnode;
 	struct gm_counters counters; /* (a) */
 };
@@ -285,7 +313,8 @@ struct gm_core {
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
 	struct gm_pool blocks, arrays, nodes, residents, windows, spans;
-	struct gm_pool small; /* objects, regions */
+	struct gm_pool small;			   /* objects, regions */
+	struct gm_pool history[GM_PAGE_BYTES_MAX]; /* of so many bytes a page, less one */
 };
 
 extern struct gm_core gm_core;
@@ -319,6 +348,12 @@ unsigned int gm_block_run(const struct gm_block *block, unsigned int page, unsig
 int gm_block_split(struct gm_block *block);
 void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uint64_t entry);
 void gm_block_fold(struct gm_block *block);
+
+/* Of a block with an array: the pages on devices. */
+static inline struct gm_mask *gm_block_mask(const struct gm_block *block)
+{
+	return (struct gm_mask *)(block->pages + GM_BLOCK_PAGES);
+}
 
 /* ---------------------------------------------------------- object.c, region.c, as.c */
 
@@ -499,9 +534,10 @@ struct gm_home {
 	struct gm_as *as;   /* charged, or NULL: the first that maps the block */
 	enum gm_why why;
 	bool skip_pinned;
-	bool yields;	     /* gives up if somebody wants the block */
-	bool *engine;	     /* out: it was the copy engine that failed; NULL: nobody asks */
-	uint64_t begin, end; /* only frames in this range; end 0: any */
+	bool yields;		    /* gives up if somebody wants the block */
+	bool *engine;		    /* out: it was the copy engine that failed; NULL: nobody asks */
+	uint64_t begin, end;	    /* only frames in this range; end 0: any */
+	const struct gm_mask *mask; /* only these pages, whole units; NULL: all */
 };
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 		    const struct gm_home *how);
@@ -563,9 +599,37 @@ int gm_units_cut(struct gm_block *block, unsigned int first, unsigned int n,
 
 void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigned int page,
 		   unsigned int *first, unsigned int *n);
-void gm_policy_dev(const struct gm_dev *dev, const struct gm_block *block, unsigned int page,
-		   unsigned int *first, unsigned int *n);
+void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned int page,
+		     uint32_t access, uint32_t flags, struct gm_policy_move *move);
+void gm_policy_came(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,
+		    enum gm_why why);
+void gm_policy_used(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,
+		    uint64_t times);
+void gm_policy_went(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,
+		    enum gm_policy_why why);
+void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
+		     unsigned int pressure, struct gm_policy_victims *victims);
+enum gm_policy_why gm_policy_why(enum gm_why why);
 void gm_clip(const struct gm_region *region, uint64_t index, unsigned int *first, unsigned int *n);
+
+/* ----------------------------------------------------- policy_set.c: choosing */
+
+int gm_policies_init(struct gm_dev *dev);
+void gm_policies_destroy(struct gm_dev *dev);
+
+/* --------------------------------------------------------------- history.c */
+
+struct gm_history *gm_history_find(const struct gm_block *block, const struct gm_dev *dev);
+void gm_history_make(struct gm_block *block, struct gm_dev *dev);
+void gm_history_free(struct gm_block *block);
+uint64_t gm_history_bytes(void);
+
+/* ------------------------------------------------------- age.c, leaf_mask.c */
+
+bool gm_age_block(struct gm_block *block, struct gm_dev *dev, struct gm_mask *used);
+int gm_unmap_mask(struct gm_block *block, struct gm_dev *dev, const struct gm_mask *mask,
+		  struct gm_mask *cut);
+void gm_remap_mask(struct gm_block *block, struct gm_dev *dev, const struct gm_mask *mask);
 
 /* ---------------------------------------------------------------- retain.c */
 

@@ -104,6 +104,9 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	dev->tunables.size = sizeof(dev->tunables);
 	gm_hnode_init(&dev->hnode);
 	set_defaults(dev);
+	err = gm_policies_init(dev);
+	if (err)
+		goto err_dev;
 
 	gm_mutex_lock(&gm_core.lock, GM_RANK_CORE);
 	for (i = 0; i < GM_MAX_DEVS && gm_core.dev[i]; i++)
@@ -114,12 +117,18 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	gm_units_changed();
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 	if (i == GM_MAX_DEVS) {
-		gm_hnode_destroy(&dev->hnode);
-		gm_os_free(dev, sizeof(*dev));
-		return -ENOSPC;
+		err = -ENOSPC;
+		goto err_policies;
 	}
 	*out = dev;
 	return 0;
+
+err_policies:
+	gm_policies_destroy(dev);
+err_dev:
+	gm_hnode_destroy(&dev->hnode);
+	gm_os_free(dev, sizeof(*dev));
+	return err;
 }
 
 #define DRAIN_TRIES 1000U
@@ -213,6 +222,7 @@ int gm_dev_destroy(struct gm_dev *dev)
 	if (err)
 		return err;
 	gm_os_work_cancel(&dev->hnode.work);
+	gm_policies_destroy(dev);
 	gm_hnode_destroy(&dev->hnode);
 	gm_os_free(dev, sizeof(*dev));
 	gm_core_reap();

@@ -142,6 +142,7 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 {
 	uint64_t e = gm_block_entry(block, place->page);
 	struct gm_dev *dev = ctx->dev, *peer;
+	struct gm_policy_move move;
 	unsigned int first, n;
 	int err;
 
@@ -150,7 +151,9 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	peer = gm_core.dev[gm_entry_dev(e)];
 	if (peer->mmu->pmap_enter_peer != dev->mmu->pmap_enter_peer)
 		return -EOPNOTSUPP;
-	gm_policy_dev(dev, block, place->page, &first, &n);
+	gm_policy_fault(ctx, block, place->page, GM_READ, GM_FAULT_STAYS, &move);
+	first = move.first;
+	n = move.n;
 	clip(place, &first, &n);
 	err = gm_map_peer(ctx, place->region, block, peer, first, n);
 	if (err && err != -EOPNOTSUPP && n > 1)
@@ -159,12 +162,53 @@ static int read_peer(struct gm_context *ctx, struct gm_block *block, const struc
 	return err == -ENOSPC ? -EOPNOTSUPP : err;
 }
 
+/*
+ * What the policy wants besides, of the same block. Before what was faulted for: should there be
+ * room for nothing else it may push these out again, and not they it.
+ */
+static void more_pieces(struct gm_context *ctx, struct gm_block *block,
+			const struct gm_place *place, const struct gm_policy_move *move)
+{
+	unsigned int lo = 0, all = GM_BLOCK_PAGES;
+	int first = (int)move->first, err = 0;
+
+	if (!move->more)
+		return;
+	clip(place, &lo, &all);
+	for (uint32_t i = 0; i < move->more && !err; i++) {
+		int begin, end;
+
+		first += move->stride;
+		begin = GM_MAX(first, (int)lo);
+		end = GM_MIN(first + (int)move->n, (int)(lo + all));
+		if (first <= -(int)GM_BLOCK_PAGES || first >= (int)GM_BLOCK_PAGES)
+			break;
+		if (begin < end)
+			err = dev_piece(ctx, block, place, (unsigned int)begin,
+					(unsigned int)(end - begin), GM_WHY_DEV_FAULT);
+	}
+}
+
+/* Bring the page, and what the policy wants with it. */
+static int bring(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		 uint32_t access)
+{
+	struct gm_policy_move move;
+	int err;
+
+	gm_policy_fault(ctx, block, place->page, access & (GM_READ | GM_WRITE), 0, &move);
+	more_pieces(ctx, block, place, &move);
+	err = dev_piece(ctx, block, place, move.first, move.n, GM_WHY_DEV_FAULT);
+	if (err && move.n > ctx->dev->unit)
+		err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+	return err;
+}
+
 /* One fault, the block locked. */
 static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     uint32_t access)
 {
 	struct gm_dev *dev = ctx->dev;
-	unsigned int first, n;
 	int err;
 
 	if (gm_dev_gone(dev))
@@ -188,16 +232,15 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	} else if (place->window->mode == GM_REPLICATE) {
 		return in_place_fault(ctx, block, place, access & GM_ATOMIC);
 	} else {
-		gm_policy_dev(dev, block, place->page, &first, &n);
-		err = dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
-		if (err && n > dev->unit)
-			err = dev_piece(ctx, block, place, place->page, 1, GM_WHY_DEV_FAULT);
+		err = bring(ctx, block, place, access);
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_moved, 1);
 		gm_evict_kick(dev);
 	}
-	if (!err)
+	if (!err) {
 		gm_resident_touch(block, dev, true);
+		gm_policy_used(block, dev, place->page, 1, 1);
+	}
 	return err;
 }
 

@@ -2,9 +2,14 @@
 /*
  * Eviction: making room on a device.
  *
- * Theory. The victim is the coldest block that has a page on the device which is not
- * pinned; all such pages of it go home. A fault that finds no frame evicts directly;
- * ahead of need a worker evicts from the low watermark up to the high one.
+ * Theory. The candidate is the coldest block that has a page on the device which is not
+ * pinned; of these pages those go home that the device's policy says (policy.c). It may pass
+ * the block over, which is the hottest then, and the next coldest is asked for. A fault that
+ * finds no frame evicts directly; ahead of need a worker evicts from the low watermark up to
+ * the high one.
+ *
+ * No policy can keep it from an end. With each block passed over the pressure rises, and at
+ * GM_PRESSURE_MAX nobody is asked: all of the candidate goes.
  *
  * An eviction can be called off: whoever wants the block sets block->willneed
  * without its lock; the evictor looks at it between copy and commit, and as nothing
@@ -126,7 +131,29 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 	gm_trace_end(&ev, begin, err);
 }
 
-static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
+/* Which pages are to go; NULL: all that may. False: none, the block is passed over. */
+static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsigned int pressure,
+		struct gm_policy_victims *victims, const struct gm_mask **mask)
+{
+	const struct gm_resident *res = gm_resident_find(block, dev);
+	struct gm_mask cut;
+	unsigned int n;
+
+	*mask = NULL;
+	if (pressure >= GM_PRESSURE_MAX)
+		return true;
+	gm_policy_evict(block, dev, want, pressure, victims);
+	if (gm_mask_count(&victims->probe, 0, GM_BLOCK_PAGES))
+		(void)gm_unmap_mask(block, dev, &victims->probe, &cut); /* whole leaves */
+	n = gm_mask_count(&victims->go, 0, GM_BLOCK_PAGES);
+	if (n < (uint32_t)(res->nr - res->nr_pinned))
+		*mask = &victims->go;
+	return n;
+}
+
+/* @mask: these pages; NULL: all that may go. */
+static int evict_pages(struct gm_block *block, struct gm_dev *dev, const struct gm_mask *mask,
+		       bool direct)
 {
 	struct gm_home how = {
 		.dev = dev,
@@ -134,10 +161,13 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 		.why = GM_WHY_EVICT,
 		.skip_pinned = true,
 		.yields = true,
+		.mask = mask,
 	};
 	uint64_t begin = gm_os_now_ns();
 	bool traced = gm_tracing(GM_EVENT_EVICT);
-	uint32_t pages = traced ? evictable(block, dev) : 0;
+	uint32_t pages = !traced ? 0
+			 : mask	 ? gm_mask_count(mask, 0, GM_BLOCK_PAGES)
+				 : evictable(block, dev);
 	int err;
 
 	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
@@ -155,7 +185,7 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 }
 
 /*
- * Evict one block from @dev, other than @self, which wants @want frames more, for a caller
+ * Evict from one block of @dev, other than @self, which wants @want frames more, for a caller
  * who has @in_hand frames that are no block's yet. If what kept him from more was the limit of an
  * account, @charge is that: then it is one of that account. 0: something went, or the account is
  * no longer at its limit; -ENOSPC: nothing may go; -EBUSY: all that may is in others' hands, or
@@ -165,15 +195,25 @@ static int evict_block(struct gm_block *block, struct gm_dev *dev, bool direct)
 int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
 	       uint64_t want, uint64_t in_hand)
 {
+	unsigned int pressure = 0;
 	int err = 0;
 
-	for (unsigned int i = 0; i < VICTIMS_TRIED; i++) {
+	for (unsigned int i = 0; i < VICTIMS_TRIED;) {
 		int none;
 		struct gm_block *victim = pick_victim(dev, charge, self, want, in_hand, &none);
+		struct gm_policy_victims victims gm_uninitialized;
+		const struct gm_mask *mask;
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
-		err = evict_block(victim, dev, self != NULL);
+		if (!ask(victim, dev, want, pressure, &victims, &mask)) {
+			pressure++;
+			gm_resident_touch(victim, dev, true);
+			gm_block_unlock(victim);
+			continue;
+		}
+		i++;
+		err = evict_pages(victim, dev, mask, self != NULL);
 		gm_block_unlock(victim);
 		if (!err)
 			return 0;

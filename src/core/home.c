@@ -42,6 +42,18 @@ static unsigned int unit_run(const struct gm_block *block, const struct gm_dev *
 	return n;
 }
 
+/* Of @n pages from @page on: how many are in the set, or are not, as the first is. */
+static unsigned int mask_run(const struct gm_mask *mask, unsigned int page, unsigned int n,
+			     bool *goes)
+{
+	unsigned int i = 1;
+
+	*goes = gm_mask_test(mask, page);
+	while (i < n && gm_mask_test(mask, page + i) == *goes)
+		i++;
+	return i;
+}
+
 /* How many pages from @page on, below @end, are alike, and go home from @dev or do not. */
 static unsigned int home_run(const struct gm_block *block, const struct gm_dev *dev,
 			     const struct gm_home *how, unsigned int page, unsigned int end,
@@ -50,9 +62,9 @@ static unsigned int home_run(const struct gm_block *block, const struct gm_dev *
 	unsigned int n = gm_block_run(block, page, end, e);
 
 	*goes = goes_home(*e, n, dev, how);
-	if (dev->unit == 1 || gm_entry_state(*e) != GM_DEV || gm_entry_dev(*e) != dev->index)
-		return n;
-	return unit_run(block, dev, how, page, n, *e, goes);
+	if (dev->unit > 1 && gm_entry_state(*e) == GM_DEV && gm_entry_dev(*e) == dev->index)
+		n = unit_run(block, dev, how, page, n, *e, goes);
+	return how->mask && *goes ? mask_run(how->mask, page, n, goes) : n;
 }
 
 /* Narrow [*first, *end) to the pages that go home from @dev; how many they are. */
@@ -135,6 +147,7 @@ static void commit_home(struct gm_block *block, struct gm_dev *dev, const struct
 		retained += gm_entry_retained(e) ? n : 0;
 		gm_block_set(block, page, n, GM_HOST | (e & GM_E_PINNED));
 		gm_hnode_free(dev, block->obj, gm_entry_pfn(e), n);
+		gm_policy_went(block, dev, page, n, gm_policy_why(how->why));
 	}
 	block->nr_retained = (uint16_t)(block->nr_retained - retained);
 	gm_retain_drop(block->obj, retained);
@@ -175,7 +188,7 @@ static int copy_home_anyhow(struct gm_block *block, struct gm_dev *dev, const st
 	if (err != -EHWPOISON || !block->nr_retained)
 		return err;
 	gm_retain_trim_block(block);
-	err = gm_prepare_change(block, end - first);
+	err = gm_prepare_change(block, how->mask ? 1 : end - first);
 	return err ? err : copy_home(block, dev, how, first, end);
 }
 
@@ -204,11 +217,15 @@ static int send_home(struct gm_block *block, struct gm_dev *dev, const struct gm
 	return settle(block, dev, how, first, end, -EOPNOTSUPP); /* composed, it may do */
 }
 
-/* The same by several operations. */
+/*
+ * The same by several operations. Of a set of pages, what is between stays mapped, but for what
+ * shares leaves with them: that is in *cut.
+ */
 static int compose_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
-			unsigned int first, unsigned int end)
+			unsigned int first, unsigned int end, struct gm_mask *cut)
 {
-	int err = gm_unmap_dev(block, dev, first, end - first);
+	int err = how->mask ? gm_unmap_mask(block, dev, how->mask, cut)
+			    : gm_unmap_dev(block, dev, first, end - first);
 
 	if (!err && gm_load(&dev->apertures) && block->obj->granule == GM_PAGE_SIZE)
 		err = unmap_apertures(block, dev, how, first, end);
@@ -222,6 +239,7 @@ int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_hom
 	int node = gm_dev_node(dev); /* the device may be gone when the pages are */
 	uint64_t begin = traced ? gm_os_now_ns() : 0;
 	unsigned int n = end - first, count;
+	struct gm_mask cut = { { 0 } };
 	int err;
 
 	gm_unit_round(dev, &first, &n);
@@ -229,13 +247,17 @@ int gm_home_from(struct gm_block *block, struct gm_dev *dev, const struct gm_hom
 	count = home_bounds(block, dev, how, &first, &end);
 	if (!count)
 		return 0;
-	err = gm_prepare_change(block, end - first);
-	if (!err)
+	err = gm_prepare_change(block, count);
+	if (!err) {
+		gm_mask_set(&cut, first, end - first); /* the message unmaps all of it */
 		err = send_home(block, dev, how, first, end);
+	}
 	if (err == -EOPNOTSUPP)
-		err = compose_home(block, dev, how, first, end);
+		err = compose_home(block, dev, how, first, end, &cut);
 	if (!err)
 		commit_home(block, dev, how, first, end);
+	if (how->mask)
+		gm_remap_mask(block, dev, &cut);
 	if (traced)
 		gm_trace_move(block, first, end,
 			      &(struct gm_event){ .as = how->as,
@@ -312,6 +334,7 @@ void gm_forget(struct gm_block *block, unsigned int first, unsigned int n)
 			struct gm_dev *dev = gm_core.dev[gm_entry_dev(e)];
 
 			gm_hnode_free(dev, block->obj, gm_entry_pfn(e), len);
+			gm_policy_went(block, dev, page, len, GM_POLICY_DROP);
 			gm_resident_count(block, dev, -(int)len, e & GM_E_PINNED ? -(int)len : 0);
 		}
 		if (gm_entry_retained(e)) {

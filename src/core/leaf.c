@@ -191,8 +191,9 @@ void gm_leaf_round(const struct gm_view *v, const struct gm_block *block, uint64
 	*end = gm_round_down(*end - GM_PAGE_SIZE, last) + last;
 }
 
-static int release_part(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
-			uint64_t end, struct gm_gather *g)
+/* Release [dva, end), and the rest of the leaves that it cuts; they are gathered. */
+int gm_leaf_release(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
+		    uint64_t end, struct gm_gather *g)
 {
 	uint64_t lo = dva, hi = end, at, pa;
 	bool torn = false;
@@ -214,7 +215,7 @@ static int release_part(const struct gm_view *v, const struct gm_block *block, u
 static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
 			struct gm_gather *g)
 {
-	return release_part(v, block, dva, end, g);
+	return gm_leaf_release(v, block, dva, end, g);
 }
 
 /* Enter the rest of the leaves that release_view() has cut; should that fail, the device faults. */
@@ -279,7 +280,7 @@ int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t 
 	if (lo == dva)
 		return 0;
 	gm_gather_init(&g);
-	err = release_part(v, block, lo, hi, &g);
+	err = gm_leaf_release(v, block, lo, hi, &g);
 	if (!err)
 		err = gm_gather_flush(&g);
 	if (!err) /* should it fail, the device will fault for it */

@@ -48,6 +48,11 @@ enum gm_lock_rank {
 	 */
 	GM_RANK_SPAN,
 	/*
+	 * gm_policies.lock (spin): which policies a device has, what they remember. All
+	 * functions of theirs are called under it, but start and stop.
+	 */
+	GM_RANK_POLICY,
+	/*
 	 * gm_hnode.lock (spin): free frames, the recency lists and the residents on
 	 * them, what accounts are charged. No sleeping, copying or calling a driver (I6).
 	 */

@@ -162,6 +162,7 @@ static struct gm_block *publish(struct gm_object *obj, uint64_t index, int *err)
 	block->uniform = GM_NONE;
 	block->pages = NULL;
 	block->residents = NULL;
+	block->history = NULL;
 	block->nr_dev = 0;
 	block->readers = 0;
 	block->nr_retained = 0;
@@ -213,6 +214,7 @@ void gm_block_free(struct gm_block *block)
 	gm_resident_put_idle(block);
 	gm_store_release(slot, NULL);
 	gm_sub(&obj->nr_blocks, 1);
+	gm_history_free(block);
 	gm_pool_put(&gm_core.arrays, block->pages);
 	block->pages = NULL;
 	block->obj = NULL;
@@ -298,6 +300,9 @@ int gm_block_split(struct gm_block *block)
 	for (unsigned int i = 0; i < GM_BLOCK_PAGES; i++)
 		pages[i] = gm_block_entry(block, i);
 	block->pages = pages;
+	for (unsigned int i = 0; i < GM_POLICY_WORDS; i++)
+		gm_block_mask(block)->word[i] = gm_entry_state(block->uniform) == GM_DEV ? ~0ULL
+											 : 0;
 	return 0;
 }
 
@@ -315,6 +320,10 @@ void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uin
 	gm_bug_on(!block->pages);
 	for (unsigned int i = 0; i < n; i++)
 		block->pages[page + i] = entry + i * step;
+	if (gm_entry_state(entry) == GM_DEV)
+		gm_mask_set(gm_block_mask(block), page, n);
+	else
+		gm_mask_clear(gm_block_mask(block), page, n);
 }
 
 /* Give the array back if all pages agree again. The last page is looked at first: it mostly differs. */

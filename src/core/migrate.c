@@ -268,6 +268,8 @@ static int move_some(struct gm_block *block, struct gm_landing *to, enum gm_why 
 	gm_peer_commit(block, dev, as, why, runs, nr, &from, begin);
 	for (unsigned int i = 0; i < nr; i++)
 		copied += commit_run(block, dev, as, &runs[i], why);
+	for (unsigned int i = 0; i < nr; i++)
+		gm_policy_came(block, dev, runs[i].page, runs[i].n, why);
 	gm_message_landed(block, to, runs, nr);
 	moved = from.others;
 	lo = from.lo;

@@ -165,6 +165,7 @@ static void commit_from(struct gm_block *block, struct gm_dev *dev, struct gm_de
 			     gm_entry_on_dev(dev->index, w.pfn,
 					     w.e & (GM_E_PINNED | GM_E_RETAINED)));
 		gm_hnode_free(peer, block->obj, gm_entry_pfn(w.e), w.n);
+		gm_policy_went(block, peer, w.page, w.n, gm_policy_why(ev->why));
 	}
 	gm_count(dev, as, pages_peer, ev->pages);
 	/* Last: a device that holds nothing any more may be destroyed. */

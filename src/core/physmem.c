@@ -237,6 +237,7 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	res->block = block;
 	res->dev = dev;
 	res->nr = res->nr_pinned = 0;
+	res->word = 0;
 	res->next = block->residents;
 	block->residents = res;
 	return res;
@@ -288,8 +289,8 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 			 (int)res->nr_pinned;
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
 	whole = res->nr && res->nr_pinned == res->nr;
-	res->nr = (uint32_t)((int)res->nr + pages);
-	res->nr_pinned = (uint32_t)((int)res->nr_pinned + pinned);
+	res->nr = (uint16_t)((int)res->nr + pages);
+	res->nr_pinned = (uint16_t)((int)res->nr_pinned + pinned);
 	block->nr_dev = (uint16_t)(block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);

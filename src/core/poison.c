@@ -187,6 +187,7 @@ void gm_unit_lose(struct gm_block *block, struct gm_dev *dev, unsigned int first
 	}
 	gm_block_set(block, first, dev->unit, GM_BAD);
 	gm_hnode_free(dev, block->obj, pfn, dev->unit);
+	gm_policy_went(block, dev, first, dev->unit, GM_POLICY_DROP);
 	/* Last: a device that holds nothing any more may be destroyed. */
 	gm_resident_count(block, dev, -(int)dev->unit, -pinned);
 }
@@ -224,6 +225,7 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 		err = part(block, dev, page, e);
 	if (!err) {
 		forget_kept(block, page, e);
+		gm_policy_went(block, dev, page, 1, GM_POLICY_DROP);
 		gm_resident_count(block, dev, -1, e & GM_E_PINNED ? -1 : 0);
 		gm_spin_lock(&dev->hnode.lock, GM_RANK_HNODE);
 		retire(dev, range, block->obj, pfn);

@@ -92,6 +92,7 @@ void gm_gone_init(struct gm_dev *dev)
 	dev->gone.tlb_invl_coalesced = gone_invl;
 	dev->gone.peer_va_alloc_fixed = NULL; /* it has no addresses of its own any more */
 	dev->gone.peer_va_free = NULL;
+	dev->gone.pmap_age = NULL;
 	dev->gone.peer_map = NULL; /* composed of copy, and of nothing */
 	dev->gone.peer_unmap = NULL;
 }

@@ -78,6 +78,8 @@ int gm_leaf_enter(const struct gm_view *v, const struct gm_block *block, uint64_
 		  uint64_t barrier);
 void gm_leaf_round(const struct gm_view *v, const struct gm_block *block, uint64_t *dva,
 		   uint64_t *end);
+int gm_leaf_release(const struct gm_view *v, const struct gm_block *block, uint64_t dva,
+		    uint64_t end, struct gm_gather *g);
 int gm_leaf_cut(const struct gm_view *v, const struct gm_block *block, uint64_t dva);
 
 #endif

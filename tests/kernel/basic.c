@@ -237,7 +237,7 @@ static void failures(void)
 	kt_begin(&t, 2 * BLOCK, 0);
 	for (unsigned int i = 0; i < 1024; i++)
 		t.mem[i * PAGE] = (unsigned char)i;
-	for (uint32_t op = GMEM_SIM_PMAP_ENTER; op < GMEM_SIM_NR_OPS; op++) {
+	for (uint32_t op = GMEM_SIM_PMAP_ENTER; op < GMEM_SIM_PMAP_AGE; op++) {
 		unsigned char *p = t.mem + op * 64 * PAGE, v = 77;
 		bool to_dev = op == GMEM_SIM_PMAP_ENTER || op >= GMEM_SIM_COPY_START;
 

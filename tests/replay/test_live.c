@@ -4,7 +4,8 @@
  * one lane and one thread of the CPU's, are recorded where memory is scarce, and what moved is
  * compared with a replay under the same policy and with as much memory, to the last page.
  *
- * What the CPU touches without a fault is in no trace, nor does it move anything.
+ * What the CPU touches without a fault is in no trace, nor does it move anything. The device has
+ * no accessed bits here: its TLB hides uses from them, and a replay has none.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -20,6 +21,7 @@
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
+#include <gmem/policy.h>
 #include <gmem/sim.h>
 
 #include "replay.h"
@@ -167,8 +169,9 @@ static void hints(struct live *l)
 /* ------------------------------------------------------------ live, and once more */
 
 struct setting {
-	const char *policy;
-	uint32_t granule, no_grow;
+	const char *policy; /* for the replay, and for the device */
+	const char *names;
+	uint32_t granule;
 	uint64_t blocks; /* of device memory; the data have ten */
 };
 
@@ -178,18 +181,18 @@ static void live_start(struct live *l, const struct setting *s, const char *path
 					    .memory = s->blocks * BLOCK,
 					    .base = BASE,
 					    .lanes = 1,
-					    .flags = GM_SIM_SYNC_FAULTS };
+					    .flags = GM_SIM_SYNC_FAULTS | GM_SIM_NO_ACCESSED };
 	/* Another thread that services faults may hold a lock for a while after that. */
 	const struct gm_as_options as = { .size = sizeof(as), .flags = GM_AS_INLINE };
 	const struct gm_dev_tunables tune = { .size = sizeof(tune),
 					      .granule = s->granule,
-					      .no_grow = s->no_grow,
 					      .no_background = 1 };
 	void *p;
 
 	*l = (struct live){ .pages = 9 * BLOCK / PAGE, .rng = SEED };
 	ok(gm_sim_create(&sim, &l->sim));
 	ok(gm_dev_tune(gm_sim_dev(l->sim), &tune));
+	ok(gm_dev_set_policy(gm_sim_dev(l->sim), s->names));
 	ok(gm_as_create(&as, &l->as));
 	ok(gm_sim_attach(l->sim, l->as, &l->ctx));
 	l->node = gm_dev_hnode(gm_sim_dev(l->sim));
@@ -226,6 +229,7 @@ static void check(void (*program)(struct live *l), const struct setting *s, stru
 		.policy = s->policy,
 		.memory = { s->blocks * BLOCK / PAGE },
 		.base = BASE,
+		.no_accessed = true,
 	};
 	struct gm_replay_result r;
 	struct replay_trace trace;
@@ -267,12 +271,12 @@ static void check(void (*program)(struct live *l), const struct setting *s, stru
 static void check_all(void (*program)(struct live *l))
 {
 	static const struct setting policies[] = {
-		{ .policy = "density/lru-2m" },
-		{ .policy = "fixed:4k/lru-2m", .granule = 4096, .no_grow = 1 },
-		{ .policy = "fixed:64k/lru-2m", .granule = 65536, .no_grow = 1 },
-		{ .policy = "fixed:2m/lru-2m", .granule = 2 << 20, .no_grow = 1 },
+		{ "density/lru-2m", "density/lru-2m", 0, 0 },
+		{ "fixed:4k/lru-2m", "fixed/lru-2m", 4096, 0 },
+		{ "fixed:2m/clock", "fixed/clock", 2 << 20, 0 },
+		{ "stream:4k/s3fifo", "stream/s3fifo", 4096, 0 },
+		{ "density:16k/clock", "density/clock", 16384, 0 },
 	};
-
 	struct gm_stats seen = { 0 };
 
 	for (size_t i = 0; i < sizeof(policies) / sizeof(*policies); i++) {

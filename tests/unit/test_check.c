@@ -62,7 +62,7 @@ static void resident_elsewhere(void)
 
 static void more_pins_than_pages(void)
 {
-	resident()->nr_pinned = resident()->nr + 1;
+	resident()->nr_pinned = (uint16_t)(resident()->nr + 1);
 }
 
 static void pins_less(void)

@@ -2,25 +2,30 @@
 /* How much moves for a fault: the granule, the density tree, and what a region clips. */
 #include "unit.h"
 
-#include "core/core.h"
+#include "core/policy.h"
 
-#define MINE 3U
-#define OTHERS 4U
-
-/* A block of which [first, first+n), a row's runs, are on our device. */
+/* [first, first+n), a row's runs, are on the device. */
 struct runs {
 	unsigned int first, n;
 };
 
-static void fill(struct gm_block *block, uint64_t *pages, const struct runs *runs)
+static struct gm_policy_block block_with(const struct runs *runs)
 {
-	memset(pages, 0, GM_BLOCK_PAGES * sizeof(*pages));
-	*block = (struct gm_block){ .pages = pages };
-	for (unsigned int i = 0; i < 3; i++) {
-		for (unsigned int p = runs[i].first; p < runs[i].first + runs[i].n; p++)
-			pages[p] = gm_entry_on_dev(MINE, 4096 + p, 0);
-		block->nr_dev = (uint16_t)(block->nr_dev + runs[i].n);
-	}
+	struct gm_policy_block block = { .object = 1 };
+
+	for (unsigned int i = 0; i < 3; i++)
+		gm_mask_set(&block.here, runs[i].first, runs[i].n);
+	return block;
+}
+
+static struct gm_policy_move ask(const struct gm_move_policy *policy, struct gm_policy_block *block,
+				 unsigned int page, unsigned int granule)
+{
+	struct gm_policy_fault fault = { .ctx = 1, .page = page, .granule = granule };
+	struct gm_policy_move move = { .first = page & ~(granule - 1), .n = granule };
+
+	policy->fault(NULL, block, &fault, &move);
+	return move;
 }
 
 /* The largest aligned piece of which more than half would be there with the granule. */
@@ -45,66 +50,31 @@ static void density_tree(void **state)
 		{ { { 128, 100 }, { 256, 200 } }, 16, 140, 0, 512 },
 		{ { { 0, 1 } }, 512, 77, 0, 512 }, /* nothing larger than a block */
 	};
-	struct gm_dev dev = { .index = MINE };
-	uint64_t pages[GM_BLOCK_PAGES];
-	struct gm_block block;
 
 	(void)state;
 	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		unsigned int first = 7777, n = 7777;
+		struct gm_policy_block block = block_with(rows[i].on);
+		struct gm_policy_move move;
 
-		fill(&block, pages, rows[i].on);
-		dev.granule = rows[i].granule;
-		dev.no_grow = 0;
-		gm_policy_dev(&dev, &block, rows[i].page, &first, &n);
-		if (first != rows[i].first || n != rows[i].n)
-			fail_msg("row %u: [%u, +%u), not [%u, +%u)", i, first, n, rows[i].first,
-				 rows[i].n);
-		dev.no_grow = 1;
-		gm_policy_dev(&dev, &block, rows[i].page, &first, &n);
-		assert_int_equal(first, rows[i].page / rows[i].granule * rows[i].granule);
-		assert_int_equal(n, rows[i].granule);
+		move = ask(&gm_move_density, &block, rows[i].page, rows[i].granule);
+		if (move.first != rows[i].first || move.n != rows[i].n)
+			fail_msg("row %u: [%u, +%u), not [%u, +%u)", i, move.first, move.n,
+				 rows[i].first, rows[i].n);
+		move = ask(&gm_move_fixed, &block, rows[i].page, rows[i].granule);
+		assert_int_equal(move.first, rows[i].page / rows[i].granule * rows[i].granule);
+		assert_int_equal(move.n, rows[i].granule);
+		assert_int_equal(move.more, 0);
 	}
-}
-
-/* What is on the host, or on another device, is no reason to move more. */
-static void only_its_own(void **state)
-{
-	struct gm_dev mine = { .index = MINE, .granule = 16 };
-	struct gm_dev others = { .index = OTHERS, .granule = 16 };
-	struct gm_block block = { .nr_dev = GM_BLOCK_PAGES };
-	uint64_t pages[GM_BLOCK_PAGES];
-	unsigned int first, n;
-
-	(void)state;
-	block.uniform = gm_entry_on_dev(OTHERS, 512, 0);
-	gm_policy_dev(&mine, &block, 100, &first, &n);
-	assert_int_equal(first, 96);
-	assert_int_equal(n, 16);
-	gm_policy_dev(&others, &block, 100, &first, &n);
-	assert_int_equal(first, 0);
-	assert_int_equal(n, GM_BLOCK_PAGES);
-	for (unsigned int p = 0; p < GM_BLOCK_PAGES; p++)
-		pages[p] = p % 2 ? gm_entry_on_dev(MINE, p, 0) : GM_HOST;
-	block.pages = pages;
-	block.nr_dev = GM_BLOCK_PAGES / 2;
-	gm_policy_dev(&mine, &block, 100, &first, &n); /* half of everything, and a granule */
-	assert_int_equal(n, GM_BLOCK_PAGES);
-	gm_policy_dev(&others, &block, 100, &first, &n);
-	assert_int_equal(n, 16);
 }
 
 /* For the CPU it is the granule, whatever is where. */
 static void of_the_cpu(void **state)
 {
-	static const struct runs all[3] = { { 0, 512 } };
-	uint64_t pages[GM_BLOCK_PAGES];
-	struct gm_block block;
+	struct gm_block block = { .uniform = gm_entry_on_dev(3, 4096, 0) };
 	struct gm_as as = { .cpu_granule = 0 };
 	unsigned int first, n;
 
 	(void)state;
-	fill(&block, pages, all);
 	for (unsigned int granule = 1; granule <= 512; granule *= 2) {
 		as.cpu_granule = granule;
 		for (unsigned int page = 0; page < 512; page += 73) {
@@ -189,13 +159,30 @@ static void device_grows(void **state)
 	assert_int_equal(unit_count_on(u->as, va + BLOCK, BLOCK, unit_node(u, 0)), 16);
 }
 
+/* What is on the host, or on another device, is no reason to move more. */
+static void only_its_own(void **state)
+{
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, BLOCK);
+
+	unit_tune(unit_dev(u, 0), 64 << 10, false, true);
+	unit_tune(unit_dev(u, 1), 64 << 10, false, true);
+	unit_fill(u, CPU, va, BLOCK, 1);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 1), va, 256 * PAGE, GM_PREFETCH), 0);
+	unit_verify(u, 0, va + 300 * PAGE, PAGE, 1);
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, unit_node(u, 0)), 16);
+	unit_verify(u, 1, va + 400 * PAGE, PAGE, 1); /* half of the block, and a granule */
+	assert_int_equal(unit_count_on(u->as, va, BLOCK, unit_node(u, 1)), 512);
+	unit_verify(u, CPU, va, BLOCK, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cpu_granule, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(device_grows, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(only_its_own, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(density_tree, unit_setup_core, unit_teardown),
-		cmocka_unit_test_setup_teardown(only_its_own, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(of_the_cpu, unit_setup_core, unit_teardown),
 		cmocka_unit_test_setup_teardown(clipping, unit_setup_core, unit_teardown),
 	};

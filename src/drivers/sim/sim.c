@@ -75,9 +75,10 @@ static bool options_ok(const struct gm_sim_options *opt)
 		return false;
 	return opt->lanes <= MAX_LANES && opt->tlb_entries <= MAX_TLB_ENTRIES &&
 	       opt->copy_threads <= MAX_COPY_THREADS &&
-	       !(opt->flags & ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE |
-				GM_SIM_NO_LINK | GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE |
-				GM_SIM_READ_PEER | GM_SIM_NO_ATOMICS | GM_SIM_PEER_OPS)) &&
+	       !(opt->flags &
+		 ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE | GM_SIM_NO_LINK |
+		   GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE | GM_SIM_READ_PEER |
+		   GM_SIM_NO_ATOMICS | GM_SIM_PEER_OPS | GM_SIM_NO_ACCESSED)) &&
 	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 
@@ -449,6 +450,14 @@ int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot
 	int err = message(ctx->sim, GM_SIM_PMAP_PROTECT);
 
 	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
+}
+
+int gm_sim_op_pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used)
+{
+	struct gm_sim_ctx *ctx = pmap;
+	int err = gm_sim_fails(ctx->sim, GM_SIM_PMAP_AGE);
+
+	return err ? err : gm_sim_pmap_age(&ctx->pmap, va, size, used);
 }
 
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size)

@@ -193,6 +193,7 @@ int gm_sim_op_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint
 			      uint64_t size);
 int gm_sim_op_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_sim_op_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
+int gm_sim_op_pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used);
 int gm_sim_op_tlb_invl(void *pmap, uint64_t va, uint64_t size);
 int gm_sim_op_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n);
 int gm_sim_op_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
@@ -206,7 +207,7 @@ int gm_sim_op_copy_peer(struct gm_dev *dev, struct gm_dev *peer, const struct gm
 int gm_sim_op_peer_va_alloc_fixed(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
 void gm_sim_op_peer_va_free(void *pmap, uint64_t va, uint64_t size);
 
-/* sim_peer_os.c: two more of them, if the device has them */
+/* sim_peer_os.c: those of them that not every device has */
 void gm_sim_peer_ops(const struct gm_sim *sim, struct gm_mmu *ops);
 
 /* sim.c: the options with their defaults. Fails: -EINVAL, -E2BIG */

@@ -54,6 +54,14 @@ static void pte_set(uint64_t *slot, uint64_t pte)
 	__atomic_store_n(slot, pte, __ATOMIC_RELEASE);
 }
 
+/* A walker notes that it used the leaf; not if a writer has changed it meanwhile. */
+static void pte_use(uint64_t *slot, uint64_t pte)
+{
+	if (!(pte & GM_SIM_PTE_USED))
+		__atomic_compare_exchange_n(slot, &pte, pte | GM_SIM_PTE_USED, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 static uint64_t prot_bits(uint32_t prot)
 {
 	return (prot & GM_READ ? GM_SIM_PTE_R : 0) | (prot & GM_WRITE ? GM_SIM_PTE_W : 0) |
@@ -322,13 +330,14 @@ uint64_t gm_sim_mmu_walk(struct gm_sim_pmap *pmap, struct gm_sim_tlb *tlb, uint6
 	if (gm_sim_is_stopped(pmap->mmu) || gm_sim_is_stopped(pmap->walker))
 		goto fault;
 	for (level = TOP; va < GM_SIM_VA_END; level--) {
-		uint64_t pte = pte_get(slot_of(pmap->mmu, table, level, va));
+		uint64_t *slot = slot_of(pmap->mmu, table, level, va), pte = pte_get(slot);
 
 		if (!(pte & GM_SIM_PTE_V))
 			break;
 		if (pte & GM_SIM_PTE_LEAF) {
 			if ((pte & need) != need || ((access & GM_ATOMIC) && !atomic_ok(pte)))
 				break;
+			pte_use(slot, pte);
 			return tlb_fill(tlb, pmap->asid, va, pte, level);
 		}
 		table = pte & GM_SIM_PTE_ADDR;
@@ -682,6 +691,59 @@ int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, ui
 	err = edit_range(&ed, pmap->root, TOP, va, va + size);
 	edit_end(&ed);
 	return err;
+}
+
+/* ------------------------------------------------------------------ accessed bits */
+
+/* The entry of the leaf that maps @va, or NULL: nothing does; and its level, or that of the hole. */
+static uint64_t *leaf_find(struct gm_sim_pmap *pmap, uint64_t va, unsigned int *level)
+{
+	uint64_t table = pmap->root;
+
+	for (*level = TOP;; --*level) {
+		uint64_t *slot = slot_of(pmap->mmu, table, *level, va), pte = pte_get(slot);
+
+		if (!(pte & GM_SIM_PTE_V))
+			return NULL;
+		if (pte & GM_SIM_PTE_LEAF)
+			return slot;
+		table = pte & GM_SIM_PTE_ADDR;
+	}
+}
+
+/* Was the leaf used that @slot, for @va, is or is a part of? Not any more. */
+static bool leaf_age(uint64_t *slot, unsigned int level, uint64_t va, uint64_t leaf)
+{
+	uint64_t n = leaf / span(level), i, was = 0;
+
+	slot -= va / span(level) % n;
+	for (i = 0; i < n; i++)
+		was |= __atomic_fetch_and(&slot[i], ~GM_SIM_PTE_USED, __ATOMIC_RELAXED);
+	return was & GM_SIM_PTE_USED;
+}
+
+/* A walker may note a use that is older than the question; it is told the next time. */
+int gm_sim_pmap_age(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint64_t *used)
+{
+	uint64_t at = va, end = va + size, next, page;
+
+	if (!range_ok(va, size, GM_SIM_4K))
+		return -EINVAL;
+	gm_sim_spin_lock(&pmap->lock);
+	for (; at < end; at = next) {
+		unsigned int level;
+		uint64_t *slot = leaf_find(pmap, at, &level);
+		uint64_t leaf = slot ? leaf_size(pte_get(slot), level) : span(level);
+		bool was = slot && leaf_age(slot, level, at, leaf);
+
+		next = (at & ~(leaf - 1)) + leaf;
+		if (next > end)
+			next = end;
+		for (page = (at - va) / GM_SIM_4K; was && page < (next - va) / GM_SIM_4K; page++)
+			used[page / 64] |= 1ULL << page % 64;
+	}
+	gm_sim_spin_unlock(&pmap->lock);
+	return 0;
 }
 
 int gm_sim_pmap_init(struct gm_sim_pmap *pmap, struct gm_sim_mmu *mmu)

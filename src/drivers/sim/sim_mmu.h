@@ -16,6 +16,8 @@
  *	bits 6-9    RUN   leaves only: one of 1 << RUN aligned entries, at level 0 or 1, that
  *	                  map aligned, contiguous memory with one protection: 4 is a leaf of
  *	                  64 KiB, or 32 MiB. A TLB may cache them as one
+ *	bit 11      USED  leaves only: set by a walk that fills a TLB from it. Of a run it is set in
+ *	                  the entry that was walked to, and asked of all
  *	bits 12-47  ADDR  physical address of the memory or the table
  *
  * A device whose smallest leaf is larger than 4 KiB is asked for nothing smaller, and says
@@ -38,6 +40,7 @@
 #define GM_SIM_PTE_RUN_SHIFT 6
 #define GM_SIM_PTE_RUN (15ULL << GM_SIM_PTE_RUN_SHIFT)
 #define GM_SIM_PTE_A (1ULL << 10) /* atomic operations are good there */
+#define GM_SIM_PTE_USED (1ULL << 11)
 #define GM_SIM_PTE_ADDR 0x0000fffffffff000ULL
 
 #define GM_SIM_VA_END (1ULL << 48)
@@ -147,6 +150,9 @@ int gm_sim_pmap_enter_host(struct gm_sim_pmap *pmap, uint64_t va, uint64_t host,
 /* Fail: -EINVAL, also where a leaf reaches across an end of the range. */
 int gm_sim_pmap_release(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size);
 int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint32_t prot);
+
+/* As in struct gm_mmu. */
+int gm_sim_pmap_age(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint64_t *used);
 
 /*
  * For good: nothing is translated any more, and no access by way of a translation is under way,

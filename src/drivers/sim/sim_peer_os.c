@@ -144,6 +144,8 @@ static int peer_unmap(void *pmap, const struct gm_peer_map *ops, unsigned int n,
 
 void gm_sim_peer_ops(const struct gm_sim *sim, struct gm_mmu *ops)
 {
+	if (!(sim->flags & GM_SIM_NO_ACCESSED))
+		ops->pmap_age = gm_sim_op_pmap_age;
 	if (!(sim->flags & GM_SIM_PEER_OPS))
 		return;
 	ops->peer_map = peer_map;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The virtual device: a page table of two bits a page, and a copy engine that moves no bytes
+ * The virtual device: a page table of a byte a page, and a copy engine that moves no bytes
  * but the clock.
+ *
+ * Accessed bits are a leaf's, as in hardware: a use of a page is noted with the page, and
+ * counts for all of its leaf. There is no TLB which would hide a use.
  *
  * A copy, or a fill of zeros, costs its latency and its bytes at the link's, or the memory's,
  * bandwidth; an invalidation costs the same for any number of ranges. Nothing overlaps: the
@@ -38,11 +41,11 @@ static void pmap_destroy(struct gm_dev *dev, void *pmap)
 static int pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf,
 		      uint32_t prot)
 {
+	int flags = prot & GM_WRITE ? REPLAY_PRESENT | REPLAY_WRITABLE : REPLAY_PRESENT;
+
 	(void)pa;
-	(void)leaf;
-	memset(pages_at(pmap, va, size),
-	       prot & GM_WRITE ? REPLAY_PRESENT | REPLAY_WRITABLE : REPLAY_PRESENT,
-	       size / GM_PAGE_SIZE);
+	flags |= __builtin_ctzll(leaf / GM_PAGE_SIZE) << REPLAY_LEAF_SHIFT;
+	memset(pages_at(pmap, va, size), flags, size / GM_PAGE_SIZE);
 	return 0;
 }
 
@@ -65,6 +68,38 @@ static int tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, uns
 {
 	(void)n;
 	return tlb_invl(pmap, ranges->va, ranges->size);
+}
+
+/* Was one of these pages used? Not any more, then. */
+static bool was_used(uint8_t *page, uint64_t n)
+{
+	uint8_t used = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		used |= page[i] & REPLAY_USED;
+		page[i] &= (uint8_t)~REPLAY_USED;
+	}
+	return used;
+}
+
+/* No leaf is larger than a block, so none reaches beyond the one that the range is in. */
+static int pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used)
+{
+	uint8_t *page = pages_at(pmap, va, size);
+	uint64_t n = size / GM_PAGE_SIZE, at = va / GM_PAGE_SIZE;
+
+	for (uint64_t i = 0, next; i < n; i = next) {
+		uint64_t leaf = 1ULL << (page[i] >> REPLAY_LEAF_SHIFT);
+		uint64_t first = ((at + i) & ~(leaf - 1)) - at; /* below 0 as well */
+
+		next = first + leaf < n ? first + leaf : n;
+		if (!(page[i] & REPLAY_PRESENT))
+			next = i + 1;
+		else if (was_used(page + (int64_t)first, leaf))
+			for (uint64_t k = i; k < next; k++)
+				used[k / 64] |= 1ULL << k % 64;
+	}
+	return 0;
 }
 
 static void charge(const struct gm_extent *ext, unsigned int n, uint64_t bandwidth)
@@ -112,6 +147,7 @@ int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt,
 		.tlb_invl_coalesced = tlb_invl_coalesced,
 		.copy = copy,
 		.zero = zero,
+		.pmap_age = opt->no_accessed ? NULL : pmap_age,
 	};
 	uint64_t bytes = pages * GM_PAGE_SIZE;
 	uint64_t whole = (bytes + GM_BLOCK_SIZE - 1) & ~(GM_BLOCK_SIZE - 1);

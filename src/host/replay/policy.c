@@ -1,25 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Policies by name, for a device: MOVE[:SIZE]/EVICT.
+ * Policies by name, for a device: MOVE[:SIZE]/EVICT. The core knows those there are; SIZE is the
+ * granule that the device is tuned to.
  */
+#include <stdio.h>
 #include <string.h>
+
+#include <gmem/policy.h>
 
 #include "host/replay/internal.h"
 #include "host/replay/policy.h"
 
-static const struct {
-	const char *name;
-	uint32_t no_grow;
-} moves[] = {
-	{ "density", 0 },
-	{ "fixed", 1 },
-};
-static const char *const evicts[] = { "lru-2m" };
-
-static const char *const names[] = { "density/lru-2m", "fixed:4k/lru-2m", "fixed:64k/lru-2m",
-				     "fixed:2m/lru-2m" };
-
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+#define NAMES_MAX 256U
 
 /* What "64k" means, up to @end; 0: nothing. */
 static uint32_t size_of(const char *s, const char *end)
@@ -37,42 +29,61 @@ static uint32_t size_of(const char *s, const char *end)
 	return n < GM_PAGE_SIZE || n > GM_BLOCK_SIZE || (n & (n - 1)) ? 0 : (uint32_t)n;
 }
 
-static bool is(const char *name, const char *s, size_t len)
+static bool there_is(uint32_t kind, const char *name, size_t len)
 {
-	return strlen(name) == len && !memcmp(name, s, len);
+	struct gm_policy_info info = { .size = sizeof(info) };
+
+	for (unsigned int i = 0; !gm_policy_name(i, &info); i++)
+		if (info.kind == kind && strlen(info.name) == len && !memcmp(info.name, name, len))
+			return true;
+	return false;
 }
 
-const char *replay_policy_parse(const char *name, struct gm_dev_tunables *t)
+const char *replay_policy_parse(const char *name, uint32_t *granule, char plain[REPLAY_POLICY])
 {
 	const char *slash = strchr(name, '/'), *colon, *end;
-	size_t i = 0;
 
+	*granule = 0;
 	if (!slash)
 		return "it is not of the form MOVE[:SIZE]/EVICT";
 	colon = memchr(name, ':', (size_t)(slash - name));
 	end = colon ? colon : slash;
-	while (i < COUNT(moves) && !is(moves[i].name, name, (size_t)(end - name)))
-		i++;
-	if (i == COUNT(moves))
+	if (!there_is(GM_POLICY_MOVES, name, (size_t)(end - name)))
 		return "there is no such policy of moving";
-	t->no_grow = moves[i].no_grow;
-	t->granule = colon ? size_of(colon + 1, slash) : 0;
-	if (colon && !t->granule)
+	if (colon)
+		*granule = size_of(colon + 1, slash);
+	if (colon && !*granule)
 		return "its size is no power of two from 4k to 2m";
-	for (i = 0; i < COUNT(evicts); i++)
-		if (!strcmp(evicts[i], slash + 1))
-			return NULL;
-	return "there is no such policy of eviction";
+	if (!there_is(GM_POLICY_EVICTS, slash + 1, strlen(slash + 1)))
+		return "there is no such policy of eviction";
+	snprintf(plain, REPLAY_POLICY, "%.*s%s", (int)(end - name), name, slash);
+	return NULL;
 }
 
 const char *gm_replay_policy_check(const char *name)
 {
-	struct gm_dev_tunables t;
+	char plain[REPLAY_POLICY];
+	uint32_t granule;
 
-	return replay_policy_parse(name, &t);
+	return replay_policy_parse(name, &granule, plain);
 }
 
 const char *gm_replay_policy(unsigned int i)
 {
-	return i < COUNT(names) ? names[i] : NULL;
+	static char names[NAMES_MAX][REPLAY_POLICY];
+	struct gm_policy_info move = { .size = sizeof(move) }, evict = { .size = sizeof(evict) };
+	unsigned int n = 0;
+
+	for (unsigned int m = 0; !gm_policy_name(m, &move); m++) {
+		for (unsigned int e = 0; move.kind == GM_POLICY_MOVES && !gm_policy_name(e, &evict);
+		     e++) {
+			if (evict.kind != GM_POLICY_EVICTS || n++ != i)
+				continue;
+			if (i >= NAMES_MAX)
+				return NULL;
+			snprintf(names[i], REPLAY_POLICY, "%s/%s", move.name, evict.name);
+			return names[i];
+		}
+	}
+	return NULL;
 }

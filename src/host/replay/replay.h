@@ -74,6 +74,7 @@ struct gm_replay_options {
 	uint64_t memory[GM_REPLAY_DEVS]; /* of each device, in pages */
 	const char *policy;		 /* see gm_replay_policy_check() */
 	bool background;		 /* evict ahead of need, too */
+	bool no_accessed;		 /* the devices' page tables have no accessed bits */
 	uint32_t cpu_granule;		 /* as in struct gm_as_options */
 	uint64_t base;			 /* physical address of their memory */
 };

@@ -66,13 +66,15 @@ static int do_access(struct run *r, const struct gm_replay_op *op)
 	/* What changes memory is a write, what else it may be. */
 	uint32_t access = op->access & GM_WRITE ? op->access & (GM_WRITE | GM_ATOMIC) : GM_READ;
 	uint64_t va = va_of(r, op->object, op->page);
-	const uint8_t *page = d->page + (va - REPLAY_VA) / GM_PAGE_SIZE;
+	uint8_t *page = d->page + (va - REPLAY_VA) / GM_PAGE_SIZE;
 	int err = 0;
 
 	r->result->accesses += op->n;
-	for (uint32_t i = 0; i < op->n && !err; i++, va += GM_PAGE_SIZE, page++)
+	for (uint32_t i = 0; i < op->n && !err; i++, va += GM_PAGE_SIZE, page++) {
 		if ((*page & need) != need)
 			err = fault(r, d, va, page, need, access);
+		*page |= REPLAY_USED;
+	}
 	return err;
 }
 
@@ -231,6 +233,7 @@ static int check(const struct gm_replay_trace *t, struct gm_replay_result *resul
 
 static int devs_create(struct run *r)
 {
+	char policy[REPLAY_POLICY];
 	int err = 0;
 
 	for (uint32_t i = 0; i < r->trace->nr_devs && !err; i++) {
@@ -238,13 +241,15 @@ static int devs_create(struct run *r)
 					     .no_background = !r->opt->background };
 		uint64_t pages = r->opt->memory[i];
 
-		if (!pages || replay_policy_parse(r->opt->policy, &t))
+		if (!pages || replay_policy_parse(r->opt->policy, &t.granule, policy))
 			return -EINVAL;
 		if (pages % BLOCK_PAGES)
 			t.limit = pages * GM_PAGE_SIZE;
 		err = replay_dev_create(&r->devs[i], r->opt, pages, r->trace->base_page[i]);
 		if (!err)
 			err = gm_dev_tune(r->devs[i].dev, &t);
+		if (!err)
+			err = gm_dev_set_policy(r->devs[i].dev, policy);
 	}
 	return err;
 }

@@ -82,6 +82,8 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 		c.flags |= GMEM_SIM_READ_PEER;
 	if (opt->flags & GM_SIM_PEER_OPS)
 		c.flags |= GMEM_SIM_PEER_OPS;
+	if (opt->flags & GM_SIM_NO_ACCESSED)
+		c.flags |= GMEM_SIM_NO_ACCESSED;
 	if (opt->flags & GM_SIM_SHARE)
 		c.flags |= GMEM_SIM_SHARE;
 	if (opt->flags & GM_SIM_SPARSE)

@@ -24,9 +24,10 @@ static atomic_t number;
 
 static bool options_ok(const struct gmem_sim_create *c)
 {
-	return !(c->flags & ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK |
-			      GMEM_SIM_IN_PLACE | GMEM_SIM_SPARSE | GMEM_SIM_SHARE |
-			      GMEM_SIM_READ_PEER | GMEM_SIM_NO_ATOMICS | GMEM_SIM_PEER_OPS)) &&
+	return !(c->flags &
+		 ~(GMEM_SIM_CHECK | GMEM_SIM_ASYNC | GMEM_SIM_NO_LINK | GMEM_SIM_IN_PLACE |
+		   GMEM_SIM_SPARSE | GMEM_SIM_SHARE | GMEM_SIM_READ_PEER | GMEM_SIM_NO_ATOMICS |
+		   GMEM_SIM_PEER_OPS | GMEM_SIM_NO_ACCESSED)) &&
 	       c->memory <= 1ULL << 36 && !(c->memory % GM_SIM_2M) &&
 	       c->table_memory <= 1ULL << 32 && !(c->table_memory % GM_SIM_4K) &&
 	       (c->pgsize_bitmap & GM_SIM_BASE_SIZES) && !(c->pgsize_bitmap & ~GM_SIM_ALL_SIZES) &&

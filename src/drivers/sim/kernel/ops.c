@@ -223,6 +223,14 @@ int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot)
 	return err ? err : gm_sim_pmap_protect(&ctx->pmap, va, size, prot);
 }
 
+int gm_ksim_pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used)
+{
+	struct gm_ksim_ctx *ctx = pmap;
+	int err = gm_ksim_fails(ctx->sim, GMEM_SIM_PMAP_AGE);
+
+	return err ? err : gm_sim_pmap_age(&ctx->pmap, va, size, used);
+}
+
 int gm_ksim_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n)
 {
 	struct gm_ksim_ctx *ctx = pmap;

@@ -97,6 +97,8 @@ static int peer_unmap(void *pmap, const struct gm_peer_map *ops, unsigned int n,
 
 void gm_ksim_peer_ops(const struct gm_ksim *sim, struct gm_mmu *ops)
 {
+	if (!(sim->flags & GMEM_SIM_NO_ACCESSED))
+		ops->pmap_age = gm_ksim_pmap_age;
 	if (!(sim->flags & GMEM_SIM_PEER_OPS))
 		return;
 	ops->peer_map = peer_map;

@@ -79,6 +79,7 @@ int gm_ksim_pmap_enter_peer(void *pmap, uint64_t va, struct gm_dev *peer, uint64
 			    uint64_t size);
 int gm_ksim_pmap_release(void *pmap, uint64_t va, uint64_t size);
 int gm_ksim_pmap_protect(void *pmap, uint64_t va, uint64_t size, uint32_t prot);
+int gm_ksim_pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used);
 int gm_ksim_tlb_invl(void *pmap, uint64_t va, uint64_t size);
 int gm_ksim_tlb_invl_coalesced(void *pmap, const struct gm_tlb_range *ranges, unsigned int n);
 int gm_ksim_copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,

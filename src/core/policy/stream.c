@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * stream: ahead of whoever goes through memory in order, and nothing besides for others.
+ *
+ * Theory. A fault brings the granule around its page. Where it goes on from what another fault
+ * of the context brought, forward or backward, or is as far from the one before it as that was from
+ * the one before that, it belongs to a stream. Two steps of one are chance; from the third on a
+ * window is brought, which doubles with each step, for the next fault is only where the window
+ * ended if all of it was used. Streams are known by the page of the object, so they
+ * go on from block to block with the window they have, though a window ends with its block. Up to
+ * STREAMS of them are followed at once, so several arrays, or lanes, do not hide one another. It
+ * is the idea of Linux's readahead and of hardware prefetchers with a table of strides.
+ *
+ * Backing off. A stream that ends leaves a window of which nobody knows that it was used; it
+ * is seen when its place in the table is wanted. And a fault in a window that was brought says
+ * that it was evicted before its time. Either takes from the trust that all windows
+ * of the device are bounded by; steps that are confirmed restore it.
+ */
+#include "core/policy.h"
+
+#define STREAMS 16U
+#define TRUST_MAX 9U   /* windows of up to 1 << this granules, and a block */
+#define TRUST_BEGIN 5U /* 2 MiB, of granules of 64 KiB */
+#define STEPS_FOR_TRUST 8U
+#define FAR (2 * GM_POLICY_PAGES) /* the longest stride */
+#define KEPT 64U		  /* faults that a stream is kept longer than what is none */
+
+enum way { AHEAD, BACK, STRIDE };
+
+struct stream {
+	uint64_t ctx, object; /* object 0: free */
+	uint64_t last;	      /* page of the object that was faulted on */
+	uint64_t lo, hi;      /* what was brought for it, but for strides */
+	uint64_t next;	      /* STRIDE: where the next fault should be */
+	int64_t stride;	      /* pages; 0: none was seen */
+	uint32_t steps;	      /* in order */
+	uint32_t window;      /* granules */
+	enum way way;
+	uint64_t at; /* fault number */
+};
+
+struct state {
+	struct stream stream[STREAMS];
+	uint64_t faults;
+	uint32_t trust, steps;
+};
+
+static int start(void *state)
+{
+	((struct state *)state)->trust = TRUST_BEGIN;
+	return 0;
+}
+
+static void distrust(struct state *s)
+{
+	s->steps = 0;
+	s->trust -= s->trust > 0;
+}
+
+static bool follows(const struct stream *st, uint64_t page, uint64_t granule, enum way *way)
+{
+	if (page >= st->hi && page < st->hi + granule)
+		*way = AHEAD;
+	else if (page < st->lo && page + granule >= st->lo)
+		*way = BACK;
+	else if (st->stride && page == st->next)
+		*way = STRIDE;
+	else
+		return false;
+	return true;
+}
+
+/* The stream that goes on with @page, and how; NULL: none. */
+static struct stream *find(struct state *s, const struct gm_policy_fault *fault, uint64_t object,
+			   uint64_t page, enum way *way)
+{
+	for (unsigned int i = 0; i < STREAMS; i++) {
+		struct stream *st = &s->stream[i];
+
+		if (st->object == object && st->ctx == fault->ctx &&
+		    follows(st, page, fault->granule, way))
+			return st;
+	}
+	return NULL;
+}
+
+/* The same fault once more: the mechanism was in somebody's way, or the page was evicted. */
+static struct stream *find_again(struct state *s, const struct gm_policy_fault *fault,
+				 uint64_t object, uint64_t page)
+{
+	for (unsigned int i = 0; i < STREAMS; i++)
+		if (s->stream[i].object == object && s->stream[i].ctx == fault->ctx &&
+		    s->stream[i].last == page)
+			return &s->stream[i];
+	return NULL;
+}
+
+/* What was brought ahead is not there any more, and was wanted only now. */
+static void came_too_early(struct state *s, const struct gm_policy_fault *fault, uint64_t object,
+			   uint64_t page)
+{
+	for (unsigned int i = 0; i < STREAMS; i++) {
+		struct stream *st = &s->stream[i];
+
+		if (st->object != object || st->ctx != fault->ctx || st->window < 2 ||
+		    page < st->lo || page >= st->hi)
+			continue;
+		st->window = 1;
+		distrust(s);
+	}
+}
+
+/* The distance from the last fault of the context that was near. */
+static int64_t distance(const struct state *s, const struct gm_policy_fault *fault, uint64_t object,
+			uint64_t page)
+{
+	const struct stream *latest = NULL;
+
+	for (unsigned int i = 0; i < STREAMS; i++) {
+		const struct stream *st = &s->stream[i];
+		uint64_t far = st->last > page ? st->last - page : page - st->last;
+
+		if (st->object == object && st->ctx == fault->ctx && far && far <= FAR &&
+		    (!latest || st->at > latest->at))
+			latest = st;
+	}
+	return latest ? (int64_t)(page - latest->last) : 0;
+}
+
+/* A place for what may become a stream: the one that nobody came by for longest. */
+static struct stream *take(struct state *s)
+{
+	struct stream *oldest = &s->stream[0];
+
+	for (unsigned int i = 1; i < STREAMS; i++) {
+		struct stream *st = &s->stream[i];
+
+		if (st->at + (st->steps > 1 ? KEPT : 0) <
+		    oldest->at + (oldest->steps > 1 ? KEPT : 0))
+			oldest = st;
+	}
+	if (oldest->window > 1)
+		distrust(s);
+	return oldest;
+}
+
+/* One step more. */
+static void step(struct state *s, struct stream *st, enum way way)
+{
+	if (st->steps && st->way != way) /* it turned */
+		st->steps = 0;
+	st->steps++;
+	if (way == STRIDE && st->steps < 2) /* the same distance was seen twice by now */
+		st->steps = 2;
+	st->way = way;
+	if (st->window > 1 && ++s->steps >= STEPS_FOR_TRUST) {
+		s->steps = 0;
+		s->trust += s->trust < TRUST_MAX;
+	}
+	st->window = st->steps < 2 ? 1 : 2 * st->window;
+	if (st->window > 1U << s->trust)
+		st->window = 1U << s->trust;
+}
+
+/* The window, as far as the block goes: in pages of the block. */
+static void reach(struct stream *st, const struct gm_policy_fault *fault,
+		  struct gm_policy_move *move, uint64_t base)
+{
+	unsigned int granule = fault->granule, window = st->window * granule;
+	unsigned int first = fault->page & ~(granule - 1);
+
+	move->first = first;
+	move->n = granule;
+	if (window > GM_POLICY_PAGES)
+		window = GM_POLICY_PAGES;
+	if (st->way == AHEAD) {
+		move->n = window < GM_POLICY_PAGES - first ? window : GM_POLICY_PAGES - first;
+	} else if (st->way == BACK) {
+		unsigned int end = first + granule;
+
+		move->first = window < end ? end - window : 0;
+		move->n = end - move->first;
+	} else {
+		int64_t at = (int64_t)fault->page;
+
+		/* Pieces that hold the page where it is in the granule, so that the last fits too. */
+		move->first = fault->page;
+		move->n = GM_POLICY_PAGES - fault->page < granule ? GM_POLICY_PAGES - fault->page
+								  : granule;
+		move->stride = (int32_t)st->stride;
+		for (at += st->stride;
+		     move->more + 1 < st->window && at >= 0 && at < (int64_t)GM_POLICY_PAGES;
+		     at += st->stride)
+			move->more++;
+		st->next = (uint64_t)((int64_t)(base + fault->page) +
+				      st->stride * (int64_t)(move->more + 1));
+	}
+	st->lo = base + move->first;
+	st->hi = base + move->first + move->n;
+}
+
+static void fault(void *state, struct gm_policy_block *block, const struct gm_policy_fault *fault,
+		  struct gm_policy_move *move)
+{
+	uint64_t base = block->index * GM_POLICY_PAGES, page = base + fault->page;
+	struct state *s = state;
+	struct stream *st;
+	int64_t stride;
+	enum way way;
+
+	s->faults++;
+	st = find_again(s, fault, block->object, page);
+	if (st) {
+		reach(st, fault, move, base);
+		return;
+	}
+	st = find(s, fault, block->object, page, &way);
+	if (st) {
+		step(s, st, way);
+	} else {
+		came_too_early(s, fault, block->object, page);
+		stride = distance(s, fault, block->object, page);
+		st = take(s);
+		*st = (struct stream){ .ctx = fault->ctx,
+				       .object = block->object,
+				       .stride = stride,
+				       .next = (uint64_t)((int64_t)page + stride),
+				       .window = 1 };
+	}
+	st->last = page;
+	st->at = s->faults;
+	reach(st, fault, move, base);
+}
+
+const struct gm_move_policy gm_move_stream = {
+	.size = sizeof(gm_move_stream),
+	.name = "stream",
+	.text = "the granule; ahead of streams and strides a window that doubles",
+	.state_size = sizeof(struct state),
+	.start = start,
+	.fault = fault,
+};
