@@ -83,7 +83,7 @@ static void update_kernel(struct gm_sim_lane *lane, void *arg)
 {
 	struct live *l = arg;
 
-	for (unsigned int i = 0; i < 3000; i++) {
+	for (unsigned int i = 0; i < 500; i++) {
 		uint64_t *p = (uint64_t *)(void *)(l->a + any(l, l->pages) * PAGE);
 
 		if (i % 3)
@@ -108,7 +108,7 @@ static void stride_kernel(struct gm_sim_lane *lane, void *arg)
 {
 	struct live *l = arg;
 
-	for (uint64_t from = 0; from < 48; from++)
+	for (uint64_t from = 0; from < 48; from += 6)
 		for (uint64_t i = from; i < l->pages; i += 48)
 			gm_sim_store8(lane, l->a + i * PAGE, 3);
 }
@@ -126,7 +126,7 @@ static void touch_some(struct live *l)
 {
 	uint8_t x = 0;
 
-	for (unsigned int i = 0; i < 200; i++)
+	for (unsigned int i = 0; i < 30; i++)
 		ok(gm_sim_access(l->ctx, l->a + any(l, l->pages) * PAGE, &x, 1,
 				 any(l, 2) ? GM_READ : GM_WRITE));
 }
@@ -140,7 +140,7 @@ static void hints(struct live *l)
 	void *p;
 
 	memset(l->a, 1, l->pages / 2 * PAGE);
-	for (unsigned int i = 0; i < 120; i++) {
+	for (unsigned int i = 0; i < 60; i++) {
 		enum gm_advice advice = advices[any(l, 6)];
 		uint64_t first = any(l, l->pages), n = 1 + any(l, 300);
 		int node = advice == GM_PREFETCH && any(l, 2) ? GM_NODE_HOST : l->node;
@@ -172,7 +172,7 @@ struct setting {
 	const char *policy; /* for the replay, and for the device */
 	const char *names;
 	uint32_t granule;
-	uint64_t blocks; /* of device memory; the data have ten */
+	uint64_t blocks; /* of device memory; the data have six */
 };
 
 static void live_start(struct live *l, const struct setting *s, const char *path)
@@ -189,7 +189,7 @@ static void live_start(struct live *l, const struct setting *s, const char *path
 					      .no_background = 1 };
 	void *p;
 
-	*l = (struct live){ .pages = 9 * BLOCK / PAGE, .rng = SEED };
+	*l = (struct live){ .pages = 5 * BLOCK / PAGE, .rng = SEED };
 	ok(gm_sim_create(&sim, &l->sim));
 	ok(gm_dev_tune(gm_sim_dev(l->sim), &tune));
 	ok(gm_dev_set_policy(gm_sim_dev(l->sim), s->names));
@@ -280,7 +280,7 @@ static void check_all(void (*program)(struct live *l))
 	struct gm_stats seen = { 0 };
 
 	for (size_t i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
-		for (uint64_t blocks = 2; blocks <= 6; blocks += 4) {
+		for (uint64_t blocks = 2; blocks <= 4; blocks += 2) {
 			struct setting s = policies[i];
 
 			s.blocks = blocks;
