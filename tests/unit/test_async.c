@@ -318,12 +318,12 @@ static void destroyed_meanwhile(void **state)
 static void every_failure(void **state)
 {
 	struct unit *u = *state;
-	uint64_t va = unit_alloc(u, 4 * BLOCK), n = 1;
+	uint64_t va = unit_alloc(u, 2 * BLOCK) + BLOCK - 8 * PAGE, n = 1;
 	struct gm_hint h[] = {
-		hint(unit_node(u, 0), va + PAGE, 2 * BLOCK, GM_PREFETCH),
-		hint(unit_node(u, 1), va + 2 * BLOCK + 3 * PAGE, BLOCK, GM_PIN),
-		hint(GM_NODE_HOST, va, 3 * BLOCK, GM_PREFETCH),
-		hint(0, va, 4 * BLOCK, GM_UNPIN),
+		hint(unit_node(u, 0), va + PAGE, 14 * PAGE, GM_PREFETCH),
+		hint(unit_node(u, 1), va + 5 * PAGE, 6 * PAGE, GM_PIN),
+		hint(GM_NODE_HOST, va, 12 * PAGE, GM_PREFETCH),
+		hint(0, va, 16 * PAGE, GM_UNPIN),
 	};
 	uint64_t injected;
 
@@ -332,7 +332,7 @@ static void every_failure(void **state)
 		struct gm_sweep *s;
 		int err;
 
-		unit_fill(u, CPU, va, 4 * BLOCK, n);
+		unit_fill(u, CPU, va, 16 * PAGE, n);
 		injected = gm_fake_injected();
 		gm_fake_inject_nth(n++);
 		err = gm_sweep_start(u->as, h, 4, &job, &s);
@@ -345,8 +345,8 @@ static void every_failure(void **state)
 			gm_sweep_put(s);
 		}
 		gm_fake_inject_clear();
-		assert_int_equal(gm_advise(u->as, 0, va, 4 * BLOCK, GM_UNPIN), 0);
-		unit_peek(u->as, va, 4 * BLOCK, n - 1);
+		assert_int_equal(gm_advise(u->as, 0, va, 16 * PAGE, GM_UNPIN), 0);
+		unit_peek(u->as, va, 16 * PAGE, n - 1);
 		unit_check();
 	} while (gm_fake_injected() > injected);
 	assert_true(n > 20);
@@ -378,7 +378,7 @@ static void helped(void **state)
 	gm_fake_set_threaded(true);
 	gm_fake_set_tasks(2);
 	assert_int_equal(pthread_create(&thread, NULL, help, &stop), 0);
-	for (uint64_t round = 1; round < 20; round++) {
+	for (uint64_t round = 1; round < 6; round++) {
 		unit_fill(u, CPU, va, 8 * BLOCK, round);
 		assert_int_equal(gm_advise(u->as, node, va, 8 * BLOCK, GM_PREFETCH), 0);
 		unit_on(u->as, va, 8 * BLOCK, node);
