@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "demo.h"
 #include "util.h"
 
@@ -22,9 +23,11 @@ static const struct argp_option options[] = {
 static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
 			  "\n"
 			  "Commands:\n"
-			  "  demo      run a workload on the simulated accelerator and check it"
+			  "  check     is this machine ready? What is missing, and what mends it\n"
+			  "  demo      run a workload on the simulated accelerator and check it\n"
 			  "\v"
 			  "Examples:\n"
+			  "  gmem check               the first thing to run\n"
 			  "  gmem demo                rank this Debian system's packages\n"
 			  "  gmem demo stream         stream through a small device memory\n"
 			  "  gmem demo --help         all there is to choose\n"
@@ -87,6 +90,8 @@ int main(int argc, char **argv)
 	if (!line.command)
 		return fail(RUN_BAD_INPUT,
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
+	if (!strcmp(argv[line.command], "check"))
+		return check_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
