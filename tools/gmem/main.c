@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "demo.h"
+#include "topo.h"
 #include "util.h"
 
 #define VERSION_TEXT "gmem " GMEM_VERSION
@@ -25,6 +26,7 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "Commands:\n"
 			  "  check     is this machine ready? What is missing, and what mends it\n"
 			  "  demo      run a workload on the simulated accelerator and check it\n"
+			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
 			  "\v"
 			  "Examples:\n"
 			  "  gmem check               the first thing to run\n"
@@ -92,6 +94,8 @@ int main(int argc, char **argv)
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
 	if (!strcmp(argv[line.command], "check"))
 		return check_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "topo"))
+		return topo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
