@@ -46,13 +46,19 @@ def find(root, name):
     return [os.path.join(d, f) for d, _, files in os.walk(root) for f in files if f == name]
 
 
+def the_program(dest):
+    return next(p for p in find(dest, "gmem") if "/bin/" in p)
+
+
 def test_install(source, build, work):
     dest = os.path.join(work, "dest")
     run("meson", "install", "-C", build, "--no-rebuild", "--destdir", dest)
     for name in ("gmem", "libgmem.so", "libgmem_sim.so", *HEADERS, "gmem.1", "gmem.4", "gmem.7",
-                 "hmadvise.3", "gm_sim.3"):
+                 "gmem-check.1", "gmem-topo.1", "hmadvise.3", "gm_sim.3"):
         check([p for d, _, files in os.walk(dest) for p in files if p == name],
               name + " is not installed")
+    check(any("/bash-completion/completions/" in p for p in find(dest, "gmem")),
+          "bash's completion is not installed")
     pc = find(dest, "gmem.pc")
     if len(pc) != 1:
         check(False, f"gmem.pc is installed {len(pc)} times")
@@ -69,14 +75,14 @@ def test_install(source, build, work):
     if r.returncode == 0 or not userfaultfd_refused(dest, env):
         check((r.returncode, r.stdout) == (0, "42\n"),
               f"hello: exit status {r.returncode}, it printed {r.stdout!r} {r.stderr!r}")
-    r = run(find(dest, "gmem")[0], "--version", env=env)
+    r = run(the_program(dest), "--version", env=env)
     version = run("pkg-config", "--modversion", "gmem",
                   env=dict(os.environ, PKG_CONFIG_LIBDIR=os.path.dirname(pc[0]))).strip()
     check(r == f"gmem {version}\n", f"gmem --version says {r!r}, gmem.pc says {version!r}")
 
 
 def userfaultfd_refused(dest, env):
-    r = subprocess.run([find(dest, "gmem")[0], "demo", "gups", "-q", "--size", "8"], env=env,
+    r = subprocess.run([the_program(dest), "demo", "gups", "-q", "--size", "8"], env=env,
                        capture_output=True, text=True, check=False)
     return "cannot create an address space" in r.stderr
 

@@ -129,6 +129,10 @@ static void programs_kernel(void)
 	RUN("kernel", 0, "/prog/hello");
 	RUN("auto", 0, "/prog/hello");
 	RUN("kernel", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
+	RUN("kernel", 0, "/prog/gmem", "check");
+	RUN("auto", 0, "/prog/gmem", "topo", "--device", "sim,memory=4M", "--device",
+	    "sim,memory=8M", "--size", "2M", "--repeat", "2");
+	RUN("kernel", 0, "/prog/gmem", "topo", "--xml"); /* there is no device, so no link either */
 }
 
 static void programs_user(void)
@@ -137,6 +141,8 @@ static void programs_user(void)
 		return;
 	RUN("user", 0, "/prog/hello");
 	RUN("user", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
+	RUN("user", 0, "/prog/gmem", "check");
+	RUN("user", 0, "/prog/gmem", "topo", "--size", "2M", "--repeat", "2");
 }
 
 /* The simulated device is root's: who may use gmem but not that gets one of his own. */
@@ -149,6 +155,7 @@ static void programs_unprivileged(void)
 	RUN("auto", 0, "/prog/hello");
 	RUN("auto", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
 	RUN("kernel", 1, "/prog/hello");
+	RUN("auto", 1, "/prog/gmem", "check"); /* userfaultfd is for user mode only */
 }
 
 const struct kt_test kt_programs[] = {
@@ -160,8 +167,8 @@ const struct kt_test kt_programs[] = {
 	{ "conformance_inline", conformance_inline, 480 },
 	{ "model_kernel", model_kernel, 480 },
 	{ "model_user", model_user, 240 },
-	{ "programs_kernel", programs_kernel, 60 },
-	{ "programs_user", programs_user, 60 },
-	{ "programs_unprivileged", programs_unprivileged, 60 },
+	{ "programs_kernel", programs_kernel, 240 },
+	{ "programs_user", programs_user, 240 },
+	{ "programs_unprivileged", programs_unprivileged, 240 },
 	{ 0 },
 };

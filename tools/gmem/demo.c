@@ -4,11 +4,10 @@
  * simulated accelerator, and the check.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "demo.h"
+#include "device.h"
 #include "progress.h"
 #include "util.h"
 
@@ -42,18 +41,6 @@ int demo_launch(struct demo *d, gm_sim_kernel_fn *kernel, void *arg)
 	return err ? fail(RUN_FAILED, "a kernel failed: %s", gm_strerror(err)) : RUN_OK;
 }
 
-/*
- * The memory is made first, and the device must be where it is: without the kernel's device,
- * to which few have the right, both are in this process, unless the user says otherwise.
- */
-static void choose_host(void)
-{
-	const char *wish = getenv("GMEM_HOST");
-
-	if ((!wish || !*wish || !strcmp(wish, "auto")) && access("/dev/gmem_sim", R_OK | W_OK))
-		setenv("GMEM_HOST", "user", 1);
-}
-
 static int create_as(struct demo *d)
 {
 	struct gm_as_options opt = {
@@ -62,7 +49,7 @@ static int create_as(struct demo *d)
 	};
 	int err;
 
-	choose_host();
+	device_choose_host();
 	err = gm_as_create(&opt, &d->as);
 	if (err)
 		return fail(RUN_FAILED, "cannot create an address space: %s", gm_strerror(err));

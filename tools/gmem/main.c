@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "demo.h"
 #include "replay.h"
+#include "topo.h"
 #include "util.h"
 
 #define VERSION_TEXT "gmem " GMEM_VERSION
@@ -23,11 +25,14 @@ static const struct argp_option options[] = {
 static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
 			  "\n"
 			  "Commands:\n"
+			  "  check     is this machine ready? What is missing, and what mends it\n"
 			  "  demo      run a workload on the simulated accelerator and check it\n"
 			  "  record    the same, and record what it touches as a trace\n"
-			  "  replay    run recorded traces through policies, without hardware"
+			  "  replay    run recorded traces through policies, without hardware\n"
+			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
 			  "\v"
 			  "Examples:\n"
+			  "  gmem check               the first thing to run\n"
 			  "  gmem demo                rank this Debian system's packages\n"
 			  "  gmem demo stream         stream through a small device memory\n"
 			  "  gmem demo --help         all there is to choose\n"
@@ -91,6 +96,10 @@ int main(int argc, char **argv)
 	if (!line.command)
 		return fail(RUN_BAD_INPUT,
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
+	if (!strcmp(argv[line.command], "check"))
+		return check_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "topo"))
+		return topo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "record"))
