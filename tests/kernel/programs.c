@@ -128,7 +128,15 @@ static void programs_kernel(void)
 {
 	RUN("kernel", 0, "/prog/hello");
 	RUN("auto", 0, "/prog/hello");
+	RUN("kernel", 0, "/prog/hints");
+	RUN("kernel", 0, "/prog/oversubscribe");
+	RUN("kernel", 0, "/prog/six");
 	RUN("kernel", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
+}
+
+static void programs_libgmem(void)
+{
+	RUN("kernel", 0, "/prog/test_libgmem");
 }
 
 static void programs_user(void)
@@ -160,7 +168,8 @@ const struct kt_test kt_programs[] = {
 	{ "conformance_inline", conformance_inline, 480 },
 	{ "model_kernel", model_kernel, 480 },
 	{ "model_user", model_user, 240 },
-	{ "programs_kernel", programs_kernel, 60 },
+	{ "programs_kernel", programs_kernel, 240 },
+	{ "programs_libgmem", programs_libgmem, 240 },
 	{ "programs_user", programs_user, 60 },
 	{ "programs_unprivileged", programs_unprivileged, 60 },
 	{ 0 },
