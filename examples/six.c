@@ -21,15 +21,14 @@ static void halve(struct gm_sim_lane *lane, void *arg)
 }
 
 /* What is there the runtime library's: to put a device into use. */
-static int open_device(struct gm_sim **sim, struct gm_sim_ctx **ctx)
+static int open_device(struct gm_sim **sim, struct gm_as **as, struct gm_sim_ctx **ctx)
 {
-	struct gm_as *as;
 	int err = gm_sim_create(NULL, sim);
 
 	if (!err)
-		err = gmemAddressSpace(&as);
+		err = gmemAddressSpace(as);
 	if (!err)
-		err = gm_sim_attach(*sim, as, ctx);
+		err = gm_sim_attach(*sim, *as, ctx);
 	if (!err)
 		gmemSetDevice(gm_dev_hnode(gm_sim_dev(*sim)), NULL);
 	return err;
@@ -38,10 +37,11 @@ static int open_device(struct gm_sim **sim, struct gm_sim_ctx **ctx)
 int main(void)
 {
 	struct gm_sim *sim;
+	struct gm_as *as;
 	struct gm_sim_ctx *ctx;
 	struct job job;
 	double sum = 0;
-	int err = open_device(&sim, &ctx);
+	int err = open_device(&sim, &as, &ctx);
 
 	if (err) {
 		fprintf(stderr, "no device: %s\n", gm_strerror(err));
@@ -63,5 +63,5 @@ int main(void)
 	printf("%.1f\n", sum);
 	err = gmemFreeEager((unsigned long)job.x, N * sizeof(*job.x), NULL);
 	free(job.x);
-	return err || gm_sim_detach(ctx) || gm_sim_destroy(sim);
+	return err || gm_sim_detach(ctx) || gm_sim_destroy(sim) || gm_as_destroy(as);
 }

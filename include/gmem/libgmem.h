@@ -72,8 +72,9 @@ static inline int gmem_space(struct gm_as **as)
 /**
  * gmemAddressSpace - the address space of gmem_malloc(), for devices to be attached to
  *
- * Made by the first call that needs it, as by gm_as_create(NULL); it is the process's, and ends
- * with it. Create the first device before, see gm_sim(3).
+ * Made by the first call that needs it, as by gm_as_create(NULL); create the first device before,
+ * see gm_sim(3). It ends with the process, or by gm_as_destroy(), after which nothing of this
+ * header may be called.
  */
 static inline int gmemAddressSpace(struct gm_as **as)
 {
@@ -209,12 +210,14 @@ static inline struct gmem_piece *gmem_piece_create(size_t len, unsigned int log)
 	return piece;
 }
 
-/* A device that does not let go of it keeps it: it is then lost, and still mapped. */
-static inline void gmem_piece_destroy(struct gmem_piece *piece)
+/* 0: a device does not let go of it, and it stays, to be freed again. */
+static inline int gmem_piece_destroy(struct gmem_piece *piece)
 {
+	if (gm_as_unmap(gmem_state.as, piece->addr, piece->len))
+		return 0;
 	gmem_forget(piece);
-	if (!gm_as_unmap(gmem_state.as, piece->addr, piece->len))
-		free(piece);
+	free(piece);
+	return 1;
 }
 
 static inline unsigned int gmem_log(size_t size)
@@ -267,7 +270,7 @@ static inline void *gmem_malloc(size_t size)
 /* Take an object back; a block that has become free goes unless it is its order's only one. */
 static inline void gmem_put(struct gmem_piece *p, const void *object)
 {
-	struct gmem_piece **room;
+	struct gmem_piece **room, *next;
 
 	if (!p->log) {
 		gmem_piece_destroy(p);
@@ -279,12 +282,13 @@ static inline void gmem_put(struct gmem_piece *p, const void *object)
 		*room = p;
 	}
 	p->free[p->nfree++] = (uint16_t)((size_t)((const char *)object - p->addr) >> p->log);
-	if (p->nfree == p->len >> p->log && (*room != p || p->room)) {
-		while (*room != p)
-			room = &(*room)->room;
-		*room = p->room;
-		gmem_piece_destroy(p);
-	}
+	if (p->nfree < p->len >> p->log || (*room == p && !p->room))
+		return;
+	while (*room != p)
+		room = &(*room)->room;
+	next = p->room;
+	if (gmem_piece_destroy(p))
+		*room = next;
 }
 
 /** gmem_free - of gmem_malloc()'s memory, or of malloc(3)'s */

@@ -380,8 +380,8 @@ static void of_others(void **state)
 static void failures(void **state)
 {
 	static const char *const call[] = { "malloc", "gm_alloc" };
+	char *p, *q, *between = NULL;
 	size_t before;
-	char *p, *q;
 
 	(void)state;
 	assert_null(gmem_malloc(SIZE_MAX));
@@ -425,13 +425,34 @@ static void failures(void **state)
 	assert_int_equal(errno, ENOMEM);
 	assert_string_equal(q, "kept");
 	gmem_free(q);
-	/* free() that fails keeps it mapped, and says nothing. */
+	/* free() that fails keeps it, and says nothing; it can be tried again. */
 	failing = "gm_as_unmap";
 	errno = 99;
 	gmem_free(p);
+	assert_null(failing);
 	assert_int_equal(errno, 99);
+	assert_string_equal(p, "kept");
+	gmem_free(p);
+	assert_false(managed(p));
+	/* The same of a block of small ones, which is used again. */
+	q = gmem_malloc(MIB / 2);
+	do {
+		*(char **)(void *)q = between;
+		between = q;
+		q = gmem_malloc(MIB / 2);
+	} while ((uintptr_t)q / GM_BLOCK_SIZE == (uintptr_t)between / GM_BLOCK_SIZE);
+	before = heap_bytes();
+	failing = "gm_as_unmap";
+	for (; between; between = p) {
+		p = *(char **)(void *)between;
+		gmem_free(between);
+	}
+	assert_null(failing);
+	assert_int_equal(heap_bytes(), before);
+	p = gmem_malloc(MIB / 2);
 	assert_true(managed(p));
-	assert_int_equal(gm_as_unmap(space, p, GM_BLOCK_SIZE), 0);
+	gmem_free(p);
+	gmem_free(q);
 }
 
 static void *use_heap(void *arg)
