@@ -9,7 +9,8 @@ DESTDIR ?=
 
 SOURCES = $(shell find bench examples include src tests tools -name '*.[ch]')
 
-.PHONY: all demo check check-user check-kernel check-kernel-debug dkms bench format check-format pre-push install clean
+.PHONY: all demo check check-user check-kernel check-kernel-debug dkms bench deb format check-format pre-push \
+	install uninstall clean
 
 all:
 	@scripts/install-deps.sh build
@@ -61,6 +62,16 @@ install: all
 	@meson configure $(BUILD) --prefix=$(abspath $(prefix))
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
 	@test -n '$(DESTDIR)' || ldconfig || echo "gmem: run 'ldconfig' as root" >&2
+
+# What the last make install from this build folder has put there.
+uninstall:
+	@ninja -C $(BUILD) uninstall
+	@test -n '$(DESTDIR)' || ldconfig || echo "gmem: run 'ldconfig' as root" >&2
+
+# Packages for Debian 12: libgmem0, libgmem-dev, gmem-tools, gmem-dkms.
+deb:
+	@scripts/install-deps.sh deb
+	@scripts/deb.sh build/deb
 
 clean:
 	@rm -rf build build-*

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# Install the Debian packages that are missing: install-deps.sh build|check|format|kernel|kernel-debug
+# Install the Debian packages that are missing: install-deps.sh build|check|deb|format|kernel|kernel-debug
 # Without root it uses sudo; without either it says what to install.
 set -eu
 
@@ -9,7 +9,10 @@ case "${1-}" in
 build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
 libzstd-dev libcmocka-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
-libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd" ;;
+libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
+debhelper dh-dkms dkms dpkg-dev lintian make" ;;
+deb) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
+libzstd-dev debhelper dh-dkms dpkg-dev" ;;
 format) want="clang-format" ;;
 kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
 pkg-config libarchive-dev libhwloc-dev libjansson-dev libzstd-dev libcmocka-dev binutils" ;;
@@ -17,7 +20,7 @@ kernel-debug) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio 
 pkg-config libarchive-dev libhwloc-dev libjansson-dev libzstd-dev libcmocka-dev binutils linux-source-6.1 flex bison bc \
 libelf-dev libssl-dev xz-utils" ;;
 *)
-	echo "usage: $0 build|check|format|kernel|kernel-debug" >&2
+	echo "usage: $0 build|check|deb|format|kernel|kernel-debug" >&2
 	exit 2
 	;;
 esac

@@ -25,7 +25,8 @@ for dir in include/gmem include/uapi src/core src/core/policy src/host/linux-ker
 	mkdir -p "$to/$dir"
 	cp "$root/$dir"/*.[ch] "$to/$dir/"
 done
-# The rest of the driver is of user space.
+# The rest of the driver is of user space, as these headers are.
+rm "$to/include/gmem/libgmem.h" "$to/include/gmem/sim.h"
 cp "$root"/src/drivers/sim/sim_mmu.[ch] "$root"/src/drivers/sim/sim_port.h "$to/src/drivers/sim/"
 cp "$root/src/host/linux-kernel/Kbuild" "$root/src/host/linux-kernel/dkms.conf" "$to/"
 echo "$to"

@@ -57,7 +57,8 @@ if [ ! -f "$build/user/build.ninja" ]; then
 		exit 1
 	}
 fi
-programs=(tests/conformance/conformance tests/model/model_lib examples/hello tools/gmem/gmem)
+programs=(tests/conformance/conformance tests/model/model_lib tests/compat/test_libgmem
+	examples/{hello,hints,oversubscribe,six} tools/gmem/gmem)
 ninja -C "$build/user" "${programs[@]}" >"$build/user.log" 2>&1 || {
 	cat "$build/user.log" >&2
 	exit 1

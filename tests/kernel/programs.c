@@ -128,11 +128,19 @@ static void programs_kernel(void)
 {
 	RUN("kernel", 0, "/prog/hello");
 	RUN("auto", 0, "/prog/hello");
+	RUN("kernel", 0, "/prog/hints");
+	RUN("kernel", 0, "/prog/oversubscribe");
+	RUN("kernel", 0, "/prog/six");
 	RUN("kernel", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
 	RUN("kernel", 0, "/prog/gmem", "check");
 	RUN("auto", 0, "/prog/gmem", "topo", "--device", "sim,memory=4M", "--device",
 	    "sim,memory=8M", "--size", "2M", "--repeat", "2");
 	RUN("kernel", 0, "/prog/gmem", "topo", "--xml"); /* there is no device, so no link either */
+}
+
+static void programs_libgmem(void)
+{
+	RUN("kernel", 0, "/prog/test_libgmem");
 }
 
 static void programs_user(void)
@@ -168,6 +176,7 @@ const struct kt_test kt_programs[] = {
 	{ "model_kernel", model_kernel, 480 },
 	{ "model_user", model_user, 240 },
 	{ "programs_kernel", programs_kernel, 240 },
+	{ "programs_libgmem", programs_libgmem, 240 },
 	{ "programs_user", programs_user, 240 },
 	{ "programs_unprivileged", programs_unprivileged, 240 },
 	{ 0 },
