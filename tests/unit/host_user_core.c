@@ -419,12 +419,6 @@ uint64_t gm_object_id(const struct gm_object *obj)
 	return 1;
 }
 
-void gm_trace(enum gm_event_kind kind, bool on)
-{
-	(void)kind;
-	(void)on;
-}
-
 void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access)
 {
 	(void)ctx;

@@ -302,6 +302,15 @@ int gm_os_cpu_map(struct gm_region *region, uint64_t va, uint64_t len)
 	return 0;
 }
 
+/* What is mapped can be written here. So the CPU's next access drops the replicas. */
+int gm_os_cpu_map_read(struct gm_region *region, uint64_t va, uint64_t len)
+{
+	(void)region;
+	(void)va;
+	(void)len;
+	return -EOPNOTSUPP;
+}
+
 int gm_os_object_revoke(struct gm_object *obj, uint64_t off, uint64_t len)
 {
 	struct replay_object *o = replay_object(obj);

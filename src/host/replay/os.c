@@ -171,6 +171,11 @@ void gm_os_yield(unsigned int tries)
 	replay_bug_on(++yields > MAX_YIELDS);
 }
 
+void gm_os_sleep(uint64_t ns)
+{
+	replay_host.now += ns;
+}
+
 static bool run_one(void)
 {
 	struct gm_os_work *work = replay_host.work;
@@ -215,6 +220,29 @@ void gm_os_work_cancel(struct gm_os_work *work)
 	if (!*p)
 		replay_host.last = p;
 	work->state = 0;
+}
+
+/* There is one thread for all, so nothing is gained by several tasks. */
+unsigned int gm_os_tasks(void)
+{
+	return 1;
+}
+
+void gm_os_task_schedule(struct gm_os_work *task)
+{
+	gm_os_work_schedule(task);
+}
+
+void gm_os_task_cancel(struct gm_os_work *task)
+{
+	gm_os_work_cancel(task);
+}
+
+/* No trace starts a job. */
+void gm_os_job_done(void *host, int err)
+{
+	(void)host;
+	(void)err;
 }
 
 void replay_run_work(void)
