@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Hints that stay with addresses, as an application gives them, and what they make of accesses. */
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "conformance.h"
@@ -169,6 +171,41 @@ static void test_read_mostly_ranges(struct cf *cf)
 	cf_unmap(cf, q, 2 * BLOCK);
 }
 
+/* Memory of the application's own: the CPU's accesses drop replicas, and a child has the bytes. */
+static void test_read_mostly_registered(struct cf *cf)
+{
+	char *raw, *p;
+	int status;
+	pid_t pid;
+
+	if (cf_not_here(cf_kernel, "no memory is registered in place there"))
+		return;
+	raw = mmap(NULL, 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(raw != MAP_FAILED);
+	p = (char *)(((uintptr_t)raw + BLOCK - 1) & ~(BLOCK - 1));
+	assert_int_equal(gm_register(cf->as, p, BLOCK), 0);
+	cf_fill(cf, CPU, p, BLOCK, 1);
+	assert_int_equal(hmadvise(cf_node(cf, 0), p, BLOCK, GM_ACCESSED_BY), -EOPNOTSUPP);
+	assert_int_equal(hmadvise(0, p, BLOCK, GM_READ_MOSTLY), 0);
+	for (int i = 0; i < NR_DEVS; i++)
+		cf_check(cf, i, p, BLOCK, 1);
+	assert_true(flags_at(p) & GM_PAGE_REPLICATED);
+	pid = fork();
+	if (!pid)
+		_exit(memcmp(p + BLOCK / 2, &(uint64_t){ cf_word(1, BLOCK / 16) }, 8) ? 1 : 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	for (int i = CPU; i < NR_DEVS; i++)
+		cf_check(cf, i, p, BLOCK, 1);
+	cf_fill(cf, CPU, p, BLOCK, 2);
+	for (int i = 0; i < NR_DEVS; i++)
+		cf_check(cf, i, p, BLOCK, 2);
+	assert_int_equal(gm_unregister(cf->as, p, BLOCK), 0);
+	for (uint64_t i = 0; i < BLOCK / 8; i += 512)
+		assert_int_equal(((uint64_t *)(void *)p)[i], cf_word(2, i));
+	munmap(raw, 2 * BLOCK);
+}
+
 /* What is preferred in host memory stays there, whoever uses it. */
 static void test_preferred_host(struct cf *cf)
 {
@@ -290,10 +327,10 @@ static void test_attr_remap(struct cf *cf)
 }
 
 const struct CMUnitTest cf_attr_tests[] = {
-	CF_TEST(test_read_mostly),	  CF_TEST(test_read_mostly_written),
-	CF_TEST(test_read_mostly_calls),  CF_TEST(test_read_mostly_oversubscribed),
-	CF_TEST(test_read_mostly_ranges), CF_TEST_PAGES(test_preferred_host),
-	CF_TEST_PAGES(test_accessed_by),  CF_TEST(test_attr_query),
-	CF_TEST(test_attr_remap),
+	CF_TEST(test_read_mostly),	    CF_TEST(test_read_mostly_written),
+	CF_TEST(test_read_mostly_calls),    CF_TEST(test_read_mostly_oversubscribed),
+	CF_TEST(test_read_mostly_ranges),   CF_TEST(test_read_mostly_registered),
+	CF_TEST_PAGES(test_preferred_host), CF_TEST_PAGES(test_accessed_by),
+	CF_TEST(test_attr_query),	    CF_TEST(test_attr_remap),
 };
 const size_t cf_nr_attr_tests = sizeof(cf_attr_tests) / sizeof(cf_attr_tests[0]);
