@@ -45,7 +45,7 @@ void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigne
 	*n = gm_good_run(block, page, end) + page - *first;
 }
 
-/* Pages of [first, first+n) that are on @dev. */
+/* Pages of [first, first+n) that are on @dev, or have replicas there. */
 static unsigned int resident(const struct gm_dev *dev, const struct gm_block *block,
 			     unsigned int first, unsigned int n)
 {
@@ -57,7 +57,7 @@ static unsigned int resident(const struct gm_dev *dev, const struct gm_block *bl
 		if (gm_entry_state(e) == GM_DEV && gm_entry_dev(e) == dev->index)
 			count += len;
 	}
-	return count;
+	return count + gm_replicas(block, dev, first, n);
 }
 
 void gm_policy_dev(const struct gm_dev *dev, const struct gm_block *block, unsigned int page,
