@@ -167,9 +167,10 @@ struct gm_mmu {
 	 * [va, va+size) to host memory at bus addresses [host, host+size), with leaves of
 	 * 4 KiB. @prot has GM_ATOMIC where nobody else has it mapped, see gm_dev_fault().
 	 * Otherwise as pmap_enter, and undone by the same operations; the memory stays
-	 * where it is until the tlb_invl after its pmap_release has returned 0. Without it, or
-	 * with a base page larger than that, the device cannot be attached in mode
-	 * GM_REPLICATE. Locks held: the block's.
+	 * where it is until the tlb_invl after its pmap_release has returned 0. It is called in mode
+	 * GM_REPLICATE, and in any other where hints want pages used where they are, see
+	 * hmadvise(3). Without it, or with a base page larger than that, the device cannot be
+	 * attached in mode GM_REPLICATE, nor named by such a hint. Locks held: the block's.
 	 */
 	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
 			       uint32_t prot);

@@ -358,6 +358,35 @@ void gm_attrs_trim(struct gm_region *r, uint64_t end)
 		gm_attrs_free(a);
 }
 
+/*
+ * For a host that makes a new region before the one that moves there goes: the region at @va gets
+ * what was said of the same bytes in another region, if there is one. Without memory, nothing.
+ */
+void gm_as_attrs_follow(struct gm_as *as, uint64_t va)
+{
+	struct gm_region *to, *from = NULL;
+	struct gm_attrs *a = NULL;
+
+	gm_rwlock_wrlock(&as->lock, GM_RANK_AS);
+	to = gm_region_find(as, va);
+	for (uint32_t i = 0; to && !from && i < as->nr_regions; i++) {
+		from = as->regions[i];
+		if (from == to || from->obj != to->obj || !from->attrs ||
+		    from->offset >= to->offset + to->len || to->offset >= from->offset + from->len)
+			from = NULL;
+	}
+	if (from && !to->attrs)
+		a = attrs_new(to, from->attrs->nr);
+	for (uint32_t i = 0; a && i < from->attrs->nr; i++) {
+		const struct gm_attr_range *x = &from->attrs->range[i];
+
+		add(a, GM_MAX(x->lo, to->offset), GM_MIN(x->hi, to->offset + to->len), x->hint);
+	}
+	if (a)
+		commit(as, a);
+	gm_rwlock_unlock(&as->lock, GM_RANK_AS);
+}
+
 /* A context of the device leaves: as->lock held for writing, its index means nobody soon. */
 void gm_attr_forget(struct gm_as *as, const struct gm_dev *dev)
 {

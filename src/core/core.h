@@ -510,6 +510,8 @@ int gm_exclusive_end(struct gm_block *block, unsigned int first, unsigned int n,
 bool gm_replica_on(struct gm_block *block, const struct gm_dev *dev, unsigned int page);
 unsigned int gm_replica_run(const struct gm_block *block, unsigned int page, unsigned int end,
 			    bool *has);
+unsigned int gm_replicas(const struct gm_block *block, const struct gm_dev *dev, unsigned int first,
+			 unsigned int n);
 int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int first, unsigned int n,
 		 enum gm_why why);
 int gm_replica_map(struct gm_context *ctx, struct gm_region *region, struct gm_block *block,

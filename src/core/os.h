@@ -572,6 +572,11 @@ int gm_hnode_set_policy(int hnode, const char *names);
 int gm_hnode_policy(int hnode, char *names, size_t len);
 struct gm_page_info;
 int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
+/*
+ * A host that moves mappings in its own way has just mapped at @va what is mapped elsewhere in @as,
+ * and goes from there next: hints that stay go along.
+ */
+void gm_as_attrs_follow(struct gm_as *as, uint64_t va);
 /* gm_attr_query() in @as. */
 struct gm_attr;
 int gm_as_attr(struct gm_as *as, uint64_t va, uint64_t len, struct gm_attr *attr);

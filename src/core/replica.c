@@ -57,6 +57,21 @@ bool gm_replica_on(struct gm_block *block, const struct gm_dev *dev, unsigned in
 	return block->nr_copies && copy_of(gm_resident_find(block, dev), page);
 }
 
+/* How many of [first, first+n) have replicas on @dev. */
+unsigned int gm_replicas(const struct gm_block *block, const struct gm_dev *dev, unsigned int first,
+			 unsigned int n)
+{
+	const struct gm_resident *res;
+	unsigned int count = 0;
+
+	if (!block->nr_copies)
+		return 0;
+	res = gm_resident_find((struct gm_block *)block, dev);
+	for (unsigned int page = first; page < first + n; page++)
+		count += copy_of(res, page) != 0;
+	return count;
+}
+
 static bool is_copied(const struct gm_block *block, unsigned int page)
 {
 	for (const struct gm_resident *res = block->residents; res; res = res->next)

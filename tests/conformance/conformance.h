@@ -92,6 +92,8 @@ struct gm_stats cf_as_stats(struct cf *cf);
 extern const struct CMUnitTest cf_async_tests[];
 extern const size_t cf_nr_async_tests;
 extern const struct CMUnitTest cf_hmm_tests[], cf_partial_tests[], cf_peers_tests[];
+extern const struct CMUnitTest cf_attr_tests[];
+extern const size_t cf_nr_attr_tests;
 extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 
 extern const struct CMUnitTest cf_events_tests[];

@@ -81,6 +81,8 @@ int main(int argc, char **argv)
 		tests[n++] = cf_remove_tests[i];
 	for (size_t i = 0; i < cf_nr_in_place_tests; i++)
 		tests[n++] = cf_in_place_tests[i];
+	for (size_t i = 0; i < cf_nr_attr_tests; i++)
+		tests[n++] = cf_attr_tests[i];
 	for (size_t i = 0; i < cf_nr_lifecycle_tests; i++)
 		tests[n++] = cf_lifecycle_tests[i];
 	for (size_t i = 0; i < cf_nr_events_tests; i++)

@@ -101,7 +101,7 @@ static unsigned long fill(uint64_t *seed, void *buf)
 	case 5:
 	case 6:
 		*(struct gmem_advise *)buf = (struct gmem_advise){ sizeof(struct gmem_advise),
-								   kt_random(seed) % 7,
+								   kt_random(seed) % 13,
 								   (int)(kt_random(seed) % 5) - 1,
 								   0,
 								   address(seed),
@@ -148,6 +148,12 @@ static unsigned long fill(uint64_t *seed, void *buf)
 			*(struct gmem_job *)buf = (struct gmem_job){ sizeof(struct gmem_job),
 								     kt_random(seed) % 3 };
 			return GMEM_JOB;
+		}
+		if (!(kt_random(seed) & 3)) {
+			*(struct gmem_attr *)buf = (struct gmem_attr){
+				.size = sizeof(struct gmem_attr), .addr = address(seed), .len = len
+			};
+			return GMEM_ATTR;
 		}
 		*(struct gmem_query *)buf = (struct gmem_query){ sizeof(struct gmem_query), 0,
 								 address(seed), len & ~(PAGE - 1),

@@ -207,6 +207,7 @@ int main(void)
 		run_all(kt_poison, only);
 		run_all(kt_huge, only);
 		run_all(kt_peer, only);
+		run_all(kt_attr, only);
 		run_all(kt_remove, only);
 		run_all(kt_in_place, only);
 		run_all(kt_memlock, only);

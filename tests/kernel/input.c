@@ -63,6 +63,8 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	ADD(kt_gmem(), GMEM_COPY, gmem_copy, .hnode = GMEM_NODE_NONE, .dst = va, .src = va + PAGE,
 	    .len = PAGE);
 	ADD(kt_gmem(), GMEM_QUERY, gmem_query, .addr = va, .len = PAGE);
+	ADD(t->as, GMEM_ATTR, gmem_attr, .addr = va, .len = PAGE);
+	ADD(kt_gmem(), GMEM_ATTR, gmem_attr, .addr = va, .len = PAGE);
 	ADD(kt_gmem(), GMEM_HNODE_STATS, gmem_stats, .hnode = t->node);
 	all[nr - 1].least = offsetof(struct gmem_stats, pages_peer);
 	ADD(kt_gmem(), GMEM_HNODE_TUNE, gmem_tune, .hnode = t->node);
@@ -331,6 +333,10 @@ static const struct wrong {
 	FIELD(GMEM_COPY, gmem_copy, len, 0, -EINVAL),
 	FIELD(GMEM_COPY, gmem_copy, len, 2 * PAGE, -EINVAL), /* onto itself */
 	FIELD(GMEM_COPY, gmem_copy, len, -PAGE, -EINVAL),
+	FIELD(GMEM_ATTR, gmem_attr, addr, 0, -EFAULT),
+	FIELD(GMEM_ATTR, gmem_attr, addr, HIGH, -EFAULT),
+	FIELD(GMEM_ATTR, gmem_attr, len, 0, -EINVAL),
+	FIELD(GMEM_ATTR, gmem_attr, len, -PAGE, -EINVAL),
 	FIELD(GMEM_QUERY, gmem_query, pad, 1, -EINVAL),
 	FIELD(GMEM_QUERY, gmem_query, addr, 0, -EFAULT),
 	FIELD(GMEM_QUERY, gmem_query, addr, 1, -EINVAL),
@@ -405,7 +411,7 @@ static void fields(void)
 static bool anywhere(unsigned long cmd)
 {
 	return cmd == GMEM_ADVISE || cmd == GMEM_JOB_START || cmd == GMEM_COPY ||
-	       cmd == GMEM_QUERY || cmd == GMEM_UNMAP;
+	       cmd == GMEM_QUERY || cmd == GMEM_UNMAP || cmd == GMEM_ATTR;
 }
 
 /* A request on descriptors of every other kind. */

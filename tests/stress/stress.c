@@ -220,14 +220,31 @@ static void *meddler(void *arg)
 	static const char *const policies[] = { "density/lru-2m", "stream/clock", "fixed/s3fifo",
 						"/clock",	  "stream/",	  "density/s3fifo",
 						"/s3fifo",	  "fixed/lru-2m" };
-	static const enum gm_advice advice[] = { GM_PREFETCH, GM_WILLNEED, GM_COLD,  GM_PIN,
-						 GM_UNPIN,    GM_PREFETCH, GM_UNPIN, GM_UNPIN };
+	static const enum gm_advice advice[] = {
+		GM_PREFETCH,
+		GM_WILLNEED,
+		GM_COLD,
+		GM_PIN,
+		GM_UNPIN,
+		GM_PREFETCH,
+		GM_UNPIN,
+		GM_UNPIN,
+		GM_READ_MOSTLY,
+		GM_READ_MOSTLY,
+		GM_UNSET_READ_MOSTLY,
+		GM_PREFERRED_LOCATION,
+		GM_UNSET_PREFERRED_LOCATION,
+		GM_ACCESSED_BY,
+		GM_UNSET_ACCESSED_BY,
+		GM_UNPIN,
+	};
 	uint64_t rng = *(uint64_t *)arg;
 
 	for (unsigned int i = 0; !__atomic_load_n(&stopping, __ATOMIC_RELAXED); i++) {
 		uint64_t r = next_random(&rng);
-		enum gm_advice a = advice[r % 8];
+		enum gm_advice a = advice[r % 16];
 		int node = gm_dev_hnode(gm_sim_dev(device[r >> 8 & 1].sim)), err;
+		bool remote = a == GM_ACCESSED_BY || a == GM_UNSET_ACCESSED_BY;
 		size_t at = (r >> 16) % (PAGES - 64),
 		       len = a == GM_UNPIN ? PAGES - at : 1 + (r >> 40) % 64;
 
@@ -237,7 +254,7 @@ static void *meddler(void *arg)
 			err = in_background(r, node, mem + at * 512, len * 4096, a);
 		else
 			err = hmadvise(node, mem + at * 512, len * 4096, a);
-		if (err && err != -EBUSY && err != -ENOSPC)
+		if (err && err != -EBUSY && err != -ENOSPC && !(remote && err == -EOPNOTSUPP))
 			fail("hmadvise", err);
 		if (i % 16 == 0)
 			scratch(r);

@@ -314,7 +314,7 @@ static void by_object(void **state)
 	struct unit *u = *state;
 	struct gm_object *obj = unit_object(BLOCK);
 	uint64_t va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 	uint64_t cpu;
 
 	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, BLOCK, GM_PREFETCH), 0);

@@ -376,6 +376,30 @@ static void last_wins(void **state)
 	assert_false(unit_info(u->as, va).flags & GM_PAGE_REPLICATED);
 }
 
+/* For a host that maps the new before it unmaps the old. */
+static void follows(void **state)
+{
+	struct unit *u = *state;
+	struct gm_object *obj = unit_object(BLOCK);
+	uint64_t a = unit_map(u->as, obj, 0, BLOCK, GM_READ), b, c;
+
+	assert_int_equal(say(u, 0, a + 8 * PAGE, 8 * PAGE, GM_READ_MOSTLY), 0);
+	b = unit_map(u->as, obj, 10 * PAGE, 20 * PAGE, GM_READ);
+	gm_fake_inject(GM_FAKE_ALLOC, 0, 1, -ENOMEM);
+	gm_as_attrs_follow(u->as, b);
+	gm_fake_inject_clear();
+	assert_int_equal(ask(u, b, 20 * PAGE).len, 20 * PAGE);
+	gm_as_attrs_follow(u->as, b);
+	assert_int_equal(ask(u, b, 20 * PAGE).flags, GM_ATTR_READ_MOSTLY);
+	assert_int_equal(ask(u, b, 20 * PAGE).len, 6 * PAGE);
+	unit_unmap(u->as, a, BLOCK);
+	c = unit_map(u->as, obj, 40 * PAGE, PAGE, GM_READ); /* nothing of the kind is mapped */
+	gm_as_attrs_follow(u->as, c);
+	gm_as_attrs_follow(u->as, a);
+	assert_int_equal(ask(u, c, PAGE).flags, 0);
+	gm_object_put(obj);
+}
+
 /* A device that was removed is not in any answer, nor in any fault's way; and cannot be named. */
 static void removed(void **state)
 {
@@ -651,12 +675,19 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(fn, with) cmocka_unit_test_setup_teardown(fn, with, unit_teardown)
-		T(model, unit_setup_as),	 T(bad_input, setup_granules),
-		T(last_wins, setup_granules),	 T(removed, setup_granules),
-		T(prefer_host, setup_granules),	 T(cannot_map, setup_granules),
-		T(prefer_device, setup_peers),	 T(accessed_by, setup_granules),
-		T(accessed_peer, setup_peers),	 T(changes_of_mind, setup_granules),
-		T(changes_of_mind, setup_peers), T(units, unit_setup_as),
+		T(model, unit_setup_as),
+		T(bad_input, setup_granules),
+		T(last_wins, setup_granules),
+		T(follows, unit_setup_as),
+		T(removed, setup_granules),
+		T(prefer_host, setup_granules),
+		T(cannot_map, setup_granules),
+		T(prefer_device, setup_peers),
+		T(accessed_by, setup_granules),
+		T(accessed_peer, setup_peers),
+		T(changes_of_mind, setup_granules),
+		T(changes_of_mind, setup_peers),
+		T(units, unit_setup_as),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,7 +158,7 @@ static void faults_on_nothing(void **state)
 static void object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, uint64_t from,
 			 uint64_t to)
 {
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 	uint64_t n;
 	bool present;
 
@@ -176,7 +176,7 @@ static void object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, 
 static void by_object(void **state)
 {
 	struct unit *u = *state;
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 	struct gm_object *obj;
 	struct gm_stats s;
 	uint64_t va;
@@ -214,7 +214,7 @@ static void by_object(void **state)
 static void by_object_failing(void **state)
 {
 	struct unit *u = *state;
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 	struct gm_object *obj;
 	uint64_t va;
 
@@ -241,7 +241,7 @@ static void by_object_failing(void **state)
 static void by_huge_object(void **state)
 {
 	struct unit *u = *state;
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 	struct gm_object *obj;
 	uint64_t va;
 

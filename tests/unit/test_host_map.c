@@ -390,6 +390,68 @@ static void test_cpu_map(void **state)
 	tc_as_free(as);
 }
 
+/* Mapped for reading only: a write is told of, and makes what it touches writable; by thread and in line. */
+static void test_map_read(void **state)
+{
+	(void)state;
+	for (unsigned int flags = 0; flags <= GM_AS_INLINE; flags += GM_AS_INLINE) {
+		struct tc_bench b = tc_set_up(flags);
+		struct gm_region *high = calloc(1, sizeof(*high));
+		uint64_t bus, got;
+		int err;
+
+		assert_non_null(high);
+		assert_int_equal(gm_os_cpu_arm(b.r, b.va, BLOCK), 0);
+		assert_int_equal(gm_os_backing_get(b.obj, 0, BLOCK, false, &bus, &got), 0);
+		err = gm_os_cpu_map_read(b.r, b.va, 16 * PAGE);
+		if (err) { /* as an old kernel, where nothing is mapped then */
+			assert_int_equal(err, -EOPNOTSUPP);
+			*tc_word(b.va) = 1;
+			assert_int_equal(tc.faults, 1);
+			free(high);
+			tc_tear_down(&b);
+			continue;
+		}
+		assert_int_equal(gm_os_cpu_map_read(b.r, b.va + 8 * PAGE, 16 * PAGE), 0);
+		for (uint64_t i = 0; i < 24; i++)
+			assert_int_equal(*tc_word(b.va + i * PAGE), 0);
+		assert_int_equal(tc.faults, 0);
+		for (uint64_t i = 0; i < 4; i++)
+			*tc_word(b.va + i * PAGE) = i + 1;
+		assert_int_equal(tc.faults, 4);
+		assert_int_equal(tc.last_access, GM_WRITE);
+		*tc_word(b.va) = 9;
+		assert_int_equal(tc.faults, 4);
+		/* Taken away and mapped again, either way. */
+		assert_int_equal(gm_os_cpu_revoke(b.r, b.va, 8 * PAGE), 0);
+		assert_int_equal(gm_os_cpu_map(b.r, b.va, 16 * PAGE), 0);
+		for (uint64_t i = 0; i < 16; i++)
+			*tc_word(b.va + i * PAGE) = 50 + i;
+		assert_int_equal(tc.faults, 4);
+		assert_int_equal(gm_os_cpu_revoke(b.r, b.va, 16 * PAGE), 0);
+		assert_int_equal(gm_os_cpu_map_read(b.r, b.va, 16 * PAGE), 0);
+		assert_int_equal(*tc_word(b.va + 3 * PAGE), 53);
+		assert_int_equal(tc.faults, 4);
+		/* What is cut off stays as it is. */
+		*high = *b.r;
+		high->va += 8 * PAGE;
+		high->offset += 8 * PAGE;
+		high->len -= 8 * PAGE;
+		high->host = NULL;
+		b.r->len = 8 * PAGE;
+		assert_int_equal(gm_os_region_split(b.r, high), 0);
+		tc_add(high);
+		*tc_word(b.va + 9 * PAGE) = 1;
+		*tc_word(b.va + 7 * PAGE) = 1;
+		assert_int_equal(tc.faults, 6);
+		assert_int_equal(gm_os_cpu_map(high, high->va, 8 * PAGE), 0);
+		*tc_word(b.va + 10 * PAGE) = 1;
+		assert_int_equal(tc.faults, 6);
+		tc_unmap(high);
+		tc_tear_down(&b);
+	}
+}
+
 /* The kernel drops pages that have only been read; they are there again when they are mapped. */
 static void test_dropped(void **state)
 {
@@ -539,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_arm),
 		cmocka_unit_test(test_split),
 		cmocka_unit_test(test_cpu_map),
+		cmocka_unit_test(test_map_read),
 		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_no_vma_left),
 		cmocka_unit_test(test_hugetlb),

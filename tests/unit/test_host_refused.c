@@ -25,7 +25,20 @@
 
 /* ------------------------------------------------------------- calls that can fail */
 
-enum call { CALLOC, MMAP, MADVISE, MREMAP, MPROTECT, OPEN, READ, REGISTER, FILL, NR_CALLS };
+enum call {
+	CALLOC,
+	MMAP,
+	MADVISE,
+	MREMAP,
+	MPROTECT,
+	OPEN,
+	READ,
+	REGISTER,
+	FILL,
+	WRITEPROTECT,
+	CONTINUE,
+	NR_CALLS
+};
 
 static struct plan {
 	unsigned int skip, count;
@@ -146,6 +159,12 @@ int __wrap_ioctl(int fd, unsigned long cmd, void *arg)
 
 	if (cmd == UFFDIO_REGISTER && fails(REGISTER))
 		return -1;
+	if (cmd == UFFDIO_WRITEPROTECT && fails(WRITEPROTECT))
+		return -1;
+	if (_IOC_TYPE(cmd) == UFFD_TYPE && _IOC_NR(cmd) == _UFFDIO_CONTINUE && fails(CONTINUE)) {
+		*(int64_t *)((char *)arg + _IOC_SIZE(cmd) - 8) = 0;
+		return -1;
+	}
 	if (fill && fails(FILL)) {
 		*(int64_t *)((char *)arg + _IOC_SIZE(cmd) - 8) = 0; /* how far it went */
 		return fill_part(fd, cmd, arg);
@@ -512,6 +531,51 @@ static void rights_fail(void **state)
 	tear_down(&b);
 }
 
+/* ----------------------------------------------------------------- for reading only */
+
+/* A kernel that cannot, or does not want to: nothing is mapped, and the core does without. */
+static void map_read_fails(void **state)
+{
+	struct tc_bench b = tc_set_up(GM_AS_INLINE);
+	struct bench placed;
+	uint64_t bus, got, had;
+
+	(void)state;
+	fail_no_more();
+	assert_int_equal(gm_os_cpu_arm(b.r, b.va, BLOCK), 0);
+	assert_int_equal(gm_os_backing_get(b.obj, 0, BLOCK, false, &bus, &got), 0);
+	had = gm_user_as(b.as)->features;
+	gm_user_as(b.as)->features &= ~(uint64_t)UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
+	assert_int_equal(gm_os_cpu_map_read(b.r, b.va, 8 * PAGE), -EOPNOTSUPP);
+	gm_user_as(b.as)->features = had;
+	fail_next(REGISTER, 0, 1, ENOMEM);
+	assert_int_equal(gm_os_cpu_map_read(b.r, b.va, 8 * PAGE), -EOPNOTSUPP);
+	fail_next(CONTINUE, 0, 1, EINVAL); /* it does not know the mode */
+	assert_int_equal(gm_os_cpu_map_read(b.r, b.va, 8 * PAGE), -EOPNOTSUPP);
+	assert_int_equal(*tc_word(b.va), 0);
+	assert_int_equal(tc.faults, 1);
+	fail_no_more();
+	if (had & UFFD_FEATURE_WP_HUGETLBFS_SHMEM) {
+		/* What is mapped so cannot be written, yet, and can be later. */
+		fail_next(WRITEPROTECT, 0, 1, ENOMEM);
+		assert_int_equal(gm_os_cpu_map(b.r, b.va, 8 * PAGE), -ENOMEM);
+		fail_next(WRITEPROTECT, 0, 1, EINVAL);
+		assert_int_equal(gm_os_cpu_map(b.r, b.va, 8 * PAGE), -EIO);
+		fail_next(WRITEPROTECT, 0, 3, EAGAIN);
+		assert_int_equal(gm_os_cpu_map(b.r, b.va, 8 * PAGE), 0);
+		assert_int_equal(plan[WRITEPROTECT].count, 0);
+	}
+	fail_no_more();
+	assert_int_equal(gm_os_cpu_map(b.r, b.va, 8 * PAGE), 0);
+	*tc_word(b.va + 7 * PAGE) = 1;
+	assert_int_equal(tc.faults, 1);
+	tc_tear_down(&b);
+	placed = set_up();
+	assert_int_equal(gm_os_cpu_arm(placed.r, placed.va, PAGES * PAGE), 0);
+	assert_int_equal(gm_os_cpu_map_read(placed.r, placed.va, PAGE), -EOPNOTSUPP);
+	tear_down(&placed);
+}
+
 /* ------------------------------------------------------------------------ the way back */
 
 /* What cannot be put back stays staged, with its bytes, and comes when it is touched. */
@@ -638,6 +702,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(move_fails),
 		cmocka_unit_test(second_move_fails),
 		cmocka_unit_test(rights_fail),
+		cmocka_unit_test(map_read_fails),
 		cmocka_unit_test(way_back_fails),
 		cmocka_unit_test(no_memory_to_come_home),
 		cmocka_unit_test(cannot_be_mended),

@@ -94,6 +94,7 @@ static bool is_host(const char *name)
 static int all_fail(int want, const char *text)
 {
 	struct gm_hnode_info info = { .size = sizeof(info) };
+	struct gm_attr attr = { .size = sizeof(attr) };
 	struct gm_page_info page;
 	struct gm_object *obj;
 	struct gm_dev *dev;
@@ -109,6 +110,7 @@ static int all_fail(int want, const char *text)
 	IS(hmadvise(0, &page, 8, GM_COLD), want, text);
 	IS(hmemcpy(0, &page, &page, 8), want, text);
 	IS(gm_query(&page, 8, &page), want, text);
+	IS(gm_attr_query(&page, 8, &attr), want, text);
 	IS(gm_hnode_info(1, &info), want, text);
 	gm_retain_limit(GM_PAGE_SIZE);
 	if (gm_retained_bytes() || gm_metadata_bytes() || gm_retain_trim(1))

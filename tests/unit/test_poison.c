@@ -412,7 +412,7 @@ static void mended(void **state)
 static void huge(void **state)
 {
 	struct unit *u = *state;
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 	struct gm_object *obj;
 	uint64_t va, bad, value;
 	void *addr = NULL;
@@ -444,7 +444,7 @@ static void by_object(void **state)
 	struct unit *u = *state;
 	struct gm_object *obj = unit_object(BLOCK);
 	uint64_t va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 
 	unit_fill(u, 0, va, BLOCK, 1);
 	lose(u, 0, va + 20 * PAGE);

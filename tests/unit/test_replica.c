@@ -244,6 +244,19 @@ static void from_nothing(void **state)
 	assert_int_equal(copied(t, va, BLOCK), 512);
 }
 
+/* What is read densely is soon duplicated by the block. */
+static void grows(void **state)
+{
+	struct duplication *t = *state;
+	uint64_t va = mostly(t, BLOCK, 1);
+
+	unit_tune(gm_sim_dev(t->sim[1]), GRANULE, false, true);
+	read_by(t, 1, va, BLOCK, 1);
+	assert_int_equal(used(t, 1), BLOCK);
+	assert_in_range(stats(t, 1).dev_faults, 2, 8);
+	assert_int_equal(stats(t, 1).pages_to_dev, 512);
+}
+
 /* What a device has goes home when another reads it; until then it is the device's to write. */
 static void from_a_device(void **state)
 {
@@ -894,6 +907,7 @@ int main(void)
 #define T_WITH(fn, with) cmocka_unit_test_setup_teardown(fn, with, teardown)
 		T(four_devices),
 		T(from_nothing),
+		T(grows),
 		T(from_a_device),
 		T(hint_ends),
 		T(unset),

@@ -152,7 +152,7 @@ static void object_faults(void **state)
 	struct unit *u = *state;
 	struct gm_object *obj = unit_object(BLOCK);
 	uint64_t va = unit_map(u->as, obj, 0, BLOCK, GM_READ | GM_WRITE);
-	struct gm_found found = { .waits = false };
+	struct gm_found found = { .write = true };
 
 	gm_fake_trace(KIND(FAULT));
 	assert_int_equal(gm_object_fault(obj, NULL, 0, false, &found), 0);

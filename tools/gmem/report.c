@@ -96,6 +96,7 @@ static json_t *stats_json(const struct gm_stats *s)
 		{ "ns_invl", s->ns_invl },
 		{ "ns_evict", s->ns_evict },
 		{ "pages_peer", s->pages_peer },
+		{ "pages_replicated", s->pages_replicated },
 	};
 	json_t *object = json_object();
 	size_t i;

@@ -29,9 +29,10 @@ static void show_hnode(struct seq_file *m, int hnode)
 	seq_printf(m, "  faults %llu moved %llu mapped %llu failed %llu\n", s.dev_faults,
 		   s.dev_faults_moved, s.dev_faults_map, s.fault_errors);
 	seq_printf(m,
-		   "  pages in %llu zeroed %llu out %llu evicted %llu prefetched %llu peer %llu\n",
+		   "  pages in %llu zeroed %llu out %llu evicted %llu prefetched %llu peer %llu "
+		   "replicated %llu\n",
 		   s.pages_to_dev, s.pages_zeroed, s.pages_to_host, s.pages_evicted,
-		   s.pages_prefetched, s.pages_peer);
+		   s.pages_prefetched, s.pages_peer, s.pages_replicated);
 	seq_printf(m, "  evictions %llu direct %llu cancelled %llu tlb ranges %llu calls %llu\n",
 		   s.evictions, s.evictions_direct, s.evictions_cancelled, s.tlb_ranges,
 		   s.tlb_invls);

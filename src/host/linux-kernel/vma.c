@@ -76,8 +76,9 @@ static void vma_open(struct vm_area_struct *vma)
 		return;
 	gm_kas_get(kas);
 	/* Without memory for a region devices fault with -EFAULT here; the CPU does not. */
-	if (gm_as_next(kas->as, vma->vm_start, vma->vm_end, &n) >= vma->vm_end)
-		(void)add_region(vma, kas, obj_of(vma));
+	if (gm_as_next(kas->as, vma->vm_start, vma->vm_end, &n) >= vma->vm_end &&
+	    !add_region(vma, kas, obj_of(vma)))
+		gm_as_attrs_follow(kas->as, vma->vm_start);
 }
 
 static void vma_close(struct vm_area_struct *vma)
@@ -381,9 +382,7 @@ int gm_vma_tell_writes(struct gm_kas *kas, u64 va, u64 len)
 			continue;
 		vma->vm_ops = &vma_ops_tell;
 		/* As the kernel has it for mappings that tell of writes. */
-		WRITE_ONCE(vma->vm_page_prot,
-			   pgprot_modify(vma->vm_page_prot,
-					 vm_get_page_prot(vma->vm_flags & ~VM_SHARED)));
+		WRITE_ONCE(vma->vm_page_prot, vm_get_page_prot(vma->vm_flags & ~VM_SHARED));
 	}
 	mmap_write_unlock(kas->mm);
 	return 0;
