@@ -41,7 +41,7 @@ long gm_kas_advise(struct gm_kas *kas, struct gmem_advise *a);
 long gm_kas_copy(struct gm_kas *to, struct gm_kas *from, const struct gmem_copy *c);
 long gm_kas_query(struct gm_kas *kas, const struct gmem_query *q);
 long gm_kas_attr(struct gm_kas *kas, struct gmem_attr *a);
-long gm_kas_mapping(struct gm_kas *kas, struct gmem_mapping *m); /* mapping.c */
+long gm_kas_mapping(struct gm_kas *kas, struct gmem_mapping *m);	   /* mapping.c */
 long gm_kas_job_start(struct gm_kas *kas, const struct gmem_job_start *s); /* job_file.c */
 void gm_stats_out(struct gmem_stats *to, const struct gm_stats *stats);
 
