@@ -33,9 +33,9 @@ int gm_core_init(void)
 	gm_pool_init(&gm_core.blocks, sizeof(struct gm_block), block_ctor, block_dtor);
 	gm_pool_init(&gm_core.arrays, GM_BLOCK_PAGES * sizeof(uint64_t), NULL, NULL);
 	gm_pool_init(&gm_core.nodes, GM_BLOCK_PAGES * sizeof(void *), NULL, NULL);
-	gm_pool_init(&gm_core.residents, sizeof(struct gm_resident), NULL, NULL);
+	gm_pool_init(&gm_core.residents,
+		     (uint32_t)GM_MAX(sizeof(struct gm_resident), gm_pingpong_size()), NULL, NULL);
 	gm_pool_init(&gm_core.windows, sizeof(struct gm_seen), NULL, NULL);
-	gm_pool_init(&gm_core.pingpongs, (uint32_t)gm_pingpong_size(), NULL, NULL);
 	gm_pool_init(&gm_core.spans, (uint32_t)gm_span_size(), NULL, NULL);
 	gm_pool_init(&gm_core.small, GM_MAX(sizeof(struct gm_object), sizeof(struct gm_region)),
 		     NULL, NULL);
@@ -47,7 +47,6 @@ void gm_core_exit(void)
 	gm_retain_stop();
 	gm_pool_destroy(&gm_core.small);
 	gm_pool_destroy(&gm_core.spans);
-	gm_pool_destroy(&gm_core.pingpongs);
 	gm_pool_destroy(&gm_core.windows);
 	gm_pool_destroy(&gm_core.residents);
 	gm_pool_destroy(&gm_core.nodes);
@@ -73,7 +72,6 @@ void gm_core_reap(void)
 		gm_pool_reap(&gm_core.small);
 		gm_pool_reap(&gm_core.windows);
 		gm_pool_reap(&gm_core.spans);
-		gm_pool_reap(&gm_core.pingpongs);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 }
@@ -83,6 +81,5 @@ uint64_t gm_metadata_bytes(void)
 {
 	return gm_pool_bytes(&gm_core.blocks) + gm_pool_bytes(&gm_core.arrays) +
 	       gm_pool_bytes(&gm_core.nodes) + gm_pool_bytes(&gm_core.residents) +
-	       gm_pool_bytes(&gm_core.spans) + gm_pool_bytes(&gm_core.pingpongs) +
-	       gm_os_metadata_bytes();
+	       gm_pool_bytes(&gm_core.spans) + gm_os_metadata_bytes();
 }

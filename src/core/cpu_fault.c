@@ -39,10 +39,10 @@ static int cpu_piece(struct gm_as *as, struct gm_block *block, const struct gm_p
 	if (err)
 		return err;
 	off = (place->index << GM_BLOCK_SHIFT) + ((uint64_t)first << GM_PAGE_SHIFT);
-	err = gm_os_cpu_map(place->region, r->va + (off - r->offset), (uint64_t)n << GM_PAGE_SHIFT);
-	if (!err)
-		gm_mirror(block, first, n);
-	return err;
+	/* First, for whoever is woken by the other may have a device look at once. */
+	gm_mirror(block, first, n);
+	return gm_os_cpu_map(place->region, r->va + (off - r->offset),
+			     (uint64_t)n << GM_PAGE_SHIFT);
 }
 
 /* A bad page itself, or what the host would have to map along with one. */
