@@ -35,9 +35,9 @@ int gm_core_init(void)
 	gm_pool_init(&gm_core.arrays, GM_BLOCK_PAGES * sizeof(uint64_t) + sizeof(struct gm_mask),
 		     NULL, NULL);
 	gm_pool_init(&gm_core.nodes, GM_BLOCK_PAGES * sizeof(void *), NULL, NULL);
-	gm_pool_init(&gm_core.residents, sizeof(struct gm_resident), NULL, NULL);
+	gm_pool_init(&gm_core.residents,
+		     (uint32_t)GM_MAX(sizeof(struct gm_resident), gm_pingpong_size()), NULL, NULL);
 	gm_pool_init(&gm_core.windows, sizeof(struct gm_seen), NULL, NULL);
-	gm_pool_init(&gm_core.pingpongs, (uint32_t)gm_pingpong_size(), NULL, NULL);
 	gm_pool_init(&gm_core.spans, (uint32_t)gm_span_size(), NULL, NULL);
 	gm_pool_init(&gm_core.small, GM_MAX(sizeof(struct gm_object), sizeof(struct gm_region)),
 		     NULL, NULL);
@@ -57,7 +57,6 @@ void gm_core_exit(void)
 		gm_pool_destroy(&gm_core.history[i]);
 	gm_pool_destroy(&gm_core.small);
 	gm_pool_destroy(&gm_core.spans);
-	gm_pool_destroy(&gm_core.pingpongs);
 	gm_pool_destroy(&gm_core.windows);
 	gm_pool_destroy(&gm_core.residents);
 	gm_pool_destroy(&gm_core.nodes);
@@ -85,7 +84,6 @@ void gm_core_reap(void)
 		gm_pool_reap(&gm_core.spans);
 		for (unsigned int i = 0; i < GM_PAGE_BYTES_MAX; i++)
 			gm_pool_reap(&gm_core.history[i]);
-		gm_pool_reap(&gm_core.pingpongs);
 	}
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 }
@@ -95,6 +93,5 @@ uint64_t gm_metadata_bytes(void)
 {
 	return gm_pool_bytes(&gm_core.blocks) + gm_pool_bytes(&gm_core.arrays) +
 	       gm_pool_bytes(&gm_core.nodes) + gm_pool_bytes(&gm_core.residents) +
-	       gm_pool_bytes(&gm_core.spans) + gm_pool_bytes(&gm_core.pingpongs) +
-	       gm_history_bytes() + gm_os_metadata_bytes();
+	       gm_pool_bytes(&gm_core.spans) + gm_history_bytes() + gm_os_metadata_bytes();
 }

@@ -332,8 +332,9 @@ struct gm_core {
 	uint32_t in_place;		 /* (a) windows in mode GM_REPLICATE */
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
-	struct gm_pool blocks, arrays, nodes, residents, windows, spans, pingpongs;
-	struct gm_pool small;			   /* objects, regions */
+	struct gm_pool blocks, arrays, nodes, windows, spans;
+	struct gm_pool residents; /* and pingpong.c's: no fault needs a chunk for these alone */
+	struct gm_pool small;	  /* objects, regions */
 	struct gm_pool history[GM_PAGE_BYTES_MAX]; /* of so many bytes a page, less one */
 	struct gm_sweeps sweeps;
 };

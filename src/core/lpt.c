@@ -219,7 +219,7 @@ void gm_block_free(struct gm_block *block)
 	gm_sub(&obj->nr_blocks, 1);
 	gm_history_free(block);
 	gm_pool_put(&gm_core.arrays, block->pages);
-	gm_pool_put(&gm_core.pingpongs, block->pingpong);
+	gm_pool_put(&gm_core.residents, block->pingpong);
 	block->pages = NULL;
 	block->pingpong = NULL;
 	block->obj = NULL;
