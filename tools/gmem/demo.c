@@ -49,7 +49,7 @@ static int create_as(struct demo *d)
 	};
 	int err;
 
-	device_choose_host();
+	device_choose_host(d->opt.record);
 	err = gm_as_create(&opt, &d->as);
 	if (err)
 		return fail(RUN_FAILED, "cannot create an address space: %s", gm_strerror(err));

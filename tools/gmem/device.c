@@ -21,13 +21,14 @@ static bool sim_in_kernel(void)
 
 /*
  * The memory is made first, and the device must be where it is: without the kernel's device,
- * to which few have the right, both are in this process, unless the user says otherwise.
+ * to which few have the right, both are in this process, unless the user says otherwise; so too
+ * to record, which the kernel host cannot.
  */
-void device_choose_host(void)
+void device_choose_host(bool record)
 {
 	const char *wish = getenv("GMEM_HOST");
 
-	if ((!wish || !*wish || !strcmp(wish, "auto")) && !sim_in_kernel())
+	if ((!wish || !*wish || !strcmp(wish, "auto")) && (record || !sim_in_kernel()))
 		setenv("GMEM_HOST", "user", 1);
 }
 

@@ -18,7 +18,7 @@ int device_parse(const char *spec, struct gm_sim_options *opt);
  * Before anything else of gmem is called. Where the user has not said which host it is to be
  * (GMEM_HOST), it is the one that the process can have a device on.
  */
-void device_choose_host(void);
+void device_choose_host(bool record);
 
 /* This process can make a device on the host that was chosen. */
 bool device_possible(void);

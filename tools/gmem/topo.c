@@ -186,7 +186,7 @@ static int build(struct topo *t, const struct line *line)
 	int err;
 
 	if (line->nr)
-		device_choose_host();
+		device_choose_host(false);
 	err = gm_as_create(NULL, &t->as);
 	if (err)
 		return fail(RUN_FAILED,
