@@ -47,7 +47,7 @@ struct replay_options {
 	struct gm_replay_costs costs;
 	uint64_t jobs;
 	bool background;
-	bool csv, json, quiet, help;
+	bool csv, json, markdown, quiet, help;
 	const char *mistake; /* an option that is none */
 };
 
@@ -88,6 +88,8 @@ void replay_cells_free(struct replay_cell *cells, const struct replay_options *o
 
 /* 0 or -1. */
 int replay_print(const struct replay_options *opt, const struct replay_cell *cells, FILE *out);
+int replay_print_markdown(const struct replay_options *opt, const struct replay_cell *cells,
+			  FILE *out);
 int replay_print_csv(const struct replay_options *opt, const struct replay_cell *cells, FILE *out);
 int replay_print_json(const struct replay_options *opt, const struct replay_cell *cells, FILE *out);
 

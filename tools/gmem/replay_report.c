@@ -162,6 +162,56 @@ int replay_print(const struct replay_options *opt, const struct replay_cell *cel
 	return fflush(out) || ferror(out) ? -1 : 0;
 }
 
+/* ---------------------------------------------------------------- for documents */
+
+static void markdown_cell(const struct replay_options *opt, const struct replay_cell *cell,
+			  FILE *out)
+{
+	unsigned int best = replay_best(opt, cell), optimum = replay_optimum(opt);
+
+	fprintf(out, "| %s | %s | %s |", cell->trace, cell->memory,
+		count_text(replay_moved(&cell->scores[optimum])).s);
+	for (unsigned int i = 0; i < opt->nr_entrants; i++)
+		if (opt->entrants[i].kind == REPLAY_GMEM)
+			fprintf(out, " %s |", ratio_text(replay_ratio(cell, i, optimum)).s);
+	fprintf(out, " %s, %s |\n", ratio_text(replay_ratio(cell, best, optimum)).s,
+		opt->entrants[best].name);
+}
+
+static void markdown_means(const struct replay_options *opt, const struct replay_cell *cells,
+			   const char *what, unsigned int to, FILE *out)
+{
+	fprintf(out, "| %s | | |", what);
+	for (unsigned int i = 0; i < opt->nr_entrants; i++)
+		if (opt->entrants[i].kind == REPLAY_GMEM)
+			fprintf(out, " %s |", ratio_text(replay_mean(opt, cells, i, to)).s);
+	fprintf(out, " %s |\n", ratio_text(replay_mean_best(opt, cells, to)).s);
+}
+
+/* How many times as many bytes as the optimum, a row a cell. */
+int replay_print_markdown(const struct replay_options *opt, const struct replay_cell *cells,
+			  FILE *out)
+{
+	unsigned int columns = 0;
+
+	fputs("| trace | memory | optimum, pages |", out);
+	for (unsigned int i = 0; i < opt->nr_entrants; i++) {
+		if (opt->entrants[i].kind != REPLAY_GMEM)
+			continue;
+		fprintf(out, " %s |", opt->entrants[i].name);
+		columns++;
+	}
+	fputs(" best online |\n| --- | ---: | ---: |", out);
+	for (unsigned int i = 0; i < columns; i++)
+		fputs(" ---: |", out);
+	fputs(" --- |\n", out);
+	for (unsigned int i = 0; i < nr_cells(opt); i++)
+		markdown_cell(opt, &cells[i], out);
+	markdown_means(opt, cells, "mean", replay_optimum(opt), out);
+	markdown_means(opt, cells, "mean, to baseline", replay_baseline(opt), out);
+	return fflush(out) || ferror(out) ? -1 : 0;
+}
+
 /* ----------------------------------------------------------------- for programs */
 
 /* What could be a separator in a name is quoted. */
