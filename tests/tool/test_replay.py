@@ -258,6 +258,10 @@ class Mistakes(Case):
         path = self.trace("pinned", 2048, 5000)
         self.bad(1, "memory 4M: operation ", *SOME, "-m", "4M", path)
         self.good(*SOME, "-m", "6M", path)
+        # What cannot be pinned is not, and the rest goes on.
+        cell, = self.cells(*SOME, "-m", "3M", path)["cells"]
+        for result in cell["results"]:
+            self.assertEqual(result["hints_failed"], result["kind"] == "gmem")
 
     def test_output_fails(self):
         with open("/dev/full", "w", encoding="ascii") as full:

@@ -60,6 +60,7 @@ struct replay_score {
 	uint64_t evicted;	    /* pages, for want of room */
 	uint64_t evictions;	    /* how they went: blocks, or pages */
 	uint64_t ns;
+	uint64_t hints_failed;
 };
 
 struct replay_cell {
@@ -68,7 +69,6 @@ struct replay_cell {
 	uint64_t pages;	    /* of all devices' memory */
 	uint64_t footprint; /* pages that devices touch, each counted for itself */
 	uint64_t touches;
-	uint64_t hints_failed;
 	struct replay_score *scores; /* of each entrant */
 };
 

@@ -238,18 +238,19 @@ int replay_print_csv(const struct replay_options *opt, const struct replay_cell 
 {
 	fputs("trace,memory,memory_pages,footprint_pages,accesses,policy,kind,pages_in,pages_out,"
 	      "pages_zeroed,bytes,dev_faults,soft_faults,cpu_faults,pages_evicted,evictions,ns,"
-	      "to_optimum,to_baseline\n",
+	      "hints_failed,to_optimum,to_baseline\n",
 	      out);
 	for (unsigned int c = 0; c < nr_cells(opt); c++) {
 		const struct replay_cell *cell = &cells[c];
 
 		for (unsigned int i = 0; i < opt->nr_entrants; i++) {
 			const struct replay_score *s = &cell->scores[i];
-			const uint64_t numbers[] = { s->in,	   s->out,
-						     s->zeroed,	   replay_moved(s) * GM_PAGE_SIZE,
-						     s->faults,	   s->soft,
-						     s->cpu,	   s->evicted,
-						     s->evictions, s->ns };
+			const uint64_t numbers[] = { s->in,	     s->out,
+						     s->zeroed,	     replay_moved(s) * GM_PAGE_SIZE,
+						     s->faults,	     s->soft,
+						     s->cpu,	     s->evicted,
+						     s->evictions,   s->ns,
+						     s->hints_failed };
 
 			csv_text(cell->trace, out);
 			fprintf(out, ",%s,%llu,%llu,%llu,%s,%s", cell->memory,
@@ -277,16 +278,17 @@ static json_t *score_json(const struct replay_options *opt, const struct replay_
 {
 	const struct replay_score *s = &cell->scores[i];
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
-			 "policy", opt->entrants[i].name, "kind", kind_names[opt->entrants[i].kind],
-			 "pages_in", (json_int_t)s->in, "pages_out", (json_int_t)s->out,
-			 "pages_zeroed", (json_int_t)s->zeroed, "bytes",
-			 (json_int_t)(replay_moved(s) * GM_PAGE_SIZE), "dev_faults",
-			 (json_int_t)s->faults, "soft_faults", (json_int_t)s->soft, "cpu_faults",
-			 (json_int_t)s->cpu, "pages_evicted", (json_int_t)s->evicted, "evictions",
-			 (json_int_t)s->evictions, "ns", (json_int_t)s->ns, "to_optimum",
-			 ratio_json(replay_ratio(cell, i, replay_optimum(opt))), "to_baseline",
-			 ratio_json(replay_ratio(cell, i, replay_baseline(opt))));
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"policy", opt->entrants[i].name, "kind", kind_names[opt->entrants[i].kind],
+		"pages_in", (json_int_t)s->in, "pages_out", (json_int_t)s->out, "pages_zeroed",
+		(json_int_t)s->zeroed, "bytes", (json_int_t)(replay_moved(s) * GM_PAGE_SIZE),
+		"dev_faults", (json_int_t)s->faults, "soft_faults", (json_int_t)s->soft,
+		"cpu_faults", (json_int_t)s->cpu, "pages_evicted", (json_int_t)s->evicted,
+		"evictions", (json_int_t)s->evictions, "ns", (json_int_t)s->ns, "hints_failed",
+		(json_int_t)s->hints_failed, "to_optimum",
+		ratio_json(replay_ratio(cell, i, replay_optimum(opt))), "to_baseline",
+		ratio_json(replay_ratio(cell, i, replay_baseline(opt))));
 }
 
 static json_t *cell_json(const struct replay_options *opt, const struct replay_cell *cell)
