@@ -4,7 +4,7 @@
  *
  * There is one thread. So a lock is a count, which a trylock looks at and which finds a
  * deadlock; to wait is to run what work is scheduled, and a bug if that does not help. Work is
- * run between two operations of the trace, never inside the core, and in the order in which it
+ * run between two operations of the trace, or where the core waits for it, in the order in which it
  * was scheduled: a run is the same every time.
  */
 #include <errno.h>
