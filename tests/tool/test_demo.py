@@ -9,10 +9,12 @@ an accelerator, and the whole program is skipped (exit status 77).
 """
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -359,6 +361,27 @@ class Record(Case):
         r = gmem("record", "gups", "--size", "1M", "--iterations", "1", "-q", "-o", path)
         self.assertEqual((r.returncode, r.stderr), (0, ""))
         self.assertRegex(r.stdout, r"[\d,]+ accesses to \d+ pages, in [\d,]+ records")
+
+    def test_kept(self):
+        """The traces that are kept are what their table says, and are made by what it says."""
+        traces = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "traces")
+        with open(os.path.join(traces, "README.md"), encoding="ascii") as f:
+            rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]]
+                    for line in f if re.match(r"\| \w+ \| `\w+ --", line)]
+        self.assertEqual(len(rows), 8)
+        for name, options, data, touched, accesses, size, digest in rows:
+            with self.subTest(trace=name):
+                kept = self.whole(os.path.join(traces, name + ".gmt"))
+                self.assertEqual(int(size.replace(",", "")), len(kept))
+                self.assertEqual(hashlib.sha256(kept).hexdigest()[:16], digest)
+            if name != "chase":  # it takes no time, with a sanitizer too
+                continue
+            with self.subTest(again=name):
+                path = os.path.join(self.dir, "t")
+                o = self.runs(*options.split(), "--lanes", "1", "-o", path)
+                self.assertEqual([f"{n:,}" for n in (o["data_bytes"] // 4096,
+                                                     o["trace"]["pages"], o["trace"]["accesses"])],
+                                 [data, touched, accesses])
 
     def test_environment(self):
         path = os.path.join(self.dir, "t")

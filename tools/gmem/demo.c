@@ -44,13 +44,15 @@ int demo_launch(struct demo *d, gm_sim_kernel_fn *kernel, void *arg)
 
 /*
  * The memory is made first, and the device must be where it is: without the kernel's device,
- * to which few have the right, both are in this process, unless the user says otherwise.
+ * to which few have the right, both are in this process, unless the user says otherwise; so
+ * too for a recording, which the kernel's cannot make.
  */
-static void choose_host(void)
+static void choose_host(bool record)
 {
 	const char *wish = getenv("GMEM_HOST");
 
-	if ((!wish || !*wish || !strcmp(wish, "auto")) && access("/dev/gmem_sim", R_OK | W_OK))
+	if ((!wish || !*wish || !strcmp(wish, "auto")) &&
+	    (record || access("/dev/gmem_sim", R_OK | W_OK)))
 		setenv("GMEM_HOST", "user", 1);
 }
 
@@ -62,7 +64,7 @@ static int create_as(struct demo *d)
 	};
 	int err;
 
-	choose_host();
+	choose_host(d->opt.record);
 	err = gm_as_create(&opt, &d->as);
 	if (err)
 		return fail(RUN_FAILED, "cannot create an address space: %s", gm_strerror(err));
