@@ -134,5 +134,6 @@ int main(int argc, char **argv)
 	bench_large_leaf();
 	bench_two_threads();
 	bench_metadata();
+	bench_policy();
 	return 0;
 }

@@ -180,8 +180,7 @@ enum gm_policy_why {
 
 /* Comes empty. What is in it of pages that are not here, or pinned, is no matter. */
 struct gm_policy_victims {
-	struct gm_mask
-		go; /* pages that are to go; none: pass the block over, it is the hottest now */
+	struct gm_mask go;    /* pages that are to go; if any stays the block is the hottest now */
 	struct gm_mask probe; /* pages to unmap, and not to move: used() tells of their next use */
 };
 

@@ -171,8 +171,9 @@ static int evict_pages(struct gm_block *block, struct gm_dev *dev, const struct 
 	int err;
 
 	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
-	if (err) {
+	if (err || mask) /* what stays has earned it for a while, or nothing can be had of it now */
 		gm_resident_touch(block, dev, true);
+	if (err) {
 		gm_count(dev, how.as, evictions_cancelled, 1);
 	} else {
 		gm_count(dev, how.as, evictions, 1);

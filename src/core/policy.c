@@ -160,15 +160,12 @@ static void end(struct asking *a)
 /* ----------------------------------------------------------------------- questions */
 
 /* What is asked for is of the block, and holds the page; else it is the granule. */
-static void sanitize(struct gm_policy_move *move, const struct gm_policy_fault *fault, bool no_grow)
+static void sanitize(struct gm_policy_move *move, const struct gm_policy_fault *fault)
 {
-	struct gm_policy_move least = { .how = GM_MOVE };
-
-	granule_around(fault->page, fault->granule, &least.first, &least.n);
-	if (no_grow || move->first > fault->page || move->n > GM_BLOCK_PAGES - move->first ||
+	if (move->first > fault->page || move->n > GM_BLOCK_PAGES - move->first ||
 	    fault->page - move->first >= move->n) {
-		*move = least;
-		return;
+		*move = (struct gm_policy_move){ .how = GM_MOVE };
+		granule_around(fault->page, fault->granule, &move->first, &move->n);
 	}
 	if (move->more >= GM_BLOCK_PAGES || !move->stride || move->stride >= (int)GM_BLOCK_PAGES ||
 	    move->stride <= -(int)GM_BLOCK_PAGES)
@@ -191,10 +188,12 @@ void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned in
 
 	*move = (struct gm_policy_move){ .how = GM_MOVE };
 	granule_around(page, fault.granule, &move->first, &move->n);
+	if (gm_load(&dev->no_grow)) /* there is nothing to ask */
+		return;
 	begin(&a, block, dev);
 	a.view.move->fault(a.view.move_state, &a.view, &fault, move);
 	end(&a);
-	sanitize(move, &fault, gm_load(&dev->no_grow));
+	sanitize(move, &fault);
 }
 
 /* Which pages are to go, whole units, all of which may: none, if the block is to be passed over. */

@@ -106,6 +106,15 @@ static void bad_physmem(void)
 	log_ends(fd);
 }
 
+static void own_policies(void)
+{
+	int fd = log_open();
+
+	check("check=policies");
+	check("check=policies"); /* none was left */
+	log_ends(fd);
+}
+
 static void too_many_devices(void)
 {
 	int fd = log_open();
@@ -175,6 +184,7 @@ const struct kt_test kt_driver[] = {
 	{ "wrong_tables", wrong_tables, 60 },
 	{ "bad_physmem", bad_physmem, 0 },
 	{ "too_many_devices", too_many_devices, 60 },
+	{ "policy_own", own_policies, 0 },
 	{ "bad_as_fd", bad_as_fd, 60 },
 	{ "unload_with_device", unload_with_device, 0 },
 	{ 0 },

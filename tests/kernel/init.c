@@ -220,6 +220,7 @@ int main(void)
 		run_all(kt_memory, only);
 		run_all(kt_limits, only);
 		run_all(kt_requests, only);
+		run_all(kt_policy, only);
 		run_all(kt_programs, only);
 		run_all(kt_fuzz, only);
 		run(&(struct kt_test){ "unload_at_the_end", kt_module_gone, 0 }, only);

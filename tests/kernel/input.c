@@ -63,6 +63,7 @@ static void collect(struct kt *t, struct gmem_page_info *info)
 	all[nr - 1].least = offsetof(struct gmem_stats, pages_peer);
 	ADD(kt_gmem(), GMEM_HNODE_TUNE, gmem_tune, .hnode = t->node);
 	all[nr - 1].least = offsetof(struct gmem_tune, limit);
+	ADD(kt_gmem(), GMEM_POLICY, gmem_policy, .hnode = t->node);
 	ADD(t->as, GMEM_MAPPING, gmem_mapping, .addr = va);
 	ADD(t->as, GMEM_LIMIT, gmem_limit, .hnode = t->node);
 	ADD(kt_gmem(), GMEM_RETAIN, gmem_retain, .op = GMEM_RETAIN_TRIM);
@@ -343,6 +344,10 @@ static const struct wrong {
 	FIELD(GMEM_LIMIT, gmem_limit, hnode, 40, -ENODEV),
 	FIELD(GMEM_LIMIT, gmem_limit, bytes, 1, -EINVAL),
 	FIELD(GMEM_HNODE_TUNE, gmem_tune, limit, 1, -EINVAL),
+	FIELD(GMEM_POLICY, gmem_policy, pad, 1, -EINVAL),
+	FIELD(GMEM_POLICY, gmem_policy, op, 3, -EINVAL),
+	FIELD(GMEM_POLICY, gmem_policy, index, 1, -EINVAL),
+	FIELD(GMEM_POLICY, gmem_policy, hnode, 40, -ENODEV),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pad, 1, -EINVAL),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, 0, -ENOENT),
 	FIELD(GMEM_SIM_IOC_POISON, gmem_sim_poison, pa, -1ULL, -ENOENT),

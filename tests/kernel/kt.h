@@ -28,8 +28,8 @@ struct kt_test {
 extern const struct kt_test kt_alloc[];
 extern const struct kt_test kt_basic[], kt_vma[], kt_proc[], kt_input[], kt_memory[], kt_module[],
 	kt_driver[], kt_hmm[], kt_trace[], kt_oom[], kt_fuzz[], kt_figures[], kt_aperture[],
-	kt_huge[], kt_limits[], kt_programs[], kt_requests[], kt_leaf[], kt_poison[], kt_peer[],
-	kt_remove[], kt_in_place[], kt_memlock[], kt_life[];
+	kt_huge[], kt_limits[], kt_policy[], kt_programs[], kt_requests[], kt_leaf[], kt_poison[],
+	kt_peer[], kt_remove[], kt_in_place[], kt_memlock[], kt_life[];
 
 /* Says what is wrong and ends the test. */
 __attribute__((noreturn, format(printf, 3, 4))) void kt_fail(const char *file, int line,

@@ -79,6 +79,36 @@ void m_op_tune(struct model *m)
 	check_err(m, gm_dev_tune(gm_sim_dev(d->sim), &t), 0);
 }
 
+/* The name of one of all policies of a kind. */
+static void pick_policy(struct model *m, uint32_t kind, struct gm_policy_info *info)
+{
+	unsigned int n = 0, at;
+
+	info->size = sizeof(*info);
+	for (unsigned int i = 0; !gm_policy_name(i, info); i++)
+		n += info->kind == kind;
+	at = (unsigned int)m_below(m, n);
+	for (unsigned int i = 0; !gm_policy_name(i, info); i++)
+		if (info->kind == kind && !at--)
+			return;
+}
+
+/* Whatever a device's policies say, no byte is different for it. */
+void m_op_policy(struct model *m)
+{
+	struct m_dev *d = &m->dev[m_below(m, m->nr_devs)];
+	struct gm_policy_info move, evict;
+	char names[2 * GM_POLICY_NAME];
+
+	pick_policy(m, GM_POLICY_MOVES, &move);
+	pick_policy(m, GM_POLICY_EVICTS, &evict);
+	snprintf(names, sizeof(names), "%s/%s", move.name, evict.name);
+	if (!d->sim)
+		return;
+	m_what(m, "policy of dev%c: %s", m_name(m, d), names);
+	check_err(m, gm_dev_set_policy(gm_sim_dev(d->sim), names), 0);
+}
+
 void m_op_retain(struct model *m)
 {
 	static const uint64_t limits[] = { 0, 64 * PAGE, 3 * BLOCK, 1ULL << 30 };

@@ -21,6 +21,7 @@
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
+#include <gmem/policy.h>
 #include <gmem/sim.h>
 
 #define PAGE GM_PAGE_SIZE
@@ -220,6 +221,7 @@ void m_map_something(struct model *m);
 void m_op_attach(struct model *m);
 void m_op_plug(struct model *m);
 void m_op_tune(struct model *m);
+void m_op_policy(struct model *m);
 void m_op_retain(struct model *m);
 void m_op_poison(struct model *m);
 void m_op_inject(struct model *m);

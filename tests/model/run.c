@@ -10,7 +10,7 @@ static const struct {
 	void (*fn)(struct model *m);
 	unsigned int weight; /* of 1024 */
 } ops[] = {
-	{ m_op_cpu_read, 138 }, { m_op_view, 12 },	 { m_op_cpu_write, 166 },
+	{ m_op_cpu_read, 134 }, { m_op_view, 12 },	 { m_op_cpu_write, 166 },
 	{ m_op_dev_read, 180 }, { m_op_dev_write, 180 }, { m_op_fill, 32 },
 	{ m_op_copy, 64 },	{ m_op_hint, 24 },	 { m_op_prefetch, 24 },
 	{ m_op_pin, 16 },	{ m_op_dontneed, 16 },	 { m_op_query, 32 },
@@ -19,6 +19,7 @@ static const struct {
 	{ m_op_tune, 6 },	{ m_op_retain, 8 },	 { port_op_work, 20 },
 	{ m_op_inject, 34 },	{ port_op_host, 3 },	 { m_op_poison, 4 },
 	{ m_op_remove, 2 },	{ m_op_remap, 8 },	 { m_op_large, 6 },
+	{ m_op_policy, 4 },
 };
 
 static const struct model *running; /* for a crash */

@@ -21,6 +21,7 @@
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
+#include <gmem/policy.h>
 #include <gmem/sim.h>
 
 #define BLOCK ((size_t)GM_BLOCK_SIZE)
@@ -197,6 +198,9 @@ static void scratch(uint64_t r)
 
 static void *meddler(void *arg)
 {
+	static const char *const policies[] = { "density/lru-2m", "stream/clock", "fixed/s3fifo",
+						"/clock",	  "stream/",	  "density/s3fifo",
+						"/s3fifo",	  "fixed/lru-2m" };
 	static const enum gm_advice advice[] = { GM_PREFETCH, GM_WILLNEED, GM_COLD,  GM_PIN,
 						 GM_UNPIN,    GM_PREFETCH, GM_UNPIN, GM_UNPIN };
 	uint64_t rng = *(uint64_t *)arg;
@@ -219,6 +223,10 @@ static void *meddler(void *arg)
 			come_and_go(r);
 		if (i % 32 == 2)
 			gm_retain_trim(r % (4 * BLOCK));
+		if (i % 8 == 3)
+			must(gm_dev_set_policy(gm_sim_dev(device[r >> 8 & 1].sim),
+					       policies[r >> 32 & 7]),
+			     "gm_dev_set_policy");
 	}
 	must(hmadvise(0, mem, BLOCKS * BLOCK, GM_UNPIN), "UNPIN");
 	return NULL;

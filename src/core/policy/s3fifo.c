@@ -16,11 +16,14 @@
  * ghost is not pushed out by others but forgotten when as many pages have come as the
  * device holds, in steps of a quarter of that, and with four bits for the step: one that is four
  * times as old is taken for a young one, if its block was no candidate meanwhile.
- * "Used" is what the mechanism tells: faults, and accessed bits when the block is a candidate; a
- * device without them is probed, as by clock.
+ * What a device uses is seen by faults, and by accessed bits, or a probe, when the block is a
+ * candidate; both say no more than "used since", and the use for which a group came is none. So in
+ * the small queue a group is looked at twice: the first time begins the count.
  *
- * The byte: bits 0-1 how often it was used, 2-3 the queue, 4-7 the step in which it became a ghost.
- * It is the first of the group's 16. Without memory for it the whole block goes.
+ * The byte: bits 0-1 how often it was used, 2-3 the queue; 4-7 of a ghost the step in which it became
+ * one, of one in the small queue 1: it was looked at. It is the first of the group's 16.
+ * The word: not 0 from what a fault brought to the use for which it came. Without memory for
+ * the bytes the whole block goes.
  */
 #include "core/policy/group.h"
 
@@ -78,7 +81,7 @@ static void admit(struct state *s, struct gm_policy_block *block, unsigned int g
 	enum queue q = queue_of(*b);
 
 	if (q == NEW || q == GHOST)
-		set(s, b, q == GHOST && is_young(block, *b) ? MAIN : SMALL, 0, 0);
+		set(s, b, q == GHOST && is_young(block, *b) ? MAIN : SMALL, uses_of(*b), 0);
 }
 
 static void count_use(uint8_t *b)
@@ -92,9 +95,8 @@ static void came(void *state, struct gm_policy_block *block, unsigned int first,
 {
 	uint32_t groups = gm_groups_in(first, n);
 
-	(void)why;
-	if (!block->bytes) /* as long as there is room for all it is no matter */
-		block->want_bytes = block->free < block->frames / 4;
+	block->word = why == GM_POLICY_FAULT;
+	block->want_bytes = 1; /* from the first use on, not from the first eviction */
 	for (unsigned int g = 0; block->bytes && g < GM_GROUPS; g++)
 		if (groups >> g & 1)
 			admit(state, block, g);
@@ -103,9 +105,10 @@ static void came(void *state, struct gm_policy_block *block, unsigned int first,
 static void used(void *state, struct gm_policy_block *block, const struct gm_mask *pages,
 		 uint64_t times)
 {
-	uint32_t groups = gm_groups_of(pages);
+	uint32_t groups = block->word ? 0 : gm_groups_of(pages);
 
 	(void)state;
+	block->word = 0;
 	for (unsigned int g = 0; block->bytes && g < GM_GROUPS; g++)
 		for (unsigned int i = 0; (groups >> g & 1) && i < times && i < USES; i++)
 			count_use(byte_of(block, g));
@@ -126,28 +129,49 @@ static void went(void *state, struct gm_policy_block *block, unsigned int first,
 	}
 }
 
+static bool looked_at(uint8_t b)
+{
+	return b >> 4;
+}
+
 /* Is it this group's turn, of the queue that is judged? Then it goes, or has earned its stay. */
-static bool judge(struct state *s, uint8_t *b, enum queue turn)
+static bool judge(struct state *s, uint8_t *b, enum queue turn, bool hurry)
 {
 	unsigned int uses = uses_of(*b);
 
 	if (queue_of(*b) != turn)
 		return false;
 	if (turn == SMALL) {
-		if (uses > 1)
+		if (uses > 1 || (uses && looked_at(*b)))
 			set(s, b, MAIN, 0, 0);
-		return uses <= 1;
+		else if (!looked_at(*b) && !hurry)
+			set(s, b, SMALL, 0, 1);
+		else
+			return true;
+		return false;
 	}
 	if (uses)
 		set(s, b, MAIN, uses - 1, 0);
 	return !uses;
 }
 
+static uint32_t judge_all(struct state *s, struct gm_policy_block *block, uint32_t here,
+			  enum queue turn, bool hurry)
+{
+	uint32_t go = 0;
+
+	for (unsigned int g = 0; g < GM_GROUPS; g++)
+		if ((here >> g & 1) && judge(s, byte_of(block, g), turn, hurry))
+			go |= 1U << g;
+	return go;
+}
+
 static void evict(void *state, struct gm_policy_block *block, uint64_t want, unsigned int pressure,
 		  struct gm_policy_victims *victims)
 {
-	uint32_t here = gm_groups_of(&block->here), now = gm_groups_of(&block->used), go = 0;
+	uint32_t here = gm_groups_of(&block->here), now = gm_groups_of(&block->used), go;
 	struct state *s = state;
+	bool hurry = pressure >= GM_PRESSURE_MAX / 4;
 	enum queue turn = s->in[SMALL] * GM_GROUP_PAGES * 10 > block->frames ? SMALL : MAIN;
 
 	(void)want;
@@ -159,16 +183,14 @@ static void evict(void *state, struct gm_policy_block *block, uint64_t want, uns
 		if (!(here >> g & 1))
 			continue;
 		admit(s, block, g);
-		if (now >> g & 1)
+		if ((now >> g & 1) &&
+		    (queue_of(*byte_of(block, g)) == MAIN || looked_at(*byte_of(block, g))))
 			count_use(byte_of(block, g));
 	}
-	for (unsigned int g = 0; g < GM_GROUPS; g++)
-		if ((here >> g & 1) && judge(s, byte_of(block, g), turn))
-			go |= 1U << g;
+	go = judge_all(s, block, here, turn, hurry);
 	/* What is coldest may have none of that queue, time and again. */
-	for (unsigned int g = 0; !go && pressure >= GM_PRESSURE_MAX / 4 && g < GM_GROUPS; g++)
-		if ((here >> g & 1) && judge(s, byte_of(block, g), turn == SMALL ? MAIN : SMALL))
-			go |= 1U << g;
+	if (!go && hurry)
+		go = judge_all(s, block, here, turn == SMALL ? MAIN : SMALL, hurry);
 	gm_groups_pages(go, &victims->go);
 	if (!block->aged)
 		gm_groups_pages(~go, &victims->probe);

@@ -7,6 +7,7 @@
  *	check=functions	tables that lack a function
  *	check=tables	tables that are wrong otherwise
  *	check=physmem	ranges of device memory
+ *	check=policies	policies of its own, one that takes part while it is there
  *	check=devices	as many devices as there can be, and one more
  *	check=fd	gm_as_from_fd(@fd), which is to return @fd_err
  *	hold=1		a device stays until 0 is written to the parameter
@@ -18,6 +19,7 @@
 #include <linux/sizes.h>
 
 #include <gmem/kernel.h>
+#include <gmem/policy.h>
 
 #define FAIL(fmt, ...)                                                                             \
 	({                                                                                         \
@@ -223,6 +225,58 @@ static int ranges(struct gm_dev *dev, struct gm_dev *other)
 	return 0;
 }
 
+/* ------------------------------------------------------------------------ policies */
+
+static int policy_starts, policy_stops;
+
+static int policy_start(void *state)
+{
+	policy_starts++;
+	return *(u64 *)state ? -EPROTO : 0;
+}
+
+static void policy_stop(void *state)
+{
+	policy_stops++;
+}
+
+static void policy_fault(void *state, struct gm_policy_block *block,
+			 const struct gm_policy_fault *fault, struct gm_policy_move *move)
+{
+}
+
+static const struct gm_move_policy kt_policy = {
+	.size = sizeof(kt_policy),
+	.name = "kt",
+	.text = "the granule",
+	.state_size = 8,
+	.start = policy_start,
+	.stop = policy_stop,
+	.fault = policy_fault,
+};
+
+static int check_policies(void)
+{
+	struct gm_dev *dev;
+	char names[64];
+	int err;
+
+	EXPECT(gm_dev_create(&good, "kt", NULL, &dev), 0);
+	EXPECT(gm_dev_set_policy(dev, "kt/clock"), -ENOENT);
+	EXPECT(gm_policy_register(&kt_policy, NULL), 0);
+	EXPECT(gm_policy_register(&kt_policy, NULL), -EEXIST);
+	err = gm_dev_set_policy(dev, "kt/clock");
+	EXPECT(gm_policy_unregister(&kt_policy, NULL), 0);
+	EXPECT(err, 0);
+	EXPECT(policy_starts, 1);
+	EXPECT(policy_stops, 1);
+	EXPECT(gm_policy_unregister(&kt_policy, NULL), -ENOENT);
+	EXPECT(gm_dev_policy(dev, names, sizeof(names)), 0);
+	EXPECT(strcmp(names, "density/clock"), 0);
+	EXPECT(gm_dev_destroy(dev), 0);
+	return 0;
+}
+
 static int check_physmem(void)
 {
 	struct gm_dev *dev, *other;
@@ -304,11 +358,9 @@ static int __init kt_init(void)
 		const char *name;
 		int (*fn)(void);
 	} checks[] = {
-		{ "functions", check_functions },
-		{ "tables", check_tables },
-		{ "physmem", check_physmem },
-		{ "devices", check_devices },
-		{ "fd", check_fd },
+		{ "functions", check_functions }, { "tables", check_tables },
+		{ "physmem", check_physmem },	  { "devices", check_devices },
+		{ "policies", check_policies },	  { "fd", check_fd },
 	};
 	int i;
 
