@@ -20,6 +20,7 @@ MAKE_TRACE = os.path.abspath(sys.argv[2])
 TIMEOUT = 300
 PAGE = 4096
 BASELINE = "fixed:2m/lru-2m"
+SOME = ("-p", "density/lru-2m,fixed:4k/lru-2m")
 
 
 def replay(*args, **kwargs):
@@ -34,7 +35,7 @@ class Case(unittest.TestCase):
         self.dir = tempfile.mkdtemp(prefix="gmem-test-")
         self.addCleanup(shutil.rmtree, self.dir)
 
-    def trace(self, pattern, pages=2048, accesses=6000, seed=1):
+    def trace(self, pattern, pages=2048, accesses=4000, seed=1):
         path = os.path.join(self.dir, pattern + ".gmt")
         subprocess.run([MAKE_TRACE, path, pattern, str(pages), str(accesses), str(seed)],
                        check=True)
@@ -62,7 +63,7 @@ class Results(Case):
         """Round and round, a page more than there is room for: known to the page."""
         pages, frames, rounds = 2048, 1024, 10
         path = self.trace("loop", pages, pages * rounds)
-        cell, = self.cells("-m", "50%", path)["cells"]
+        cell, = self.cells(*SOME, "-m", "50%", path)["cells"]
         self.assertEqual((cell["memory_pages"], cell["footprint_pages"], cell["accesses"]),
                          (frames, pages, pages * rounds))
         score = {r["policy"]: r for r in cell["results"]}
@@ -77,7 +78,8 @@ class Results(Case):
         self.assertEqual(cell["best_online"], "mru")
 
     def test_room_for_all(self):
-        path = self.trace("random")
+        """All policies that there are."""
+        path = self.trace("random", 1024, 2000)
         cell, = self.cells("-m", "8M", path)["cells"]
         for result in cell["results"]:
             with self.subTest(result["policy"]):
@@ -88,7 +90,7 @@ class Results(Case):
     def test_ratios(self):
         """What is derived follows from what is counted; the optimum misses least."""
         paths = [self.trace(p) for p in ("random", "skewed", "pair")]
-        out = self.cells("-m", "50%,90%,1M", *paths)
+        out = self.cells(*SOME, "-m", "50%,90%,1M", *paths)
         self.assertEqual([(c["trace"], c["memory"]) for c in out["cells"]],
                          [(os.path.basename(p), m) for p in paths for m in ("50%", "90%", "1M")])
         sums = {}
@@ -115,20 +117,20 @@ class Results(Case):
 
     def test_same_again(self):
         """The same bytes twice, however many runs there are at once."""
-        paths = [self.trace(p) for p in ("random", "skewed", "pair", "loop")]
-        for form in ([], ["--csv"], ["--json"]):
+        paths = [self.trace(p, 1024, 2000) for p in ("random", "pair", "loop")]
+        for form in ([], ["--csv"], ["--json"], ["--markdown"]):
             with self.subTest(form):
-                one = self.good("-j", "1", *form, *paths)
-                self.assertEqual(one, self.good("-j", "1", *form, *paths))
-                self.assertEqual(one, self.good("-j", "7", *form, *paths))
-                self.assertEqual(one, self.good(*form, *paths))
+                one = self.good(*SOME, "-j", "1", *form, *paths)
+                self.assertEqual(one, self.good(*SOME, "-j", "7", *form, *paths))
+        self.assertEqual(one, self.good(*SOME, "-j", "1", *form, *paths))
+        self.assertEqual(one, self.good(*SOME, *form, *paths))
 
     def test_csv(self):
         path = self.trace("skewed")
         os.rename(path, os.path.join(self.dir, 'a "b",c.gmt'))
         path = os.path.join(self.dir, 'a "b",c.gmt')
-        rows = list(csv.DictReader(io.StringIO(self.good("--csv", path))))
-        cells = self.cells(path)["cells"]
+        rows = list(csv.DictReader(io.StringIO(self.good(*SOME, "--csv", path))))
+        cells = self.cells(*SOME, path)["cells"]
         want = [(c, r) for c in cells for r in c["results"]]
         self.assertEqual(len(rows), len(want))
         for row, (cell, result) in zip(rows, want):
@@ -150,9 +152,27 @@ class Results(Case):
         self.assertIn("Bytes moved, mean over 1 cell\n", text)
         self.assertIn(f"best online: {cell['best_online']}", text)
 
+    def test_markdown(self):
+        path = self.trace("skewed")
+        out = self.cells(*SOME, path)
+        names = [r["policy"] for r in out["cells"][0]["results"] if r["kind"] == "gmem"]
+        lines = [[field.strip() for field in line.strip("|").split("|")]
+                 for line in self.good(*SOME, "--markdown", path).splitlines()]
+        self.assertEqual(lines[0][3:-1], names)
+        self.assertEqual(len(lines), 2 + 3 + 2)
+        for line, cell in zip(lines[2:], out["cells"]):
+            score = {r["policy"]: r for r in cell["results"]}
+            self.assertEqual(line[:2], [cell["trace"], cell["memory"]])
+            self.assertEqual(line[3:-1], [f"{score[n]['to_optimum']:.3f}" for n in names])
+            self.assertIn(cell["best_online"], line[-1])
+        means = {m["policy"]: m for m in out["means"]}
+        for line, key in zip(lines[-2:], ("to_optimum", "to_baseline")):
+            self.assertEqual(line[3:], [f"{means[n][key]:.3f}"
+                                        for n in names + ["best online of each"]])
+
     def test_costs(self):
         """Faults cost what they are said to cost, and nothing else does."""
-        path = self.trace("random")
+        path = self.trace("random", 1024, 2000)
         free = ["--bandwidth", "1024T", "--zero-bandwidth", "1024T", "--latency", "0",
                 "--invalidation", "0", "--cpu-fault", "0", "-m", "50%", path]
         for result in self.cells("--fault", "1000000", *free)["cells"][0]["results"]:
@@ -217,27 +237,31 @@ class Mistakes(Case):
             self.bad(2, path + ": at byte ", path)
 
     def test_damaged(self):
-        path = self.trace("random", 512, 3000)
+        path = self.trace("random", 64, 500)
         with open(path, "rb") as f:
             data = f.read()
         broken = os.path.join(self.dir, "broken.gmt")
-        for i in range(0, len(data), max(1, len(data) // 40)):
+        for i in range(0, len(data), max(1, len(data) // 12)):
             for name, new in (("flipped", data[:i] + bytes([data[i] ^ 0x55]) + data[i + 1:]),
                               ("cut", data[:i])):
                 with self.subTest(f"{name} at {i}"):
                     with open(broken, "wb") as f:
                         f.write(new)
                     # Nothing is printed of the sound one either.
-                    self.assertEqual(self.bad(2, broken + ": at byte ", "-m", "50%", path,
-                                              broken).stdout, "")
+                    self.assertEqual(self.bad(2, broken + ": at byte ", *SOME, "-m", "50%",
+                                              path, broken).stdout, "")
 
     def test_nothing_to_do(self):
         self.bad(2, "nothing to replay", self.trace("loop", 64, 0))
 
     def test_run_fails(self):
         path = self.trace("pinned", 2048, 5000)
-        self.bad(1, "memory 4M: operation ", "-m", "4M", path)
-        self.good("-m", "6M", path)
+        self.bad(1, "memory 4M: operation ", *SOME, "-m", "4M", path)
+        self.good(*SOME, "-m", "6M", path)
+        # What cannot be pinned is not, and the rest goes on.
+        cell, = self.cells(*SOME, "-m", "3M", path)["cells"]
+        for result in cell["results"]:
+            self.assertEqual(result["hints_failed"], result["kind"] == "gmem")
 
     def test_output_fails(self):
         with open("/dev/full", "w", encoding="ascii") as full:
@@ -248,9 +272,9 @@ class Mistakes(Case):
 
 class Progress(Case):
     def test_terminal(self):
-        path = self.trace("random")
+        path = self.trace("random", 512, 1000)
         main, other = pty.openpty()
-        run = subprocess.run([GMEM, "replay", path], stdin=subprocess.DEVNULL,
+        run = subprocess.run([GMEM, "replay", *SOME, path], stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=other, timeout=TIMEOUT, check=False)
         os.close(other)
         shown = os.read(main, 1 << 16)

@@ -16,6 +16,36 @@
 
 #include "paging.h"
 
+/* The n-th allocation from now on fails; 0: none does. */
+static unsigned int fail_at;
+
+static bool fails(void)
+{
+	return fail_at && !--fail_at;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
 #define SEED 20231120U
 #define MAX_OPS 4000U
 #define MAX_PAGES 64U
@@ -488,12 +518,46 @@ static void test_accounting(void **state)
 	paging_release(&p);
 }
 
+/* Wherever memory is refused nothing is left, and with it all is as ever. */
+static void test_no_memory(void **state)
+{
+	const uint64_t frames[2] = { 5, 7 };
+	struct paging_result want, r;
+	struct paging p;
+	unsigned int n;
+	int err;
+
+	(void)state;
+	rng = SEED;
+	make(&p, MAX_OPS, MAX_PAGES, 5, 2);
+	for (size_t k = 0; paging_policies[k]; k++) {
+		assert_int_equal(paging_run(&p, frames, paging_policies[k], &want), 0);
+		for (n = 1, err = -ENOMEM; err; n++) {
+			fail_at = n;
+			err = paging_run(&p, frames, paging_policies[k], &r);
+			assert_true(err == 0 || err == -ENOMEM);
+		}
+		assert_true(n > 4);
+		fail_at = 0;
+		assert_memory_equal(&r, &want, sizeof(r));
+	}
+	paging_release(&p);
+	for (n = 1, err = -ENOMEM; err; n++) {
+		fail_at = n;
+		err = paging_build(&trace, 1, &p);
+		assert_true(err == 0 || err == -ENOMEM);
+	}
+	assert_true(n > 8);
+	fail_at = 0;
+	paging_release(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_optimum),	   cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_devices),	   cmocka_unit_test(test_room),
-		cmocka_unit_test(test_accounting),
+		cmocka_unit_test(test_accounting), cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

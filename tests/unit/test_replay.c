@@ -9,10 +9,41 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "host/replay/replay.h"
+
+/* The n-th allocation from now on fails; 0: none does. */
+static unsigned int fail_at;
+
+static bool fails(void)
+{
+	return fail_at && !--fail_at;
+}
+
+void *__real_calloc(size_t n, size_t size);
+int __real_posix_memalign(void **p, size_t align, size_t size);
+void *__real_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off);
+void *__wrap_calloc(size_t n, size_t size);
+int __wrap_posix_memalign(void **p, size_t align, size_t size);
+void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+int __wrap_posix_memalign(void **p, size_t align, size_t size)
+{
+	return fails() ? ENOMEM : __real_posix_memalign(p, align, size);
+}
+
+void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+	return fails() ? MAP_FAILED : __real_mmap64(at, len, prot, flags, fd, off);
+}
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 #define BLOCK_PAGES 512U
@@ -261,6 +292,65 @@ static void test_refused(void **state)
 	assert_int_equal(r.failed_op, 1);
 }
 
+/* Three blocks fit; one is used all the time, which faults do not tell, but accessed bits do. */
+static void test_accessed(void **state)
+{
+	static struct gm_replay_op ops[400];
+	struct gm_replay_options opt = plain;
+	struct gm_replay_result with, without;
+
+	(void)state;
+	for (uint32_t i = 0; i < COUNT(ops); i += 2) {
+		ops[i] = touch(5, 1, GM_READ); /* of a leaf of 64 KiB */
+		ops[i + 1] = touch(BLOCK_PAGES * (1 + i / 2 % 5), 1, GM_READ);
+	}
+	opt.memory[0] = 48;
+	opt.policy = "fixed:64k/clock";
+	assert_int_equal(run_on(6 * BLOCK_PAGES, ops, COUNT(ops), &opt, &with), 0);
+	opt.no_accessed = true;
+	assert_int_equal(run_on(6 * BLOCK_PAGES, ops, COUNT(ops), &opt, &without), 0);
+	print_message("moved for %llu faults, without for %llu and %llu soft ones\n",
+		      (unsigned long long)with.dev.dev_faults_moved,
+		      (unsigned long long)without.dev.dev_faults_moved,
+		      (unsigned long long)without.dev.dev_faults_map);
+	assert_int_equal(with.dev.dev_faults_map, 0);
+	assert_true(with.dev.dev_faults < without.dev.dev_faults);
+}
+
+/* Wherever memory is refused the run goes on or fails, and the next knows nothing of it. */
+static void test_no_memory(void **state)
+{
+	static struct gm_replay_op ops[600];
+	struct gm_replay_options opt = plain;
+	struct gm_replay_result want, r;
+	unsigned int failed = 0;
+	uint64_t x = 1;
+
+	(void)state;
+	ops[0] = present(0, 700);
+	for (size_t i = 1; i < COUNT(ops); i++) {
+		x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+		ops[i] = touch((uint32_t)((x >> 33) % 1500), 1, GM_WRITE);
+	}
+	opt.memory[0] = 600;
+	opt.policy = "fixed:16k/s3fifo";
+	assert_int_equal(run_on(1500, ops, COUNT(ops), &opt, &want), 0);
+	for (unsigned int n = 1;; n++) {
+		int err;
+
+		fail_at = n;
+		err = run_on(1500, ops, COUNT(ops), &opt, &r);
+		assert_true(err == 0 || err == -ENOMEM);
+		failed += err != 0;
+		if (fail_at)
+			break; /* there are not so many */
+	}
+	fail_at = 0;
+	assert_true(failed > 8);
+	assert_int_equal(run_on(1500, ops, COUNT(ops), &opt, &r), 0);
+	assert_memory_equal(&r, &want, sizeof(r));
+}
+
 static void test_names(void **state)
 {
 	static const char *const bad[] = { "",
@@ -288,10 +378,11 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_time),	cmocka_unit_test(test_hints),
-		cmocka_unit_test(test_present), cmocka_unit_test(test_unmap),
-		cmocka_unit_test(test_devices), cmocka_unit_test(test_again),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_time),	 cmocka_unit_test(test_hints),
+		cmocka_unit_test(test_present),	 cmocka_unit_test(test_unmap),
+		cmocka_unit_test(test_devices),	 cmocka_unit_test(test_again),
+		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_names),
+		cmocka_unit_test(test_accessed), cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

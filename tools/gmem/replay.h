@@ -47,7 +47,7 @@ struct replay_options {
 	struct gm_replay_costs costs;
 	uint64_t jobs;
 	bool background;
-	bool csv, json, quiet, help;
+	bool csv, json, markdown, quiet, help;
 	const char *mistake; /* an option that is none */
 };
 
@@ -60,6 +60,7 @@ struct replay_score {
 	uint64_t evicted;	    /* pages, for want of room */
 	uint64_t evictions;	    /* how they went: blocks, or pages */
 	uint64_t ns;
+	uint64_t hints_failed;
 };
 
 struct replay_cell {
@@ -68,7 +69,6 @@ struct replay_cell {
 	uint64_t pages;	    /* of all devices' memory */
 	uint64_t footprint; /* pages that devices touch, each counted for itself */
 	uint64_t touches;
-	uint64_t hints_failed;
 	struct replay_score *scores; /* of each entrant */
 };
 
@@ -88,6 +88,8 @@ void replay_cells_free(struct replay_cell *cells, const struct replay_options *o
 
 /* 0 or -1. */
 int replay_print(const struct replay_options *opt, const struct replay_cell *cells, FILE *out);
+int replay_print_markdown(const struct replay_options *opt, const struct replay_cell *cells,
+			  FILE *out);
 int replay_print_csv(const struct replay_options *opt, const struct replay_cell *cells, FILE *out);
 int replay_print_json(const struct replay_options *opt, const struct replay_cell *cells, FILE *out);
 

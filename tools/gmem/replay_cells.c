@@ -58,6 +58,7 @@ static void score_gmem(const struct runs *r, const uint64_t *frames, const char 
 		.evicted = result.dev.pages_evicted,
 		.evictions = result.dev.evictions,
 		.ns = result.ns,
+		.hints_failed = result.hints_failed,
 	};
 }
 

@@ -20,6 +20,7 @@
 enum key {
 	KEY_CSV = 256,
 	KEY_JSON,
+	KEY_MARKDOWN,
 	KEY_BANDWIDTH,
 	KEY_ZERO_BANDWIDTH,
 	KEY_LATENCY,
@@ -51,6 +52,8 @@ static const struct argp_option options[] = {
 	{ "jobs", 'j', "N", 0, "Run so many at once; default: as many as there are processors", 3 },
 	{ "csv", KEY_CSV, NULL, 0, "Print comma-separated values", 3 },
 	{ "json", KEY_JSON, NULL, 0, "Print one JSON object", 3 },
+	{ "markdown", KEY_MARKDOWN, NULL, 0,
+	  "Print one table, of bytes moved to those of the optimum", 3 },
 	{ "quiet", 'q', NULL, 0, "Do not show progress", 3 },
 	{ "help", 'h', NULL, 0, "Print this help", 4 },
 	{ 0 },
@@ -83,6 +86,7 @@ static char *help_filter(int key, const char *text, void *input)
 	fprintf(f, "%s\nPolicies:\n", text);
 	for (unsigned int i = 0; gm_replay_policy(i); i++)
 		fprintf(f, "  %s\n", gm_replay_policy(i));
+	fprintf(f, "In any case, as the baseline:\n  %s\n", REPLAY_BASELINE);
 	fprintf(f, "For comparison, page by page:\n  %-10s %s\n", paging_optimum.name,
 		paging_optimum.text);
 	for (unsigned int i = 0; paging_policies[i]; i++)
@@ -193,6 +197,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_JSON:
 		o->json = true;
 		return 0;
+	case KEY_MARKDOWN:
+		o->markdown = true;
+		return 0;
 	case KEY_BACKGROUND:
 		o->background = true;
 		return 0;
@@ -252,9 +259,10 @@ static int run(const struct replay_options *o)
 	progress_stop();
 	if (status)
 		return status;
-	err = o->json  ? replay_print_json(o, cells, stdout)
-	      : o->csv ? replay_print_csv(o, cells, stdout)
-		       : replay_print(o, cells, stdout);
+	err = o->json	    ? replay_print_json(o, cells, stdout)
+	      : o->csv	    ? replay_print_csv(o, cells, stdout)
+	      : o->markdown ? replay_print_markdown(o, cells, stdout)
+			    : replay_print(o, cells, stdout);
 	if (err)
 		status = fail(RUN_FAILED, "cannot write the result");
 	replay_cells_free(cells, o);
@@ -287,8 +295,9 @@ int replay_main(int argc, char **argv)
 		status = RUN_OK;
 	} else if (!opt.nr_traces) {
 		status = fail(RUN_BAD_INPUT, "which trace? Try 'gmem replay --help'");
-	} else if (opt.csv && opt.json) {
-		status = fail(RUN_BAD_INPUT, "--csv and --json exclude each other: give one");
+	} else if (opt.csv + opt.json + opt.markdown > 1) {
+		status = fail(RUN_BAD_INPUT,
+			      "--csv, --json and --markdown exclude each other: give one");
 	} else {
 		complete(&opt);
 		status = run(&opt);

@@ -162,6 +162,56 @@ int replay_print(const struct replay_options *opt, const struct replay_cell *cel
 	return fflush(out) || ferror(out) ? -1 : 0;
 }
 
+/* ---------------------------------------------------------------- for documents */
+
+static void markdown_cell(const struct replay_options *opt, const struct replay_cell *cell,
+			  FILE *out)
+{
+	unsigned int best = replay_best(opt, cell), optimum = replay_optimum(opt);
+
+	fprintf(out, "| %s | %s | %s |", cell->trace, cell->memory,
+		count_text(replay_moved(&cell->scores[optimum])).s);
+	for (unsigned int i = 0; i < opt->nr_entrants; i++)
+		if (opt->entrants[i].kind == REPLAY_GMEM)
+			fprintf(out, " %s |", ratio_text(replay_ratio(cell, i, optimum)).s);
+	fprintf(out, " %s, %s |\n", ratio_text(replay_ratio(cell, best, optimum)).s,
+		opt->entrants[best].name);
+}
+
+static void markdown_means(const struct replay_options *opt, const struct replay_cell *cells,
+			   const char *what, unsigned int to, FILE *out)
+{
+	fprintf(out, "| %s | | |", what);
+	for (unsigned int i = 0; i < opt->nr_entrants; i++)
+		if (opt->entrants[i].kind == REPLAY_GMEM)
+			fprintf(out, " %s |", ratio_text(replay_mean(opt, cells, i, to)).s);
+	fprintf(out, " %s |\n", ratio_text(replay_mean_best(opt, cells, to)).s);
+}
+
+/* How many times as many bytes as the optimum, a row a cell. */
+int replay_print_markdown(const struct replay_options *opt, const struct replay_cell *cells,
+			  FILE *out)
+{
+	unsigned int columns = 0;
+
+	fputs("| trace | memory | optimum, pages |", out);
+	for (unsigned int i = 0; i < opt->nr_entrants; i++) {
+		if (opt->entrants[i].kind != REPLAY_GMEM)
+			continue;
+		fprintf(out, " %s |", opt->entrants[i].name);
+		columns++;
+	}
+	fputs(" best online |\n| --- | ---: | ---: |", out);
+	for (unsigned int i = 0; i < columns; i++)
+		fputs(" ---: |", out);
+	fputs(" --- |\n", out);
+	for (unsigned int i = 0; i < nr_cells(opt); i++)
+		markdown_cell(opt, &cells[i], out);
+	markdown_means(opt, cells, "mean", replay_optimum(opt), out);
+	markdown_means(opt, cells, "mean, to baseline", replay_baseline(opt), out);
+	return fflush(out) || ferror(out) ? -1 : 0;
+}
+
 /* ----------------------------------------------------------------- for programs */
 
 /* What could be a separator in a name is quoted. */
@@ -188,18 +238,19 @@ int replay_print_csv(const struct replay_options *opt, const struct replay_cell 
 {
 	fputs("trace,memory,memory_pages,footprint_pages,accesses,policy,kind,pages_in,pages_out,"
 	      "pages_zeroed,bytes,dev_faults,soft_faults,cpu_faults,pages_evicted,evictions,ns,"
-	      "to_optimum,to_baseline\n",
+	      "hints_failed,to_optimum,to_baseline\n",
 	      out);
 	for (unsigned int c = 0; c < nr_cells(opt); c++) {
 		const struct replay_cell *cell = &cells[c];
 
 		for (unsigned int i = 0; i < opt->nr_entrants; i++) {
 			const struct replay_score *s = &cell->scores[i];
-			const uint64_t numbers[] = { s->in,	   s->out,
-						     s->zeroed,	   replay_moved(s) * GM_PAGE_SIZE,
-						     s->faults,	   s->soft,
-						     s->cpu,	   s->evicted,
-						     s->evictions, s->ns };
+			const uint64_t numbers[] = { s->in,	     s->out,
+						     s->zeroed,	     replay_moved(s) * GM_PAGE_SIZE,
+						     s->faults,	     s->soft,
+						     s->cpu,	     s->evicted,
+						     s->evictions,   s->ns,
+						     s->hints_failed };
 
 			csv_text(cell->trace, out);
 			fprintf(out, ",%s,%llu,%llu,%llu,%s,%s", cell->memory,
@@ -227,16 +278,17 @@ static json_t *score_json(const struct replay_options *opt, const struct replay_
 {
 	const struct replay_score *s = &cell->scores[i];
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
-			 "policy", opt->entrants[i].name, "kind", kind_names[opt->entrants[i].kind],
-			 "pages_in", (json_int_t)s->in, "pages_out", (json_int_t)s->out,
-			 "pages_zeroed", (json_int_t)s->zeroed, "bytes",
-			 (json_int_t)(replay_moved(s) * GM_PAGE_SIZE), "dev_faults",
-			 (json_int_t)s->faults, "soft_faults", (json_int_t)s->soft, "cpu_faults",
-			 (json_int_t)s->cpu, "pages_evicted", (json_int_t)s->evicted, "evictions",
-			 (json_int_t)s->evictions, "ns", (json_int_t)s->ns, "to_optimum",
-			 ratio_json(replay_ratio(cell, i, replay_optimum(opt))), "to_baseline",
-			 ratio_json(replay_ratio(cell, i, replay_baseline(opt))));
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"policy", opt->entrants[i].name, "kind", kind_names[opt->entrants[i].kind],
+		"pages_in", (json_int_t)s->in, "pages_out", (json_int_t)s->out, "pages_zeroed",
+		(json_int_t)s->zeroed, "bytes", (json_int_t)(replay_moved(s) * GM_PAGE_SIZE),
+		"dev_faults", (json_int_t)s->faults, "soft_faults", (json_int_t)s->soft,
+		"cpu_faults", (json_int_t)s->cpu, "pages_evicted", (json_int_t)s->evicted,
+		"evictions", (json_int_t)s->evictions, "ns", (json_int_t)s->ns, "hints_failed",
+		(json_int_t)s->hints_failed, "to_optimum",
+		ratio_json(replay_ratio(cell, i, replay_optimum(opt))), "to_baseline",
+		ratio_json(replay_ratio(cell, i, replay_baseline(opt))));
 }
 
 static json_t *cell_json(const struct replay_options *opt, const struct replay_cell *cell)
