@@ -142,6 +142,7 @@ struct gm_policy_fault {
 enum gm_move_how {
 	GM_MOVE,       /* bring it */
 	GM_MAP_REMOTE, /* use it where it is; where that cannot be it is brought */
+	GM_MOVE_IF_COLD, /* bring it if there is room, or the eviction policy has victims at once; else the same */
 };
 
 /*
@@ -183,6 +184,7 @@ struct gm_policy_victims {
 	struct gm_mask
 		go; /* pages that are to go; none: pass the block over, it is the hottest now */
 	struct gm_mask probe; /* pages to unmap, and not to move: used() tells of their next use */
+	uint32_t stays;	      /* passed over, and still the coldest: it was not looked at */
 };
 
 /*

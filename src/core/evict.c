@@ -208,7 +208,8 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 			return err && none == -ENOSPC ? err : none;
 		if (!ask(victim, dev, want, pressure, &victims, &mask)) {
 			pressure++;
-			gm_resident_touch(victim, dev, true);
+			if (!victims.stays)
+				gm_resident_touch(victim, dev, true);
 			gm_block_unlock(victim);
 			continue;
 		}
