@@ -534,6 +534,23 @@ struct gm_fault {
 GM_API unsigned int gm_dev_fault_batch(struct gm_context *ctx, struct gm_fault *faults,
 				       unsigned int n);
 
+/* ----------------------------------------------------------------- recording */
+
+/* Not 0: accesses are recorded (gm_record_start()); another number for each recording. Atomic. */
+GM_API extern uint32_t gm_recording;
+
+/**
+ * gm_record_access - the device has accessed the page of @va
+ * @va: the device's address
+ * @access: GM_READ, GM_WRITE, or GM_WRITE | GM_ATOMIC
+ *
+ * Optional, for a device that can tell; nobody else sees an access that does not fault. Told
+ * once the access has been made, and before anybody learns that it was; asked gm_recording first.
+ * An access to the page that the same processor has just accessed need not be told. Called with no
+ * lock held that a fault takes; it may wait for a disk. User host only.
+ */
+GM_API void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access);
+
 #ifdef __cplusplus
 }
 #endif

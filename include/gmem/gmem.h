@@ -453,6 +453,26 @@ GM_API uint64_t gm_retain_trim(uint64_t bytes);
 /** gm_retained_bytes - bytes of host memory retained now */
 GM_API uint64_t gm_retained_bytes(void);
 
+/* ----------------------------------------------------------------- recording */
+
+/**
+ * gm_record_start - record what touches managed memory, as a trace: see gmem-trace(5)
+ * @path: the file, which is made or emptied
+ *
+ * All that devices which can tell (the simulated one can) access from now on, by whatever
+ * address space; CPU faults, hints, and what is discarded. One recording at a time: -EBUSY.
+ * -EINVAL; as open(2); -ENOMEM; -EOPNOTSUPP on the kernel host. The environment's
+ * GMEM_RECORD=FILE starts one with the first call that uses gmem; it ends with the program.
+ */
+GM_API int gm_record_start(const char *path);
+/**
+ * gm_record_stop - write what is left, and end
+ *
+ * -ENOENT: there is none. -ENOSPC and the like, -ENOMEM: not all could be written, and the
+ * file is no whole trace; no recording goes on all the same.
+ */
+GM_API int gm_record_stop(void);
+
 /**
  * gm_strerror - what a -errno means here, and what to do about it
  *

@@ -366,5 +366,8 @@ int gm_discard(struct gm_block *block, unsigned int first, unsigned int n)
 		return err;
 	gm_forget(block, first, n);
 	gm_os_backing_free(block->obj, off, GM_MIN(gm_page_bytes(n), block->obj->size - off));
+	if (gm_tracing(GM_EVENT_DISCARD))
+		gm_note_pages(GM_EVENT_DISCARD, block->obj, off,
+			      GM_MIN(gm_page_bytes(n), block->obj->size - off));
 	return 0;
 }

@@ -160,6 +160,12 @@ enum gm_event_kind {
 	GM_EVENT_EVICT,	  /* a block was a victim; its migration is an event of its own, before */
 	GM_EVENT_INVALIDATE, /* a device's TLB was told to drop translations */
 	GM_EVENT_POISON, /* a frame has failed, or went with its device; what was in it is lost */
+	/* For a host that records what touches memory (record.c): */
+	GM_EVENT_ACCESS,  /* a device accessed a page */
+	GM_EVENT_TOUCH,	  /* the CPU is about to, which has no mapping of it */
+	GM_EVENT_HINT,	  /* a hint was taken, but for DONTNEED */
+	GM_EVENT_PRESENT, /* what a block has in host backing when it begins */
+	GM_EVENT_DISCARD, /* bytes are gone, by DONTNEED or since nothing maps them */
 	GM_EVENT_KINDS,
 };
 
@@ -178,6 +184,11 @@ enum gm_event_kind {
  *	to	wanted at	node		host		-		-
  *	why	which fault	why		EVICT		-		POISON; DRAIN: removed
  *	n	access		-		a fault waits	ranges		-
+ *
+ * Of the kinds for recording @obj, @offset and @len are what it is about; @n is the access or
+ * the advice; @to the node of who accesses, or of the hint. Where that is a device @bytes is its
+ * memory, @pages its base page, and @ns a
+ * number that no other device has or had.
  *
  * @err is 0 or -errno; then @pages is what was to move, and @bytes is 0.
  *
@@ -381,6 +392,16 @@ void gm_core_exit(void);
 
 /* Call gm_os_trace() for events of this kind, or do not (at first). At any time, in any context. */
 void gm_trace(enum gm_event_kind kind, bool on);
+
+/*
+ * For a host that records: tell that a device has accessed @va, which is its own address of the
+ * byte; that the CPU is about to; that a hint was taken. Each becomes an event, if it was asked
+ * for. Called with no lock held.
+ */
+struct gm_context;
+void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access);
+void gm_note_cpu(struct gm_as *as, uint64_t va, uint32_t access);
+void gm_note_hint(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
 
 /* A number that no other address space, or object, has or had; not 0. */
 uint64_t gm_as_id(const struct gm_as *as);

@@ -11,6 +11,7 @@
  * as->lock for writing, maps_lock for writing.
  */
 #include "core/span.h"
+#include "core/trace.h"
 
 /* Where [first, first+n) of the block is mapped by the region: false if nowhere. */
 static bool mapped(const struct gm_region *r, const struct gm_block *block, unsigned int first,
@@ -80,6 +81,8 @@ int gm_arm_block(struct gm_block *block)
 			err = gm_block_split(block);
 		if (!err && present)
 			gm_block_set(block, page, n, GM_HOST);
+		if (!err && present && gm_tracing(GM_EVENT_PRESENT))
+			gm_note_pages(GM_EVENT_PRESENT, obj, off, got);
 		page += n;
 		off += got;
 		left -= got;

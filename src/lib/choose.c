@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/os.h"
 #include "host.h"
 
 static const struct gm_host *chosen;
@@ -63,6 +64,16 @@ static int decide(bool driver, const struct gm_host **host)
 	return err;
 }
 
+/* For a program that does not ask for it itself. */
+static void record(const struct gm_host *host)
+{
+	const char *path = secure_getenv("GMEM_RECORD");
+	int err = path && *path ? host->record_start(path) : 0;
+
+	if (err)
+		gm_os_warn("GMEM_RECORD: cannot record", gm_strerror(err));
+}
+
 int gm_host_choose(bool driver, const struct gm_host **host)
 {
 	const struct gm_host *mine = __atomic_load_n(&chosen, __ATOMIC_ACQUIRE), *none = NULL;
@@ -75,6 +86,8 @@ int gm_host_choose(bool driver, const struct gm_host **host)
 		if (!__atomic_compare_exchange_n(&chosen, &none, mine, false, __ATOMIC_ACQ_REL,
 						 __ATOMIC_ACQUIRE))
 			mine = none;
+		else
+			record(mine);
 	}
 	*host = mine;
 	return 0;

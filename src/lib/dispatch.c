@@ -88,6 +88,22 @@ int gm_hnode_info(int hnode, struct gm_hnode_info *info)
 	return err ? err : host->hnode_info(hnode, info);
 }
 
+int gm_record_start(const char *path)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->record_start(path);
+}
+
+int gm_record_stop(void)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->record_stop();
+}
+
 void gm_retain_limit(uint64_t bytes)
 {
 	const struct gm_host *host;

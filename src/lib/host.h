@@ -69,6 +69,8 @@ struct gm_host {
 	void (*retain_limit)(uint64_t bytes);
 	uint64_t (*retain_trim)(uint64_t bytes);
 	uint64_t (*retained_bytes)(void);
+	int (*record_start)(const char *path);
+	int (*record_stop)(void);
 };
 
 extern const struct gm_host gm_host_user, gm_host_kernel;

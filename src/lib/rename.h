@@ -35,6 +35,8 @@
 #define gm_object_create(...) gm_core_object_create(__VA_ARGS__)
 #define gm_object_put(...) gm_core_object_put(__VA_ARGS__)
 #define gm_query(...) gm_core_query(__VA_ARGS__)
+#define gm_record_start(...) gm_core_record_start(__VA_ARGS__)
+#define gm_record_stop(...) gm_core_record_stop(__VA_ARGS__)
 #define gm_register(...) gm_core_register(__VA_ARGS__)
 #define gm_retain_limit(...) gm_core_retain_limit(__VA_ARGS__)
 #define gm_retain_trim(...) gm_core_retain_trim(__VA_ARGS__)

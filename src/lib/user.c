@@ -85,4 +85,6 @@ const struct gm_host gm_host_user = {
 	.retain_limit = gm_core_retain_limit,
 	.retain_trim = gm_core_retain_trim,
 	.retained_bytes = gm_core_retained_bytes,
+	.record_start = gm_core_record_start,
+	.record_stop = gm_core_record_stop,
 };

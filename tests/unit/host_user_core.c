@@ -335,3 +335,36 @@ void tc_tear_down(struct tc_bench *b)
 	tc_object_free(b->obj);
 	tc_as_free(b->as);
 }
+
+/* ------------------------------------------------------- recording: of no use without a core */
+
+uint32_t gm_recording;
+
+void gm_trace(enum gm_event_kind kind, bool on)
+{
+	(void)kind;
+	(void)on;
+}
+
+void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+{
+	(void)ctx;
+	(void)va;
+	(void)access;
+}
+
+void gm_note_cpu(struct gm_as *as, uint64_t va, uint32_t access)
+{
+	(void)as;
+	(void)va;
+	(void)access;
+}
+
+void gm_note_hint(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
+{
+	(void)as;
+	(void)hnode;
+	(void)va;
+	(void)len;
+	(void)advice;
+}

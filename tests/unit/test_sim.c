@@ -216,6 +216,22 @@ int page_home(struct gm_context *c, uint64_t i, bool invl)
 	return err;
 }
 
+uint32_t gm_recording;
+
+static struct {
+	uint64_t page[64];
+	uint32_t access[64];
+	unsigned int n;
+} recorded;
+
+void gm_record_access(struct gm_context *c, uint64_t va, uint32_t access)
+{
+	(void)c;
+	assert_true(recorded.n < 64);
+	recorded.page[recorded.n] = va / PAGE;
+	recorded.access[recorded.n++] = access;
+}
+
 int gm_dev_fault(struct gm_context *c, uint64_t va, uint32_t access)
 {
 	uint64_t i = (va - (uintptr_t)VA) / PAGE;

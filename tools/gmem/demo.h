@@ -34,6 +34,8 @@ struct options {
 	bool json;
 	bool quiet;
 	bool help;
+	bool record_only;    /* gmem record */
+	const char *record;  /* the file of the trace; NULL: none */
 	const char *mistake; /* an option that is none */
 };
 
@@ -81,10 +83,12 @@ struct workload {
 	void (*release)(struct demo *d);
 };
 
-extern const struct workload workload_pagerank, workload_stream, workload_gups, workload_gemm;
+extern const struct workload workload_pagerank, workload_stream, workload_gups, workload_gemm,
+	workload_join, workload_chase, workload_sort, workload_kv;
 extern const struct workload *const workloads[]; /* all, NULL at the end */
 
 int demo_main(int argc, char **argv);		      /* returns the exit status */
+int record_main(int argc, char **argv);		      /* likewise */
 int demo_run(const struct options *opt);	      /* likewise */
 int demo_print(const struct demo *d, FILE *out);      /* 0 or -1 */
 int demo_print_json(const struct demo *d, FILE *out); /* 0 or -1 */

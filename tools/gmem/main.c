@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "demo.h"
+#include "replay.h"
 #include "util.h"
 
 #define VERSION_TEXT "gmem " GMEM_VERSION
@@ -22,12 +23,15 @@ static const struct argp_option options[] = {
 static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
 			  "\n"
 			  "Commands:\n"
-			  "  demo      run a workload on the simulated accelerator and check it"
+			  "  demo      run a workload on the simulated accelerator and check it\n"
+			  "  record    the same, and record what it touches as a trace\n"
+			  "  replay    run recorded traces through policies, without hardware"
 			  "\v"
 			  "Examples:\n"
 			  "  gmem demo                rank this Debian system's packages\n"
 			  "  gmem demo stream         stream through a small device memory\n"
 			  "  gmem demo --help         all there is to choose\n"
+			  "  gmem replay --help       the same, of replaying\n"
 			  "\n"
 			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
 			  "cannot be used.";
@@ -89,6 +93,10 @@ int main(int argc, char **argv)
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "record"))
+		return record_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "replay"))
+		return replay_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
 		    argv[line.command]);
 }

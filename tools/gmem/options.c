@@ -29,6 +29,7 @@ enum key {
 	KEY_ITERATIONS,
 	KEY_SIZE,
 	KEY_SEED,
+	KEY_RECORD = 'o',
 };
 
 static const struct argp_option options[] = {
@@ -43,10 +44,16 @@ static const struct argp_option options[] = {
 	  2 },
 	{ "root", KEY_ROOT, "DIR", 0, "pagerank: the package lists of the system under DIR", 2 },
 	{ "iterations", KEY_ITERATIONS, "N", 0,
-	  "pagerank: passes; stream: rounds; gups: thousands (1024) of updates", 2 },
+	  "pagerank: passes; stream, chase: rounds; gups, kv: thousands (1024) of updates or "
+	  "operations",
+	  2 },
 	{ "size", KEY_SIZE, "SIZE", 0,
-	  "Bytes of data, with or without a suffix K, M, G or T: stream, gups, gemm", 2 },
-	{ "seed", KEY_SEED, "N", 0, "Seed of the data: stream, gups, gemm; default: 1", 2 },
+	  "Bytes of data, with or without a suffix K, M, G or T; not for pagerank", 2 },
+	{ "seed", KEY_SEED, "N", 0, "Seed of the data; not for pagerank; default: 1", 2 },
+	{ "record", KEY_RECORD, "FILE", 0,
+	  "Record what the accelerator touches as a trace, see gmem-trace(5); its memory then is "
+	  "larger than the data by default",
+	  3 },
 	{ "json", KEY_JSON, NULL, 0, "Print the result as one JSON object", 3 },
 	{ "quiet", 'q', NULL, 0, "Do not show progress", 3 },
 	{ "help", 'h', NULL, 0, "Print this help", 4 },
@@ -64,6 +71,7 @@ static const char doc[] =
 	"  gmem demo --input web-Google.txt.gz         rank the nodes of a graph\n"
 	"  gmem demo stream --size 256M --hbm 32M      stream through a small device\n"
 	"  gmem demo gups --inline --json              for programs\n"
+	"  gmem record sort -o sort.gmt                the same as demo, with one lane, recorded\n"
 	"\n"
 	"Exit status: 0 the result is right; 1 it is wrong, or the run failed; 2 misuse, or input "
 	"that cannot be used.";
@@ -146,6 +154,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_INLINE:
 		o->inline_faults = true;
 		return 0;
+	case KEY_RECORD:
+		o->record = arg;
+		return 0;
 	case KEY_JSON:
 		o->json = true;
 		return 0;
@@ -213,6 +224,11 @@ static int check(struct options *o)
 			return fail(RUN_BAD_INPUT,
 				    "%s has no use for %s: leave it out, or see 'gmem demo --help'",
 				    o->workload->name, special[i].names);
+	if (o->record_only && !o->record)
+		return fail(RUN_BAD_INPUT,
+			    "record what to? Give -o FILE; see 'gmem record --help'");
+	if (o->record && !*o->record)
+		return fail(RUN_BAD_INPUT, "--record '': give the name of a file");
 	if (o->input && o->root)
 		return fail(RUN_BAD_INPUT, "--input and --root exclude each other: give one");
 	if (!o->root)
@@ -224,7 +240,7 @@ static int check(struct options *o)
 	return RUN_OK;
 }
 
-int demo_main(int argc, char **argv)
+static int options_main(int argc, char **argv, bool record_only)
 {
 	static const struct argp argp = {
 		.options = options,
@@ -233,8 +249,11 @@ int demo_main(int argc, char **argv)
 		.doc = doc,
 		.help_filter = help_filter,
 	};
-	struct options opt = { .workload = workloads[0], .lanes = 4, .seed = 1 };
-	char name[] = "gmem demo";
+	struct options opt = { .workload = workloads[0],
+			       .lanes = record_only ? 1 : 4,
+			       .seed = 1,
+			       .record_only = record_only };
+	char name[] = "gmem demo", record_name[] = "gmem record";
 	int err;
 
 	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &opt);
@@ -246,9 +265,20 @@ int demo_main(int argc, char **argv)
 			"%s: unknown option, or its argument is missing; see 'gmem demo --help'",
 			opt.mistake);
 	if (opt.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
+		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK,
+			  record_only ? record_name : name);
 		return RUN_OK;
 	}
 	err = check(&opt);
 	return err ? err : demo_run(&opt);
+}
+
+int demo_main(int argc, char **argv)
+{
+	return options_main(argc, argv, false);
+}
+
+int record_main(int argc, char **argv)
+{
+	return options_main(argc, argv, true);
 }

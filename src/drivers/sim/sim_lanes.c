@@ -57,6 +57,32 @@ static bool busy_wait(struct gm_sim_lane *lane, int err, unsigned int *busy)
 }
 
 /*
+ * The access has been made; the lane's word is not held. An access to the page of the one
+ * before says nothing new, as long as the lane has not lost its translation.
+ */
+__attribute__((noinline)) static void lane_record(struct gm_sim_lane *lane, uint64_t va,
+						  uint32_t access, uint32_t recording)
+{
+	uint64_t page = va / GM_SIM_4K;
+
+	if (lane->recording == recording && lane->recorded_page == page &&
+	    !(access & ~lane->recorded_access & ~GM_READ))
+		return;
+	lane->recording = recording;
+	lane->recorded_page = page;
+	lane->recorded_access = access;
+	gm_record_access(lane->ctx->gm, va, access);
+}
+
+static inline void lane_made(struct gm_sim_lane *lane, const void *va, uint32_t access)
+{
+	uint32_t recording = __atomic_load_n(&gm_recording, __ATOMIC_RELAXED);
+
+	if (unlikely(recording))
+		lane_record(lane, (uintptr_t)va, access, recording);
+}
+
+/*
  * Called with the lane's word, after a lookup that failed. 0: *pa is good and the
  * word is held; otherwise it is not.
  */
@@ -65,6 +91,7 @@ static int lane_miss(struct gm_sim_lane *lane, uint64_t va, uint32_t access, uin
 	unsigned int busy = 0;
 	int err;
 
+	lane->recording = 0;
 	*pa = gm_sim_mmu_walk(&lane->ctx->pmap, lane->tlb, va, access);
 	while (*pa == GM_SIM_NO_PA) {
 		gm_sim_tlb_unlock(lane->tlb);
@@ -149,6 +176,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 		p = lane_begin_access(lane, va, sizeof(type), GM_READ);                            \
 		__atomic_load(p, &v, __ATOMIC_RELAXED);                                            \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
+		lane_made(lane, va, GM_READ);                                                      \
 		return v;                                                                          \
 	}
 
@@ -164,6 +192,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 		p = lane_begin_access(lane, va, sizeof(type), GM_WRITE);                           \
 		__atomic_store(p, &v, __ATOMIC_RELAXED);                                           \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
+		lane_made(lane, va, GM_WRITE);                                                     \
 	}
 
 #define LANE_RMW(name, op, far)                                                                    \
@@ -178,6 +207,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 		p = lane_begin_access(lane, va, sizeof(v), atomic_access(lane->sim));              \
 		v = op(p, v, __ATOMIC_RELAXED);                                                    \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
+		lane_made(lane, va, GM_WRITE | GM_ATOMIC);                                         \
 		return v;                                                                          \
 	}
 
@@ -229,6 +259,7 @@ double gm_sim_addf64(struct gm_sim_lane *lane, void *va, double v)
 	} while (!__atomic_compare_exchange(p, &old, &new, true, __ATOMIC_RELAXED,
 					    __ATOMIC_RELAXED));
 	gm_sim_tlb_unlock(lane->tlb);
+	lane_made(lane, va, GM_WRITE | GM_ATOMIC);
 	return old;
 }
 
@@ -279,6 +310,7 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 			out += n;
 		}
 		gm_sim_tlb_unlock(lane->tlb);
+		lane_made(lane, (const void *)(uintptr_t)va, in ? GM_WRITE : GM_READ);
 		va += n;
 		len -= n;
 	}

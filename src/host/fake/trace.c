@@ -6,6 +6,8 @@
  */
 #include <string.h>
 
+#include <gmem/driver.h>
+
 #include "host/fake/internal.h"
 
 #define EVENTS 4096U
@@ -48,4 +50,9 @@ unsigned int gm_fake_events(struct gm_event *to, unsigned int max)
 	memcpy(to, record.event, (n < max ? n : max) * sizeof(*to));
 	pthread_mutex_unlock(&record.lock);
 	return n;
+}
+
+void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+{
+	gm_note_access(ctx, va, access);
 }

@@ -47,6 +47,10 @@ int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice)
 	begun = gm_place_call_begin();
 	as = gm_ranges_find(va);
 	err = as ? gm_advise(as, hnode, va, len, (uint32_t)advice) : -EFAULT;
+	if (!err) {
+		gm_note_hint(as, hnode, va, len, (uint32_t)advice);
+		gm_record_drain();
+	}
 	gm_place_call_end(begun);
 	return err;
 }

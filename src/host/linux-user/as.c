@@ -29,10 +29,12 @@ int gm_user_as_fault(uint64_t va, uint32_t access)
 	int err = -EFAULT;
 
 	if (u) {
-		if (u->inline_faults)
+		if (u->inline_faults) {
+			gm_note_cpu(u->as, va, access);
 			err = gm_cpu_fault(u->as, va, access);
-		else if (gm_fail_gone(u, va))
+		} else if (gm_fail_gone(u, va)) {
 			err = -EHWPOISON;
+		}
 		gm_user_as_put(u);
 	}
 	/* Memory that was given back since the access was made is there, and not ours. */

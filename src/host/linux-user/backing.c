@@ -166,6 +166,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 {
 	struct gm_user_object *o = gm_user_object(obj);
 
+	gm_record_object_end(obj);
 	if (o->place) {
 		gm_place_destroy(obj);
 		return;

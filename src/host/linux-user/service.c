@@ -60,6 +60,7 @@ static void service(struct gm_user_as *u, const struct uffd_msg *msg)
 		return;
 	unmaps = __atomic_load_n(&u->unmaps, __ATOMIC_ACQUIRE);
 	woken_len = 0;
+	gm_note_cpu(u->as, va, access); /* before the thread that faulted goes on */
 	err = gm_cpu_fault(u->as, va, access);
 	/* Of what is managed still, -EFAULT is a driver's; to wake would be to fault for ever. */
 	if (err && (err != -EFAULT || gm_ranges_find(va) == u->as)) {

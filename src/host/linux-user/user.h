@@ -201,6 +201,11 @@ void gm_place_before_fork(void);
 void gm_place_after_fork(void);
 bool gm_place_given_back(void);
 
+/* record.c */
+void gm_record_event(const struct gm_event *event);
+void gm_record_object_end(struct gm_object *obj);
+void gm_record_drain(void);
+
 /* sigbus.c */
 /* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */
 #define GM_SIGBUS_FAILED (-0x676d)

@@ -134,6 +134,20 @@ static uint64_t k_retain_trim(uint64_t bytes)
 	return gm_request(gm_kernel_fd, GMEM_RETAIN, &r) ? 0 : r.bytes;
 }
 
+/* What a device of the kernel's accesses is not told. */
+static int k_record_start(const char *path)
+{
+	if (!path || !*path)
+		return -EINVAL;
+	gm_set_detail(-EOPNOTSUPP, "the kernel host cannot record: use GMEM_HOST=user");
+	return -EOPNOTSUPP;
+}
+
+static int k_record_stop(void)
+{
+	return -ENOENT;
+}
+
 const struct gm_host gm_host_kernel = {
 	.name = "kernel",
 	.as_create = gm_k_as_create,
@@ -176,4 +190,6 @@ const struct gm_host gm_host_kernel = {
 	.retain_limit = k_retain_limit,
 	.retain_trim = k_retain_trim,
 	.retained_bytes = k_retained_bytes,
+	.record_start = k_record_start,
+	.record_stop = k_record_stop,
 };
