@@ -103,7 +103,8 @@ def declared(source, *headers):
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
         text = re.sub(r"^#.*$", "", text, flags=re.M)
         for declaration in re.findall(r"\bGM_API\b([^;]*);", text):
-            names.add(re.search(r"(\w+)\s*\(", declaration).group(1))
+            # A function, or a variable.
+            names.add(re.search(r"(\w+)\s*(?:\(|$)", declaration).group(1))
     return names
 
 
@@ -155,7 +156,7 @@ def test_readme(source, _build, _work):
 
 
 # Pages that are named after an object, not after a function.
-PAGES = {"gm_as", "gm_object", "gm_stats", "gm_retain", "gm_driver", "gm_sim"}
+PAGES = {"gm_as", "gm_object", "gm_stats", "gm_record", "gm_retain", "gm_driver", "gm_sim"}
 
 
 def main():

@@ -295,7 +295,11 @@ class Debian(Case):
 class Workloads(Case):
     SIZES = {"stream": ("--size", "3M", "--iterations", "1"),
              "gups": ("--size", "4M", "--iterations", "1"),
-             "gemm": ("--size", "3M")}
+             "gemm": ("--size", "3M"),
+             "join": ("--size", "3M"),
+             "chase": ("--size", "3M"),
+             "sort": ("--size", "5M"),
+             "kv": ("--size", "3M", "--iterations", "2")}
 
     def test_each(self):
         for workload, args in self.SIZES.items():
@@ -320,6 +324,66 @@ class Workloads(Case):
         self.assertEqual(c["result"]["wrong"], 0)
 
 
+class Record(Case):
+    BEGIN, END = b"\x89GMT\r\n\x1a\n", b"GMTEND\r\n"
+
+    def whole(self, path):
+        with open(path, "rb") as f:
+            data = f.read()
+        self.assertEqual((data[:8], data[-8:]), (self.BEGIN, self.END))
+        return data
+
+    def test_same(self):
+        """One lane: the same run gives the same trace, and nothing of the device's size is in it."""
+        traces = []
+        for more in ((), (), ("--hbm", "2M")):
+            path = os.path.join(self.dir, "t")
+            r = gmem("record", "sort", "--size", "4M", "-q", "--json", "-o", path, *more)
+            self.assertEqual((r.returncode, r.stderr), (0, ""))
+            o = json.loads(r.stdout)
+            self.assertEqual(o["lanes"], 1)
+            self.assertEqual(o["trace"]["pages"], 1024)
+            # 512 runs of a page are made, then merged in nine passes, from one array to the other
+            self.assertEqual(o["trace"]["accesses"], 10 * 1024)
+            data = self.whole(path)
+            self.assertEqual(o["trace"]["bytes"], len(data))
+            traces.append(data)
+            self.assertEqual(o["address_space"]["evictions"] > 0, bool(more))
+        self.assertEqual(traces[0], traces[1])
+
+    def test_demo(self):
+        path = os.path.join(self.dir, "t")
+        o = self.runs("kv", "--size", "2M", "--iterations", "1", "--lanes", "3", "-o", path)
+        self.assertGreater(o["trace"]["accesses"], 1000)
+        self.whole(path)
+        r = gmem("record", "gups", "--size", "1M", "--iterations", "1", "-q", "-o", path)
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        self.assertRegex(r.stdout, r"[\d,]+ accesses to \d+ pages, in [\d,]+ records")
+
+    def test_environment(self):
+        path = os.path.join(self.dir, "t")
+        r = gmem("demo", "gups", "--size", "1M", "--iterations", "1", "-q",
+                 env={**os.environ, "GMEM_RECORD": path})
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        self.whole(path)
+        env = {k: v for k, v in os.environ.items() if k != "GMEM_QUIET"}
+        for path, says in (("/dev/full", "not whole"), ("/nonexistent/t", "cannot record")):
+            r = gmem("demo", "gups", "--size", "1M", "--iterations", "1", "-q",
+                     env={**env, "GMEM_RECORD": path})
+            self.assertEqual(r.returncode, 0)
+            self.assertIn(says, r.stderr)
+
+    def test_refused(self):
+        self.refused("record", "gups", says=("-o FILE",))
+        self.refused("record", "gups", "-o", "", says=("--record",))
+        for path, says in (("/dev/full", "cannot write all of /dev/full: No space"),
+                           ("/nonexistent/t", "cannot record to /nonexistent/t: No such")):
+            r = gmem("record", "gups", "--size", "1M", "--iterations", "1", "-q", "-o", path)
+            self.assertEqual(r.returncode, 1)
+            self.assertEqual(r.stdout, "")
+            self.assertIn(says, r.stderr)
+
+
 class Output(Case):
     def test_help(self):
         for args in (("--help",), ("demo", "--help")):
@@ -327,7 +391,7 @@ class Output(Case):
             self.assertEqual((r.returncode, r.stderr), (0, ""))
             self.assertIn("Examples:", r.stdout)
             self.assertIn("Exit status:", r.stdout)
-            for workload in ("pagerank", "stream", "gups", "gemm") if args[0] == "demo" else ():
+            for workload in ("pagerank", *Workloads.SIZES) if args[0] == "demo" else ():
                 self.assertIn(workload, r.stdout)
 
     def test_version(self):

@@ -289,12 +289,23 @@ static void ends_fail(void **state)
 	assert_int_equal(attached, 0);
 }
 
+/* The kernel's devices tell nobody what they access. */
+static void no_recording(void **state)
+{
+	(void)state;
+	assert_int_equal(gm_record_start("/dev/null"), -EOPNOTSUPP);
+	assert_non_null(strstr(gm_strerror(-EOPNOTSUPP), "GMEM_HOST=user"));
+	assert_int_equal(gm_record_start(NULL), -EINVAL);
+	assert_int_equal(gm_record_stop(), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(births_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(requests_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ends_fail, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(no_recording, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

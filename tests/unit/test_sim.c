@@ -218,17 +218,13 @@ int page_home(struct gm_context *c, uint64_t i, bool invl)
 
 uint32_t gm_recording;
 
-static struct {
-	uint64_t page[64];
-	uint32_t access[64];
-	unsigned int n;
-} recorded;
+struct recorded recorded;
 
 void gm_record_access(struct gm_context *c, uint64_t va, uint32_t access)
 {
 	(void)c;
 	assert_true(recorded.n < 64);
-	recorded.page[recorded.n] = va / PAGE;
+	recorded.page[recorded.n] = (va - (uintptr_t)VA) / PAGE;
 	recorded.access[recorded.n++] = access;
 }
 

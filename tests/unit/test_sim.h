@@ -57,6 +57,14 @@ int page_home(struct gm_context *c, uint64_t i, bool invl);
 
 extern int calls_left; /* until one fails that allocates or starts a thread; -1: none does */
 
+/* What the device has told of its accesses. */
+struct recorded {
+	uint64_t page[64]; /* of VA */
+	uint32_t access[64];
+	unsigned int n;
+};
+extern struct recorded recorded;
+
 struct rig {
 	struct gm_sim *sim;
 	struct gm_sim_ctx *ctx;

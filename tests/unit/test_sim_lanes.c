@@ -419,6 +419,80 @@ static void one_thing_at_a_time(void **state)
 	rig_close(&r);
 }
 
+/* ------------------------------------------------------------------- recording */
+
+static void walk(struct gm_sim_lane *lane, void *arg)
+{
+	char bytes[2 * PAGE];
+	uint64_t *word = (void *)(VA + 7 * PAGE);
+
+	(void)arg;
+	gm_sim_load8(lane, VA + 3 * PAGE);
+	gm_sim_load32(lane, VA + 3 * PAGE + 8);	       /* again: not told */
+	gm_sim_store8(lane, VA + 3 * PAGE, 1);	       /* but this is of another kind, */
+	gm_sim_load64(lane, VA + 3 * PAGE);	       /* and this says less */
+	gm_sim_read(lane, bytes, VA + PAGE, PAGE + 1); /* a page after the other */
+	gm_sim_write(lane, VA + 5 * PAGE, bytes, 2 * PAGE);
+	gm_sim_add64(lane, word, 1);
+	gm_sim_xor64(lane, word, 1);
+	gm_sim_store64(lane, word, 0);
+	gm_sim_loadf64(lane, VA);
+	gm_sim_addf64(lane, word, 1);
+}
+
+static void accesses_are_recorded(void **state)
+{
+	static const struct {
+		uint64_t page;
+		uint32_t access;
+	} want[] = {
+		{ 3, GM_READ },
+		{ 3, GM_WRITE },
+		{ 1, GM_READ },
+		{ 2, GM_READ },
+		{ 5, GM_WRITE },
+		{ 6, GM_WRITE },
+		{ 7, GM_WRITE | GM_ATOMIC },
+		{ 0, GM_READ },
+		{ 7, GM_WRITE | GM_ATOMIC },
+	};
+	struct gm_sim_options opt = small(GM_SIM_SYNC_FAULTS);
+	struct rig r;
+	char c;
+
+	(void)state;
+	opt.lanes = 1;
+	rig_open(&r, &opt);
+	assert_int_equal(gm_sim_launch(r.ctx, walk, NULL), 0);
+	assert_int_equal(recorded.n, 0); /* nobody asks */
+
+	gm_recording = 1;
+	assert_int_equal(gm_sim_launch(r.ctx, walk, NULL), 0);
+	assert_int_equal(recorded.n, sizeof(want) / sizeof(*want));
+	for (unsigned int i = 0; i < recorded.n; i++) {
+		assert_int_equal(recorded.page[i], want[i].page);
+		assert_int_equal(recorded.access[i], want[i].access);
+	}
+
+	/* The page of the last access is new once it was lost in between, or in another recording. */
+	recorded.n = 0;
+	assert_int_equal(gm_sim_access(r.ctx, VA + 7 * PAGE, &c, 1, GM_READ), 0);
+	assert_int_equal(recorded.n, 0);
+	assert_int_equal(page_home(r.gm, 7, true), 0);
+	assert_int_equal(gm_sim_access(r.ctx, VA + 7 * PAGE, &c, 1, GM_READ), 0);
+	assert_int_equal(recorded.n, 1);
+	gm_recording = 2;
+	assert_int_equal(gm_sim_access(r.ctx, VA + 7 * PAGE, &c, 1, GM_READ), 0);
+	assert_int_equal(recorded.n, 2);
+
+	/* What failed is none. */
+	assert_int_equal(gm_sim_access(r.ctx, VA + PAGES * PAGE, &c, 1, GM_READ), -EFAULT);
+	assert_int_equal(recorded.n, 2);
+	gm_recording = 0;
+	recorded.n = 0;
+	rig_close(&r);
+}
+
 const struct CMUnitTest sim_lanes_tests[] = {
 	cmocka_unit_test(access_from_outside),
 	cmocka_unit_test(busy_faults_are_replayed),
@@ -428,5 +502,6 @@ const struct CMUnitTest sim_lanes_tests[] = {
 	cmocka_unit_test(duplicates),
 	cmocka_unit_test(accesses_wait_for_each_other),
 	cmocka_unit_test(one_thing_at_a_time),
+	cmocka_unit_test(accesses_are_recorded),
 };
 const size_t nr_sim_lanes_tests = sizeof(sim_lanes_tests) / sizeof(sim_lanes_tests[0]);

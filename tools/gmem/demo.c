@@ -133,7 +133,7 @@ static int run_recorded(struct demo *d)
 	if (!err && stopped)
 		err = fail(RUN_FAILED, "cannot write all of %s: %s", d->opt.record,
 			   strerror(-stopped));
-	return err;
+	return err ? err : record_summary(d->opt.record, &d->trace);
 }
 
 static int run(struct demo *d)

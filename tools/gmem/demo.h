@@ -13,6 +13,7 @@
 #include <gmem/sim.h>
 
 #include "arena.h"
+#include "record.h"
 
 /* Options a workload may or may not have a use for. */
 #define TAKES_INPUT 1U
@@ -54,6 +55,7 @@ struct demo {
 	struct gm_stats stats;	   /* of the address space, at the end */
 	struct gm_stats dev_stats; /* of the device */
 	struct gm_sim_stats sim_stats;
+	struct record_summary trace; /* of opt.record */
 	bool verified;
 	void *data; /* the workload's */
 };

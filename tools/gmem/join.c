@@ -18,13 +18,14 @@
 #include "progress.h"
 #include "util.h"
 
-#define CHUNK 256U    /* rows: a page */
+#define CHUNK 32U     /* rows: a page */
 #define PROBES 4U     /* rows of the large table for each of the small one */
 #define PER_BUCKET 2U /* rows, on average */
 #define MISSING 8U    /* one row of so many finds nothing */
 
 struct row {
 	uint64_t key, payload;
+	uint64_t other[14]; /* columns that nobody asked for */
 };
 
 /* Of the small table: in both its places, a head at most, and what it is probed with. */
@@ -70,13 +71,13 @@ static void tables_fill(struct tables *t, const struct join *j, uint64_t seed)
 	uint64_t i;
 
 	for (i = 0; i < j->rows; i++)
-		t->build[i] = (struct row){ key_of(seed, i), random_at(seed, i) | 1 };
+		t->build[i] = (struct row){ key_of(seed, i), random_at(seed, i) | 1, { 0 } };
 	for (i = 0; i < j->probes; i++) {
 		uint64_t r = random_at(~seed, i);
 
 		/* Rows past the last have keys that nothing has. */
 		r = r % MISSING ? (r >> 3) % j->rows : j->rows + i;
-		t->probe[i] = (struct row){ key_of(seed, r), i };
+		t->probe[i] = (struct row){ key_of(seed, r), i, { 0 } };
 	}
 }
 

@@ -49,6 +49,11 @@ int demo_print(const struct demo *d, FILE *out)
 		size_text(d->hbm).s, gm_sim_lanes(d->sim),
 		d->opt.inline_faults ? "inline" : "by thread");
 	print_movement(d, out);
+	if (d->opt.record)
+		fprintf(out, "Recorded in %s\n  %s accesses to %s pages, in %s records and %s\n\n",
+			d->opt.record, count_text(d->trace.accesses).s,
+			count_text(d->trace.pages).s, count_text(d->trace.records).s,
+			size_text(d->trace.bytes).s);
 	fprintf(out, "Time\n");
 	fprintf(out, "  %-11s plain run: one CPU thread, ordinary memory\n",
 		time_text(d->seconds_plain).s);
@@ -133,6 +138,16 @@ int demo_print_json(const struct demo *d, FILE *out)
 		stats_json(&d->dev_stats), "accelerator", sim_json(&d->sim_stats));
 	if (!root)
 		return -1;
+	if (d->opt.record &&
+	    json_object_set_new(root, "trace",
+				json_pack("{s:s, s:I, s:I, s:I, s:I}", "file", d->opt.record,
+					  "bytes", (json_int_t)d->trace.bytes, "records",
+					  (json_int_t)d->trace.records, "accesses",
+					  (json_int_t)d->trace.accesses, "pages",
+					  (json_int_t)d->trace.pages))) {
+		json_decref(root);
+		return -1;
+	}
 	err = json_dumpf(root, out, JSON_INDENT(2));
 	json_decref(root);
 	if (err || fputc('\n', out) == EOF || fflush(out))

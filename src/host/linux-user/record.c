@@ -148,6 +148,8 @@ void gm_record_object_end(struct gm_object *obj)
 	if (!__atomic_load_n(&gm_recording, __ATOMIC_RELAXED))
 		return;
 	e.object = gm_object_id(obj);
+	e.size = gm_object_size(obj) / GM_PAGE;
+	e.len = e.size;
 	append(&e);
 }
 

@@ -9,9 +9,10 @@
  *	places (place_fork.c)			the list of them
  *	place (place.c)				what of it is armed
  *	handler (sigbus.c)		its coming and going
- *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c)
+ *	ranges (ranges.c), descriptors (fork.c), work queue (os_work.c), appending (record.c)
  *
- * Before the core's: registering, and fork against calls (place_fork.c).
+ * Before the core's: registering, and fork against calls (place_fork.c). With none of the
+ * core's: life and writing of a recording (record.c).
  */
 #ifndef GM_HOST_LINUX_USER_H
 #define GM_HOST_LINUX_USER_H
