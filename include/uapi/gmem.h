@@ -211,6 +211,27 @@ struct gmem_tune {
 	__u64 limit; /* a caller that does not know it is fine */
 };
 
+/* On /dev/gmem: a device's policies, see gm_policy(3). */
+enum {
+	GMEM_POLICY_GET, /* names of hnode's, "density/lru-2m" */
+	GMEM_POLICY_SET, /* choose those in names, of which one may be empty; CAP_SYS_ADMIN */
+	GMEM_POLICY_NAME, /* the index-th that there is: kind, names, text; ENOENT: there are no more */
+};
+
+#define GMEM_POLICY_MOVES 0
+#define GMEM_POLICY_EVICTS 1
+
+struct gmem_policy {
+	__u32 size;
+	__u32 op;
+	__s32 hnode; /* GET, SET; else 0 */
+	__u32 index; /* NAME; else 0 */
+	__u32 kind;  /* out: GMEM_POLICY_MOVES, GMEM_POLICY_EVICTS */
+	__u32 pad;
+	char names[64]; /* with a 0 at the end; in: SET */
+	char text[96];	/* out: what it does */
+};
+
 /* On an address space: what it may have of a device's memory, for what it was the first to map. */
 struct gmem_limit {
 	__u32 size;
@@ -243,6 +264,7 @@ struct gmem_mapping {
 #define GMEM_HNODE_STATS _IOWR(GMEM_IOC_MAGIC, 8, struct gmem_stats)
 #define GMEM_RETAIN _IOWR(GMEM_IOC_MAGIC, 9, struct gmem_retain)
 #define GMEM_HNODE_TUNE _IOW(GMEM_IOC_MAGIC, 10, struct gmem_tune)
+#define GMEM_POLICY _IOWR(GMEM_IOC_MAGIC, 14, struct gmem_policy)
 #define GMEM_UNMAP _IOW(GMEM_IOC_MAGIC, 24, struct gmem_unmap)
 #define GMEM_MAPPING _IOWR(GMEM_IOC_MAGIC, 25, struct gmem_mapping)
 #define GMEM_LIMIT _IOW(GMEM_IOC_MAGIC, 26, struct gmem_limit)

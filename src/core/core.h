@@ -616,9 +616,6 @@ void gm_clip(const struct gm_region *region, uint64_t index, unsigned int *first
 
 int gm_policies_init(struct gm_dev *dev);
 void gm_policies_destroy(struct gm_dev *dev);
-/* The same of the device with this node. Fails: as those, -ENODEV. */
-int gm_hnode_set_policy(int hnode, const char *names);
-int gm_hnode_policy(int hnode, char *names, size_t len);
 
 /* --------------------------------------------------------------- history.c */
 

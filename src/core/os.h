@@ -522,6 +522,9 @@ int gm_hnode_stats(int hnode, char name[GM_DEV_NAME], struct gm_stats *stats);
 /* gm_dev_tune() of the device with this node. Fails: as that, -ENODEV. */
 struct gm_dev_tunables;
 int gm_hnode_tune(int hnode, const struct gm_dev_tunables *t);
+/* gm_dev_set_policy() and gm_dev_policy() of the device with this node. Fails: as those, -ENODEV. */
+int gm_hnode_set_policy(int hnode, const char *names);
+int gm_hnode_policy(int hnode, char *names, size_t len);
 struct gm_page_info;
 int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info *info);
 

@@ -104,6 +104,23 @@ int gm_record_stop(void)
 	return err ? err : host->record_stop();
 }
 
+/* What is code of this process is not for the kernel host, as drivers are not. */
+int gm_policy_register(const struct gm_move_policy *move, const struct gm_evict_policy *evict)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(true, &host);
+
+	return err ? err : host->policy_register(move, evict);
+}
+
+int gm_policy_name(unsigned int i, struct gm_policy_info *info)
+{
+	const struct gm_host *host;
+	int err = gm_host_choose(false, &host);
+
+	return err ? err : host->policy_name(i, info);
+}
+
 void gm_retain_limit(uint64_t bytes)
 {
 	const struct gm_host *host;
@@ -250,6 +267,21 @@ int gm_dev_stats(struct gm_dev *dev, struct gm_stats *stats)
 int gm_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t)
 {
 	return gm_host()->dev_tune(dev, t);
+}
+
+int gm_dev_set_policy(struct gm_dev *dev, const char *names)
+{
+	return gm_host()->dev_set_policy(dev, names);
+}
+
+int gm_dev_policy(struct gm_dev *dev, char *names, size_t len)
+{
+	return gm_host()->dev_policy(dev, names, len);
+}
+
+int gm_policy_unregister(const struct gm_move_policy *move, const struct gm_evict_policy *evict)
+{
+	return gm_host()->policy_unregister(move, evict);
 }
 
 uint64_t gm_metadata_bytes(void)

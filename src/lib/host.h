@@ -14,6 +14,7 @@
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
+#include <gmem/policy.h>
 
 /* As the functions of <gmem/gmem.h> and <gmem/driver.h> with these names. */
 struct gm_host {
@@ -63,6 +64,14 @@ struct gm_host {
 	int (*dev_unregister_physmem)(struct gm_dev *dev, uint64_t begin, uint64_t end);
 	int (*dev_stats)(struct gm_dev *dev, struct gm_stats *stats);
 	int (*dev_tune)(struct gm_dev *dev, const struct gm_dev_tunables *t);
+	int (*dev_set_policy)(struct gm_dev *dev, const char *names);
+	int (*dev_policy)(struct gm_dev *dev, char *names, size_t len);
+
+	int (*policy_register)(const struct gm_move_policy *move,
+			       const struct gm_evict_policy *evict);
+	int (*policy_unregister)(const struct gm_move_policy *move,
+				 const struct gm_evict_policy *evict);
+	int (*policy_name)(unsigned int i, struct gm_policy_info *info);
 
 	int (*hnode_info)(int hnode, struct gm_hnode_info *info);
 	uint64_t (*metadata_bytes)(void);

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-HEADERS = ("gmem.h", "driver.h", "sim.h")
+HEADERS = ("gmem.h", "driver.h", "policy.h", "sim.h")
 failed = False
 
 
@@ -126,7 +126,7 @@ def same(what, have, where, want):
 
 
 def test_symbols(source, build, _work):
-    api = declared(source, "gmem.h", "driver.h")
+    api = declared(source, "gmem.h", "driver.h", "policy.h")
     sim = declared(source, "sim.h")
     check(len(api) > 30 and len(sim) > 20, "the headers declare too little to be true")
     same("exported by libgmem.so", exported(build, "libgmem.so"), "GM_API in its headers", api)

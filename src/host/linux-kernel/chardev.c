@@ -167,6 +167,35 @@ static long main_hnode_tune(struct file *file, void *arg)
 	return capable(CAP_SYS_ADMIN) ? gm_hnode_tune(t->hnode, &to) : -EPERM;
 }
 
+static long policy_name(struct gmem_policy *p)
+{
+	struct gm_policy_info info = { .size = sizeof(info) };
+	int err = gm_policy_name(p->index, &info);
+
+	static_assert(sizeof(p->text) == sizeof(info.text));
+	if (err)
+		return err;
+	p->kind = info.kind;
+	strscpy(p->names, info.name, sizeof(p->names));
+	memcpy(p->text, info.text, sizeof(p->text));
+	return 0;
+}
+
+static long main_policy(struct file *file, void *arg)
+{
+	struct gmem_policy *p = arg;
+
+	static_assert(sizeof(p->names) == 2 * GM_POLICY_NAME);
+	if (p->pad || p->op > GMEM_POLICY_NAME || p->names[sizeof(p->names) - 1] ||
+	    (p->op == GMEM_POLICY_NAME ? p->hnode : p->index))
+		return -EINVAL;
+	if (p->op == GMEM_POLICY_NAME)
+		return policy_name(p);
+	if (p->op == GMEM_POLICY_GET)
+		return gm_hnode_policy(p->hnode, p->names, sizeof(p->names));
+	return capable(CAP_SYS_ADMIN) ? gm_hnode_set_policy(p->hnode, p->names) : -EPERM;
+}
+
 static long main_hnode_stats(struct file *file, void *arg)
 {
 	struct gmem_stats *to = arg;
@@ -219,6 +248,7 @@ static long main_copy(struct file *file, void *arg)
 
 static const struct gm_request main_requests[] = {
 	REQUEST_GROWN(GMEM_HNODE_STATS, gmem_stats, pages_peer, true, main_hnode_stats),
+	REQUEST(GMEM_POLICY, gmem_policy, true, main_policy),
 	REQUEST(GMEM_RETAIN, gmem_retain, true, main_retain),
 	REQUEST_GROWN(GMEM_HNODE_TUNE, gmem_tune, limit, false, main_hnode_tune),
 	REQUEST(GMEM_ADVISE, gmem_advise, false, main_advise),

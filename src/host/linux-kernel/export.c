@@ -3,13 +3,17 @@
 #include <linux/export.h>
 
 #include <gmem/kernel.h>
+#include <gmem/policy.h>
 
 EXPORT_SYMBOL_GPL(gm_kdev_create);
 EXPORT_SYMBOL_GPL(gm_kdev_destroy);
+EXPORT_SYMBOL_GPL(gm_dev_accessed);
 EXPORT_SYMBOL_GPL(gm_dev_data);
 EXPORT_SYMBOL_GPL(gm_dev_hnode);
+EXPORT_SYMBOL_GPL(gm_dev_policy);
 EXPORT_SYMBOL_GPL(gm_dev_poison);
 EXPORT_SYMBOL_GPL(gm_dev_remove);
+EXPORT_SYMBOL_GPL(gm_dev_set_policy);
 EXPORT_SYMBOL_GPL(gm_dev_stats);
 EXPORT_SYMBOL_GPL(gm_dev_tune);
 EXPORT_SYMBOL_GPL(gm_dev_register_physmem);
@@ -30,3 +34,6 @@ EXPORT_SYMBOL_GPL(gm_context_set_mode);
 EXPORT_SYMBOL_GPL(gm_window_add);
 EXPORT_SYMBOL_GPL(gm_window_remove);
 EXPORT_SYMBOL_GPL(gm_hnode_info);
+EXPORT_SYMBOL_GPL(gm_policy_name);
+EXPORT_SYMBOL_GPL(gm_policy_register);
+EXPORT_SYMBOL_GPL(gm_policy_unregister);

@@ -27,6 +27,7 @@
 
 #include <gmem/driver.h>
 #include <gmem/gmem.h>
+#include <gmem/policy.h>
 
 #include "core/os.h"
 

@@ -87,6 +87,10 @@ int gm_k_dev_poison(struct gm_dev *dev, uint64_t pa);
 int gm_k_dev_physmem_cpu(struct gm_dev *dev, uint64_t begin, uint64_t end, uint64_t cpu);
 int gm_k_dev_stats(struct gm_dev *dev, struct gm_stats *stats);
 int gm_k_dev_tune(struct gm_dev *dev, const struct gm_dev_tunables *t);
+int gm_k_dev_set_policy(struct gm_dev *dev, const char *names);
+int gm_k_dev_policy(struct gm_dev *dev, char *names, size_t len);
+int gm_k_policy_register(const struct gm_move_policy *move, const struct gm_evict_policy *evict);
+int gm_k_policy_name(unsigned int i, struct gm_policy_info *info);
 /* That drivers are the kernel's there: @err, and what gm_strerror() says of it. */
 int gm_k_no_driver(int err);
 
