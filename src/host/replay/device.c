@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The virtual device: a page table of two bits a page, and a copy engine that moves no bytes
+ * The virtual device: a page table of three bits a page, and a copy engine that moves no bytes
  * but the clock.
  *
  * A copy, or a fill of zeros, costs its latency and its bytes at the link's, or the memory's,
@@ -49,6 +49,19 @@ static int pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint6
 static int pmap_release(void *pmap, uint64_t va, uint64_t size)
 {
 	memset(pages_at(pmap, va, size), 0, size / GM_PAGE_SIZE);
+	return 0;
+}
+
+/* There is no TLB, so no use is missed. */
+static int pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used)
+{
+	uint8_t *page = pages_at(pmap, va, size);
+
+	for (uint64_t i = 0; i < size / GM_PAGE_SIZE; i++) {
+		if ((page[i] & (REPLAY_PRESENT | REPLAY_USED)) == (REPLAY_PRESENT | REPLAY_USED))
+			used[i / 64] |= 1ULL << i % 64;
+		page[i] &= (uint8_t)~REPLAY_USED;
+	}
 	return 0;
 }
 
@@ -112,6 +125,7 @@ int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt,
 		.tlb_invl_coalesced = tlb_invl_coalesced,
 		.copy = copy,
 		.zero = zero,
+		.pmap_age = pmap_age,
 	};
 	uint64_t bytes = pages * GM_PAGE_SIZE;
 	uint64_t whole = (bytes + GM_BLOCK_SIZE - 1) & ~(GM_BLOCK_SIZE - 1);

@@ -27,6 +27,7 @@ struct replay_object {
 /* A page of a device's addresses. */
 #define REPLAY_PRESENT 1U
 #define REPLAY_WRITABLE 2U
+#define REPLAY_USED 4U
 
 /* A device; it is its own page table. */
 struct replay_dev {

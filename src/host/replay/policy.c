@@ -4,20 +4,15 @@
  */
 #include <string.h>
 
+#include <gmem/policy.h>
+
 #include "host/replay/internal.h"
 #include "host/replay/policy.h"
 
-static const struct {
-	const char *name;
-	uint32_t no_grow;
-} moves[] = {
-	{ "density", 0 },
-	{ "fixed", 1 },
+static const char *const names[] = {
+	"auto/rrip",	    "density/lru-2m",	"fixed:4k/lru-2m", "fixed:64k/lru-2m",
+	"fixed:2m/lru-2m", "stream:4k/clock", "stream:4k/s3fifo",
 };
-static const char *const evicts[] = { "lru-2m" };
-
-static const char *const names[] = { "density/lru-2m", "fixed:4k/lru-2m", "fixed:64k/lru-2m",
-				     "fixed:2m/lru-2m" };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -37,39 +32,43 @@ static uint32_t size_of(const char *s, const char *end)
 	return n < GM_PAGE_SIZE || n > GM_BLOCK_SIZE || (n & (n - 1)) ? 0 : (uint32_t)n;
 }
 
-static bool is(const char *name, const char *s, size_t len)
+/* Is there such a policy of this kind? */
+static bool is_known(uint32_t kind, const char *name, size_t len)
 {
-	return strlen(name) == len && !memcmp(name, s, len);
+	struct gm_policy_info info = { .size = sizeof(info) };
+
+	for (unsigned int i = 0; !gm_policy_name(i, &info); i++)
+		if (info.kind == kind && strlen(info.name) == len && !memcmp(info.name, name, len))
+			return true;
+	return false;
 }
 
-const char *replay_policy_parse(const char *name, struct gm_dev_tunables *t)
+const char *replay_policy_parse(const char *name, struct gm_dev_tunables *t, char *pair, size_t size)
 {
 	const char *slash = strchr(name, '/'), *colon, *end;
-	size_t i = 0;
 
-	if (!slash)
+	if (!slash || strlen(name) >= size)
 		return "it is not of the form MOVE[:SIZE]/EVICT";
 	colon = memchr(name, ':', (size_t)(slash - name));
 	end = colon ? colon : slash;
-	while (i < COUNT(moves) && !is(moves[i].name, name, (size_t)(end - name)))
-		i++;
-	if (i == COUNT(moves))
+	if (!is_known(GM_POLICY_MOVES, name, (size_t)(end - name)))
 		return "there is no such policy of moving";
-	t->no_grow = moves[i].no_grow;
 	t->granule = colon ? size_of(colon + 1, slash) : 0;
 	if (colon && !t->granule)
 		return "its size is no power of two from 4k to 2m";
-	for (i = 0; i < COUNT(evicts); i++)
-		if (!strcmp(evicts[i], slash + 1))
-			return NULL;
-	return "there is no such policy of eviction";
+	if (!is_known(GM_POLICY_EVICTS, slash + 1, strlen(slash + 1)))
+		return "there is no such policy of eviction";
+	memcpy(pair, name, (size_t)(end - name));
+	strcpy(pair + (end - name), slash);
+	return NULL;
 }
 
 const char *gm_replay_policy_check(const char *name)
 {
 	struct gm_dev_tunables t;
+	char pair[2 * GM_POLICY_NAME];
 
-	return replay_policy_parse(name, &t);
+	return replay_policy_parse(name, &t, pair, sizeof(pair));
 }
 
 const char *gm_replay_policy(unsigned int i)

@@ -5,7 +5,8 @@
 
 #include <gmem/driver.h>
 
-/* What a device is to be tuned to for a policy; NULL, or what is wrong with the name. */
-const char *replay_policy_parse(const char *name, struct gm_dev_tunables *t);
+/* What a device is to be tuned to for a policy, and its name without that; NULL, or what is wrong. */
+const char *replay_policy_parse(const char *name, struct gm_dev_tunables *t, char *pair,
+				size_t size);
 
 #endif

@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <gmem/policy.h>
+
 #include "host/replay/internal.h"
 #include "host/replay/policy.h"
 
@@ -66,13 +68,15 @@ static int do_access(struct run *r, const struct gm_replay_op *op)
 	/* What changes memory is a write, what else it may be. */
 	uint32_t access = op->access & GM_WRITE ? op->access & (GM_WRITE | GM_ATOMIC) : GM_READ;
 	uint64_t va = va_of(r, op->object, op->page);
-	const uint8_t *page = d->page + (va - REPLAY_VA) / GM_PAGE_SIZE;
+	uint8_t *page = d->page + (va - REPLAY_VA) / GM_PAGE_SIZE;
 	int err = 0;
 
 	r->result->accesses += op->n;
-	for (uint32_t i = 0; i < op->n && !err; i++, va += GM_PAGE_SIZE, page++)
+	for (uint32_t i = 0; i < op->n && !err; i++, va += GM_PAGE_SIZE, page++) {
 		if ((*page & need) != need)
 			err = fault(r, d, va, page, need, access);
+		*page |= REPLAY_USED;
+	}
 	return err;
 }
 
@@ -237,14 +241,17 @@ static int devs_create(struct run *r)
 		struct gm_dev_tunables t = { .size = sizeof(t),
 					     .no_background = !r->opt->background };
 		uint64_t pages = r->opt->memory[i];
+		char pair[2 * GM_POLICY_NAME];
 
-		if (!pages || replay_policy_parse(r->opt->policy, &t))
+		if (!pages || replay_policy_parse(r->opt->policy, &t, pair, sizeof(pair)))
 			return -EINVAL;
 		if (pages % BLOCK_PAGES)
 			t.limit = pages * GM_PAGE_SIZE;
 		err = replay_dev_create(&r->devs[i], r->opt, pages, r->trace->base_page[i]);
 		if (!err)
 			err = gm_dev_tune(r->devs[i].dev, &t);
+		if (!err)
+			err = gm_dev_set_policy(r->devs[i].dev, pair);
 	}
 	return err;
 }
