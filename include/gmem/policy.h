@@ -119,6 +119,7 @@ struct gm_policy_block {
 	uint32_t want_bytes;
 	uint8_t *bytes;
 	uint32_t aged; /* evict() only: the device could say what was used */
+	uint32_t hottest; /* evict() only: it is at the hot end, not the cold one */
 
 	/* Who else is asked, and what they remember: for policies that know each other. */
 	const struct gm_move_policy *move;
@@ -142,6 +143,7 @@ struct gm_policy_fault {
 enum gm_move_how {
 	GM_MOVE,       /* bring it */
 	GM_MAP_REMOTE, /* use it where it is; where that cannot be it is brought */
+	GM_MOVE_IF_COLD, /* bring it if there is room, or the eviction policy has victims at once; else the same */
 };
 
 /*
@@ -182,6 +184,8 @@ enum gm_policy_why {
 struct gm_policy_victims {
 	struct gm_mask go;    /* pages that are to go; if any stays the block is the hottest now */
 	struct gm_mask probe; /* pages to unmap, and not to move: used() tells of their next use */
+	uint32_t stays;	  /* if passed over: it keeps its place in the list */
+	uint32_t hottest; /* if passed over: ask about the block at the hot end next */
 };
 
 /*

@@ -133,7 +133,7 @@ bool gm_aperture_run(const struct gm_block *block, unsigned int page, unsigned i
 /* Take @n pages from @page on, one extent on @dev, away from the CPU; -EBUSY: they are held. */
 int gm_aperture_unmap(struct gm_block *block, struct gm_dev *dev, unsigned int page, unsigned int n)
 {
-	uint64_t pfn = gm_entry_pfn(gm_block_entry(block, page)), begin, end, cpu, part;
+	uint64_t pfn = gm_entry_pfn(gm_block_entry(block, page)), begin, end = 0, cpu, part;
 	int err;
 
 	err = gm_unmap_cpu(block, page, n);

@@ -59,10 +59,11 @@ static bool in_others_hands(const struct gm_hnode *h, const struct gm_charge *ch
  */
 static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge,
 				    const struct gm_block *self, uint64_t want, uint64_t in_hand,
-				    int *err)
+				    bool hottest, int *err)
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_list *cold = charge ? &charge->cold : &h->cold;
+	struct gm_list *l = hottest ? cold->prev : cold->next;
 	struct gm_block *victim = NULL;
 	bool room;
 
@@ -72,7 +73,7 @@ static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge
 	       : charge && room				     ? 0
 	       : room || in_others_hands(h, charge, in_hand) ? -EBUSY
 							     : -ENOSPC;
-	for (struct gm_list *l = cold->next; *err && l != cold && !victim; l = l->next) {
+	for (; *err && l != cold && !victim; l = hottest ? l->prev : l->next) {
 		struct gm_resident *res = charge ? gm_resident_of(charge, l)
 						 : gm_container(l, struct gm_resident, lru);
 		struct gm_block *block = res->block;
@@ -133,7 +134,7 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 
 /* Which pages are to go; NULL: all that may. False: none, the block is passed over. */
 static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsigned int pressure,
-		struct gm_policy_victims *victims, const struct gm_mask **mask)
+		bool hottest, struct gm_policy_victims *victims, const struct gm_mask **mask)
 {
 	const struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_mask cut;
@@ -142,7 +143,7 @@ static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsig
 	*mask = NULL;
 	if (pressure >= GM_PRESSURE_MAX)
 		return true;
-	gm_policy_evict(block, dev, want, pressure, victims);
+	gm_policy_evict(block, dev, want, pressure, hottest, victims);
 	if (gm_mask_count(&victims->probe, 0, GM_BLOCK_PAGES))
 		(void)gm_unmap_mask(block, dev, &victims->probe, &cut); /* whole leaves */
 	n = gm_mask_count(&victims->go, 0, GM_BLOCK_PAGES);
@@ -197,19 +198,22 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 	       uint64_t want, uint64_t in_hand)
 {
 	unsigned int pressure = 0;
+	bool hottest = false;
 	int err = 0;
 
 	for (unsigned int i = 0; i < VICTIMS_TRIED;) {
 		int none;
-		struct gm_block *victim = pick_victim(dev, charge, self, want, in_hand, &none);
+		struct gm_block *victim = pick_victim(dev, charge, self, want, in_hand, hottest, &none);
 		struct gm_policy_victims victims gm_uninitialized;
 		const struct gm_mask *mask;
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
-		if (!ask(victim, dev, want, pressure, &victims, &mask)) {
+		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask)) {
 			pressure++;
-			gm_resident_touch(victim, dev, true);
+			hottest = victims.hottest;
+			if (!victims.stays)
+				gm_resident_touch(victim, dev, true);
 			gm_block_unlock(victim);
 			continue;
 		}

@@ -119,7 +119,7 @@ static void look(struct gm_block *block, const struct gm_dev *dev, const struct 
 	if (gm_load(&dev->hnode.limit))
 		v->frames = GM_MIN(v->frames, gm_load(&dev->hnode.limit));
 	v->want_bytes = 0;
-	v->aged = 0;
+	v->aged = v->hottest = 0;
 }
 
 /* One call of a policy's: between begin() and end(). */
@@ -201,7 +201,7 @@ void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned in
 
 /* Which pages are to go, whole units, all of which may: none, if the block is to be passed over. */
 void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
-		     unsigned int pressure, struct gm_policy_victims *victims)
+		     unsigned int pressure, bool hottest, struct gm_policy_victims *victims)
 {
 	struct gm_mask used = { { 0 } };
 	struct asking a gm_uninitialized;
@@ -214,6 +214,7 @@ void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
 	*victims = (struct gm_policy_victims){ .go = { { 0 } } };
 	begin(&a, block, dev);
 	a.view.aged = aged;
+	a.view.hottest = hottest;
 	for (unsigned int i = 0; i < GM_POLICY_WORDS; i++)
 		a.view.used.word[i] = used.word[i] & a.view.here.word[i];
 	a.view.evict->evict(a.view.evict_state, &a.view, GM_MAX(want, dev->unit), pressure,

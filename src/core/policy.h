@@ -11,7 +11,7 @@
 #define GM_HEARS_WENT 4U
 
 /* policy/ */
-extern const struct gm_move_policy gm_move_density, gm_move_fixed, gm_move_stream;
-extern const struct gm_evict_policy gm_evict_lru, gm_evict_clock, gm_evict_s3fifo;
+extern const struct gm_move_policy gm_move_auto, gm_move_density, gm_move_fixed, gm_move_stream;
+extern const struct gm_evict_policy gm_evict_lru, gm_evict_clock, gm_evict_rrip, gm_evict_s3fifo;
 
 #endif

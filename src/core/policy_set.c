@@ -23,15 +23,17 @@
 /* The first of either is what others fall back to. */
 static const struct gm_move_policy *moves[POLICIES_MAX] = {
 	&gm_move_density,
+	&gm_move_auto,
 	&gm_move_fixed,
 	&gm_move_stream,
 };
 static const struct gm_evict_policy *evicts[POLICIES_MAX] = {
 	&gm_evict_lru,
 	&gm_evict_clock,
+	&gm_evict_rrip,
 	&gm_evict_s3fifo,
 };
-#define BUILT_IN 3U
+#define BUILT_IN 4U
 
 /* What a new device has. */
 #define DEFAULT_MOVE (&gm_move_density)

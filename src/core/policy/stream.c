@@ -8,7 +8,7 @@
  * window is brought, which doubles with each step, for the next fault is only where the window
  * ended if all of it was used. Streams are known by the page of the object, so they
  * go on from block to block with the window they have, though a window ends with its block. Up to
- * STREAMS of them are followed at once, so several arrays, or lanes, do not hide one another. It
+ * GM_STREAMS of them are followed at once, so several arrays, or lanes, do not hide one another. It
  * is the idea of Linux's readahead and of hardware prefetchers with a table of strides.
  *
  * Backing off. A stream that ends leaves a window of which nobody knows that it was used; it
@@ -16,66 +16,46 @@
  * that it was evicted before its time. Either takes from the trust that all windows
  * of the device are bounded by; steps that are confirmed restore it.
  */
-#include "core/policy.h"
+#include "core/policy/stream.h"
 
-#define STREAMS 16U
 #define TRUST_MAX 9U   /* windows of up to 1 << this granules, and a block */
 #define TRUST_BEGIN 5U /* 2 MiB, of granules of 64 KiB */
 #define STEPS_FOR_TRUST 8U
 #define FAR (2 * GM_POLICY_PAGES) /* the longest stride */
 #define KEPT 64U		  /* faults that a stream is kept longer than what is none */
 
-enum way { AHEAD, BACK, STRIDE };
-
-struct stream {
-	uint64_t ctx, object; /* object 0: free */
-	uint64_t last;	      /* page of the object that was faulted on */
-	uint64_t lo, hi;      /* what was brought for it, but for strides */
-	uint64_t next;	      /* STRIDE: where the next fault should be */
-	int64_t stride;	      /* pages; 0: none was seen */
-	uint32_t steps;	      /* in order */
-	uint32_t window;      /* granules */
-	enum way way;
-	uint64_t at; /* fault number */
-};
-
-struct state {
-	struct stream stream[STREAMS];
-	uint64_t faults;
-	uint32_t trust, steps;
-};
-
 static int start(void *state)
 {
-	((struct state *)state)->trust = TRUST_BEGIN;
+	((struct gm_stream_state *)state)->trust = TRUST_BEGIN;
 	return 0;
 }
 
-static void distrust(struct state *s)
+static void distrust(struct gm_stream_state *s)
 {
 	s->steps = 0;
 	s->trust -= s->trust > 0;
 }
 
-static bool follows(const struct stream *st, uint64_t page, uint64_t granule, enum way *way)
+static bool follows(const struct gm_stream *st, uint64_t page, uint64_t granule,
+		    enum gm_stream_way *way)
 {
 	if (page >= st->hi && page < st->hi + granule)
-		*way = AHEAD;
+		*way = GM_STREAM_AHEAD;
 	else if (page < st->lo && page + granule >= st->lo)
-		*way = BACK;
+		*way = GM_STREAM_BACK;
 	else if (st->stride && page == st->next)
-		*way = STRIDE;
+		*way = GM_STREAM_STRIDE;
 	else
 		return false;
 	return true;
 }
 
 /* The stream that goes on with @page, and how; NULL: none. */
-static struct stream *find(struct state *s, const struct gm_policy_fault *fault, uint64_t object,
-			   uint64_t page, enum way *way)
+static struct gm_stream *find(struct gm_stream_state *s, const struct gm_policy_fault *fault,
+			      uint64_t object, uint64_t page, enum gm_stream_way *way)
 {
-	for (unsigned int i = 0; i < STREAMS; i++) {
-		struct stream *st = &s->stream[i];
+	for (unsigned int i = 0; i < GM_STREAMS; i++) {
+		struct gm_stream *st = &s->stream[i];
 
 		if (st->object == object && st->ctx == fault->ctx &&
 		    follows(st, page, fault->granule, way))
@@ -85,10 +65,10 @@ static struct stream *find(struct state *s, const struct gm_policy_fault *fault,
 }
 
 /* The same fault once more: the mechanism was in somebody's way, or the page was evicted. */
-static struct stream *find_again(struct state *s, const struct gm_policy_fault *fault,
-				 uint64_t object, uint64_t page)
+static struct gm_stream *find_again(struct gm_stream_state *s, const struct gm_policy_fault *fault,
+				    uint64_t object, uint64_t page)
 {
-	for (unsigned int i = 0; i < STREAMS; i++)
+	for (unsigned int i = 0; i < GM_STREAMS; i++)
 		if (s->stream[i].object == object && s->stream[i].ctx == fault->ctx &&
 		    s->stream[i].last == page)
 			return &s->stream[i];
@@ -96,11 +76,11 @@ static struct stream *find_again(struct state *s, const struct gm_policy_fault *
 }
 
 /* What was brought ahead is not there any more, and was wanted only now. */
-static void came_too_early(struct state *s, const struct gm_policy_fault *fault, uint64_t object,
-			   uint64_t page)
+static void came_too_early(struct gm_stream_state *s, const struct gm_policy_fault *fault,
+			   uint64_t object, uint64_t page)
 {
-	for (unsigned int i = 0; i < STREAMS; i++) {
-		struct stream *st = &s->stream[i];
+	for (unsigned int i = 0; i < GM_STREAMS; i++) {
+		struct gm_stream *st = &s->stream[i];
 
 		if (st->object != object || st->ctx != fault->ctx || st->window < 2 ||
 		    page < st->lo || page >= st->hi)
@@ -111,13 +91,13 @@ static void came_too_early(struct state *s, const struct gm_policy_fault *fault,
 }
 
 /* The distance from the last fault of the context that was near. */
-static int64_t distance(const struct state *s, const struct gm_policy_fault *fault, uint64_t object,
-			uint64_t page)
+static int64_t distance(const struct gm_stream_state *s, const struct gm_policy_fault *fault,
+			uint64_t object, uint64_t page)
 {
-	const struct stream *latest = NULL;
+	const struct gm_stream *latest = NULL;
 
-	for (unsigned int i = 0; i < STREAMS; i++) {
-		const struct stream *st = &s->stream[i];
+	for (unsigned int i = 0; i < GM_STREAMS; i++) {
+		const struct gm_stream *st = &s->stream[i];
 		uint64_t far = st->last > page ? st->last - page : page - st->last;
 
 		if (st->object == object && st->ctx == fault->ctx && far && far <= FAR &&
@@ -128,12 +108,12 @@ static int64_t distance(const struct state *s, const struct gm_policy_fault *fau
 }
 
 /* A place for what may become a stream: the one that nobody came by for longest. */
-static struct stream *take(struct state *s)
+static struct gm_stream *take(struct gm_stream_state *s)
 {
-	struct stream *oldest = &s->stream[0];
+	struct gm_stream *oldest = &s->stream[0];
 
-	for (unsigned int i = 1; i < STREAMS; i++) {
-		struct stream *st = &s->stream[i];
+	for (unsigned int i = 1; i < GM_STREAMS; i++) {
+		struct gm_stream *st = &s->stream[i];
 
 		if (st->at + (st->steps > 1 ? KEPT : 0) <
 		    oldest->at + (oldest->steps > 1 ? KEPT : 0))
@@ -145,12 +125,12 @@ static struct stream *take(struct state *s)
 }
 
 /* One step more. */
-static void step(struct state *s, struct stream *st, enum way way)
+static void step(struct gm_stream_state *s, struct gm_stream *st, enum gm_stream_way way)
 {
 	if (st->steps && st->way != way) /* it turned */
 		st->steps = 0;
 	st->steps++;
-	if (way == STRIDE && st->steps < 2) /* the same distance was seen twice by now */
+	if (way == GM_STREAM_STRIDE && st->steps < 2) /* the same distance was seen twice by now */
 		st->steps = 2;
 	st->way = way;
 	if (st->window > 1 && ++s->steps >= STEPS_FOR_TRUST) {
@@ -163,7 +143,7 @@ static void step(struct state *s, struct stream *st, enum way way)
 }
 
 /* The window, as far as the block goes: in pages of the block. */
-static void reach(struct stream *st, const struct gm_policy_fault *fault,
+static void reach(struct gm_stream *st, const struct gm_policy_fault *fault,
 		  struct gm_policy_move *move, uint64_t base)
 {
 	unsigned int granule = fault->granule, window = st->window * granule;
@@ -173,9 +153,9 @@ static void reach(struct stream *st, const struct gm_policy_fault *fault,
 	move->n = granule;
 	if (window > GM_POLICY_PAGES)
 		window = GM_POLICY_PAGES;
-	if (st->way == AHEAD) {
+	if (st->way == GM_STREAM_AHEAD) {
 		move->n = window < GM_POLICY_PAGES - first ? window : GM_POLICY_PAGES - first;
-	} else if (st->way == BACK) {
+	} else if (st->way == GM_STREAM_BACK) {
 		unsigned int end = first + granule;
 
 		move->first = window < end ? end - window : 0;
@@ -203,10 +183,10 @@ static void fault(void *state, struct gm_policy_block *block, const struct gm_po
 		  struct gm_policy_move *move)
 {
 	uint64_t base = block->index * GM_POLICY_PAGES, page = base + fault->page;
-	struct state *s = state;
-	struct stream *st;
+	struct gm_stream_state *s = state;
+	struct gm_stream *st;
 	int64_t stride;
-	enum way way;
+	enum gm_stream_way way;
 
 	s->faults++;
 	st = find_again(s, fault, block->object, page);
@@ -221,11 +201,11 @@ static void fault(void *state, struct gm_policy_block *block, const struct gm_po
 		came_too_early(s, fault, block->object, page);
 		stride = distance(s, fault, block->object, page);
 		st = take(s);
-		*st = (struct stream){ .ctx = fault->ctx,
-				       .object = block->object,
-				       .stride = stride,
-				       .next = (uint64_t)((int64_t)page + stride),
-				       .window = 1 };
+		*st = (struct gm_stream){ .ctx = fault->ctx,
+					  .object = block->object,
+					  .stride = stride,
+					  .next = (uint64_t)((int64_t)page + stride),
+					  .window = 1 };
 	}
 	st->last = page;
 	st->at = s->faults;
@@ -236,7 +216,7 @@ const struct gm_move_policy gm_move_stream = {
 	.size = sizeof(gm_move_stream),
 	.name = "stream",
 	.text = "the granule; ahead of streams and strides a window that doubles",
-	.state_size = sizeof(struct state),
+	.state_size = sizeof(struct gm_stream_state),
 	.start = start,
 	.fault = fault,
 };
