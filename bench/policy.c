@@ -13,7 +13,7 @@
 
 #include "bench.h"
 
-#define CALLS 200000U
+#define CALLS 20000U
 #define MEMORY (16 * MIB)
 
 static int create(struct gm_dev *dev, void **pmap)

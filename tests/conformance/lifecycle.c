@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <gmem/policy.h>
+
 #include "conformance.h"
 
 #define FIXED (GM_REMAP_MAYMOVE | GM_REMAP_FIXED)
@@ -409,6 +411,35 @@ static void test_dev_limit(struct cf *cf)
 	cf_unmap(cf, p, 4 * BLOCK);
 }
 
+/* By each policy, with more memory than the device has; unknown ones change nothing. */
+static void test_dev_policies(struct cf *cf)
+{
+	static const char *const names[] = { "fixed/clock", "stream/s3fifo", "density/lru-2m" };
+	uint64_t len = DEV_MEMORY + 2 * BLOCK;
+	struct gm_policy_info info = { .size = sizeof(info) };
+	struct gm_dev *dev = cf_dev(cf, 0);
+	char *p = cf_alloc(cf, len), now[2 * GM_POLICY_NAME];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(gm_dev_set_policy(dev, names[i]), 0);
+		cf_fill(cf, 0, p, len, i + 1);
+		cf_check(cf, 0, p, len, i + 1);
+		cf_check(cf, CPU, p, len, i + 1);
+	}
+	assert_int_equal(gm_dev_set_policy(dev, "stream/nobody"), -ENOENT);
+	assert_int_equal(gm_dev_set_policy(dev, "stream"), -EINVAL);
+	assert_int_equal(gm_dev_set_policy(dev, NULL), -EINVAL);
+	assert_int_equal(gm_dev_policy(dev, now, sizeof(now)), 0);
+	assert_string_equal(now, "density/lru-2m");
+	assert_int_equal(gm_dev_policy(dev, now, 3), -ERANGE);
+	while (!gm_policy_name(n, &info))
+		n++;
+	assert_true(n >= 6);
+	assert_int_equal(gm_policy_name(n, &info), -ENOENT);
+	cf_unmap(cf, p, len);
+}
+
 /* ------------------------------------------------------------- addresses of a device's own */
 
 static uint64_t addresses(struct cf *cf, int i)
@@ -612,6 +643,7 @@ const struct CMUnitTest cf_lifecycle_tests[] = {
 	CF_TEST_PAGES(test_own_munmap),	 CF_TEST_PAGES(test_own_mremap),
 	CF_TEST(test_exit_under_load),	 CF_TEST(test_destroy_with_copies),
 	CF_TEST(test_as_limit),		 CF_TEST(test_dev_limit),
-	CF_TEST(test_own_addresses),	 CF_TEST(test_unmap_under_load),
+	CF_TEST(test_dev_policies),	 CF_TEST(test_own_addresses),
+	CF_TEST(test_unmap_under_load),
 };
 const size_t cf_nr_lifecycle_tests = sizeof(cf_lifecycle_tests) / sizeof(cf_lifecycle_tests[0]);

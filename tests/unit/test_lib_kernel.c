@@ -299,6 +299,36 @@ static void no_recording(void **state)
 	assert_int_equal(gm_record_stop(), -ENOENT);
 }
 
+/* Policies are the kernel's: by request, and none of a program's own. */
+static void policies(void **state)
+{
+	static const struct gm_move_policy own = { .size = sizeof(own), .name = "own" };
+	struct gm_policy_info info = { .size = sizeof(info) };
+	char names[64], endless[100];
+	struct gm_dev *dev;
+
+	(void)state;
+	assert_int_equal(gm_dev_from_hnode(1, &dev), 0);
+	assert_int_equal(gm_dev_set_policy(dev, "stream/clock"), 0);
+	memset(endless, 'x', sizeof(endless) - 1);
+	endless[sizeof(endless) - 1] = 0;
+	assert_int_equal(gm_dev_set_policy(dev, endless), -ENOENT);
+	assert_int_equal(gm_dev_set_policy(dev, NULL), -EINVAL);
+	assert_int_equal(gm_dev_set_policy(NULL, "stream/clock"), -EINVAL);
+	assert_int_equal(gm_dev_policy(dev, names, sizeof(names)), 0);
+	assert_int_equal(gm_dev_policy(dev, names, 0), -ERANGE);
+	assert_int_equal(gm_dev_policy(dev, NULL, 1), -EINVAL);
+	assert_int_equal(gm_policy_name(0, &info), 0);
+	assert_int_equal(gm_policy_name(0, NULL), -EINVAL);
+	refuse(GMEM_POLICY, EPERM);
+	assert_int_equal(gm_dev_set_policy(dev, "stream/clock"), -EPERM);
+	assert_int_equal(gm_dev_policy(dev, names, sizeof(names)), -EPERM);
+	assert_int_equal(gm_policy_name(0, &info), -EPERM);
+	refuse(0, 0);
+	assert_int_equal(gm_policy_unregister(&own, NULL), -EOPNOTSUPP);
+	assert_int_equal(gm_policy_unregister(NULL, NULL), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +336,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(requests_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ends_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_recording, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(policies, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
