@@ -413,8 +413,8 @@ struct gm_stats {
 	uint64_t ns_copy; /* waiting for copies and zero-fills */
 	uint64_t ns_invl; /* waiting for invalidations */
 	uint64_t ns_evict;
-	uint64_t pages_peer; /* copied to a device straight from another */
-	uint64_t thrashes;	/* blocks found to go back and forth, see gmem(7) */
+	uint64_t pages_peer;  /* copied to a device straight from another */
+	uint64_t thrashes;    /* blocks found to go back and forth, see gmem(7) */
 	uint64_t faults_held; /* faults that had to wait, or to be replayed, for that */
 };
 
