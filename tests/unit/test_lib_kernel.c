@@ -80,6 +80,7 @@ int __wrap_ioctl(int fd, unsigned long cmd, void *arg)
 		return 0;
 	case GMEM_AS_CREATE:
 	case GMEM_OBJECT_CREATE:
+	case GMEM_EVENTS:
 		return descriptor();
 	case GMEM_MAP:
 		((struct gmem_map *)arg)->addr = 1 << 21;
@@ -178,6 +179,50 @@ static int make_context_of_as(void)
 	return err ? err : end;
 }
 
+static int make_events(void)
+{
+	struct gm_events *made;
+	uint64_t lost = 1;
+	int err = gm_events_open(NULL, &made);
+
+	if (err)
+		return err;
+	err = gm_events_lost(made, &lost);
+	assert_int_equal(lost, err ? 1 : 0);
+	gm_events_close(made);
+	return err;
+}
+
+/* A reader of events that is none, and options that are not known. */
+static void bad_events(void **state)
+{
+	struct {
+		struct gm_events_options opt;
+		uint64_t more;
+	} newer = { .opt = { .size = sizeof(newer) }, .more = 1 };
+	struct gm_event_record r;
+	struct gm_events *made;
+	uint64_t lost;
+
+	(void)state;
+	assert_int_equal(gm_events_open(NULL, NULL), -EINVAL);
+	assert_int_equal(gm_events_open(&newer.opt, &made), -E2BIG);
+	newer.more = 0;
+	assert_int_equal(gm_events_open(&newer.opt, &made), 0);
+	assert_int_equal(gm_events_read(NULL, &r, 1), -EINVAL);
+	assert_int_equal(gm_events_read(made, NULL, 1), -EINVAL);
+	assert_int_equal(gm_events_read(made, NULL, 0), 0);
+	assert_int_equal(gm_events_fd(NULL), -EINVAL);
+	assert_true(gm_events_fd(made) >= 0);
+	assert_int_equal(gm_events_lost(NULL, &lost), -EINVAL);
+	assert_int_equal(gm_events_lost(made, NULL), -EINVAL);
+	close(gm_events_fd(made)); /* the descriptor fails */
+	assert_int_equal(gm_events_read(made, &r, 1), -EBADF);
+	assert_true(dup(STDERR_FILENO) >= 0);
+	gm_events_close(made);
+	gm_events_close(NULL);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -207,7 +252,7 @@ static void births_fail(void **state)
 		int allocs;
 	} makers[] = {
 		{ make_as, 1 },	 { make_object, 1 },  { make_handle, 1 },	 { make_memory, 0 },
-		{ make_sim, 3 }, { make_context, 2 }, { make_context_of_as, 3 },
+		{ make_sim, 3 }, { make_context, 2 }, { make_context_of_as, 3 }, { make_events, 1 },
 	};
 	unsigned int before = fds();
 
@@ -246,6 +291,9 @@ static void requests_fail(void **state)
 		{ make_sim, GMEM_HNODE_INFO, ENODEV, -ENODEV },
 		{ make_context, GMEM_SIM_IOC_ATTACH, EBUSY, -EBUSY },
 		{ make_context_of_as, GMEM_SIM_IOC_ATTACH, ENOMEM, -ENOMEM },
+		{ make_events, GMEM_EVENTS, ENOTTY, -EOPNOTSUPP },
+		{ make_events, GMEM_EVENTS, EPERM, -EPERM },
+		{ make_events, GMEM_EVENTS_LOST, EIO, -EIO },
 	};
 	unsigned int before = fds();
 
@@ -337,6 +385,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ends_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_recording, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(policies, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(bad_events, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
