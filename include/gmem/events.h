@@ -16,9 +16,9 @@ extern "C" {
 #endif
 
 enum gm_event_kind {
-	GM_EVENT_FAULT,	  /* a fault of the CPU or a device was serviced, or failed */
-	GM_EVENT_MIGRATE, /* pages of one block went from one place to another, or could not */
-	GM_EVENT_EVICT,	  /* a block was a victim; its migration is an event of its own, before */
+	GM_EVENT_FAULT, /* a fault of the CPU or a device was serviced, or failed */
+	GM_EVENT_MIGRATE, /* pages of one block went from one place to another, or could not; or have replicas there */
+	GM_EVENT_EVICT, /* a block was a victim; its migration is an event of its own, before */
 	GM_EVENT_INVALIDATE, /* a device's TLB was told to drop translations */
 	GM_EVENT_POISON, /* a frame has failed, or went with its device; what was in it is lost */
 	GM_EVENT_THRASH, /* a block was found to go back and forth; see gmem(7) */

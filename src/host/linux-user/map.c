@@ -141,7 +141,7 @@ static int map_anywhere(struct gm_region *r)
 	return err;
 }
 
-static int arm_whole(struct gm_region *r);
+static int arm_whole(struct gm_region *r, uint64_t more);
 
 int gm_os_region_map(struct gm_region *r, bool fixed)
 {
@@ -165,7 +165,7 @@ int gm_os_region_map(struct gm_region *r, bool fixed)
 	if (madvise((void *)(uintptr_t)r->va, r->len, MADV_DONTFORK))
 		goto err_map;
 	if (gm_os_backing_granule(r->obj) > GM_PAGE) {
-		err = arm_whole(r);
+		err = arm_whole(r, 0);
 		if (err)
 			goto err_map;
 	}
@@ -282,10 +282,10 @@ static int do_register(const struct gm_region *r, uint64_t va, uint64_t len, uin
 	return ioctl(gm_user_as(r->as)->uffd.fd, UFFDIO_REGISTER, &reg) ? -errno : 0;
 }
 
-static int arm_whole(struct gm_region *r)
+static int arm_whole(struct gm_region *r, uint64_t more)
 {
 	struct gm_user_region *h = r->host;
-	int err = do_register(r, r->va, r->len, 0);
+	int err = do_register(r, r->va, r->len, more);
 
 	if (err)
 		return err == -EINVAL ? -EOPNOTSUPP : err == -EBUSY ? -EBUSY : -ENOMEM;
@@ -306,11 +306,11 @@ static int arm_blocks(struct gm_region *r, uint64_t i, uint64_t n)
 	if (i + n <= last)
 		gm_bits_run(h->armed, i + n, 1, &after);
 	if (h->runs + 1 > MAX_RUNS + before + after)
-		return arm_whole(r);
+		return arm_whole(r, 0);
 	begin = begin > r->offset ? begin : r->offset;
 	end = end < r->offset + r->len ? end : r->offset + r->len;
 	if (do_register(r, r->va + (begin - r->offset), end - begin, 0))
-		return arm_whole(r);
+		return arm_whole(r, 0);
 	gm_bits_set(h->armed, i, n);
 	h->runs = h->runs + 1 - before - after;
 	return 0;
@@ -412,12 +412,10 @@ static int protect_region(struct gm_region *r)
 	if (protects(r))
 		return 0;
 	pthread_mutex_lock(&h->lock);
-	if (do_register(r, r->va, r->len, UFFDIO_REGISTER_MODE_WP)) {
+	if (arm_whole(r, UFFDIO_REGISTER_MODE_WP))
 		err = -EOPNOTSUPP;
-	} else {
-		__atomic_store_n(&h->whole, true, __ATOMIC_RELEASE);
+	else
 		__atomic_store_n(&h->protects, true, __ATOMIC_RELEASE);
-	}
 	pthread_mutex_unlock(&h->lock);
 	return err;
 }
