@@ -609,7 +609,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 /* ----------------------------------------------------------------- evict.c */
 
 int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
-	       uint64_t want, uint64_t in_hand);
+	       uint64_t want, uint64_t in_hand, bool in_order);
 void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge);
 void gm_reclaim_limit(struct gm_dev *dev);
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);

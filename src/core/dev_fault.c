@@ -35,7 +35,7 @@ int gm_map_evicting(gm_map_fn *map, struct gm_context *ctx, struct gm_region *re
 	int err;
 
 	while ((err = map(ctx, region, block, first, n)) == -ENOSPC && tries++ < TRIES) {
-		err = gm_reclaim(ctx->dev, NULL, block, 0, 0);
+		err = gm_reclaim(ctx->dev, NULL, block, 0, 0, true);
 		if (err)
 			break;
 	}

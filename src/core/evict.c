@@ -141,13 +141,14 @@ static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsig
 	unsigned int n;
 
 	*mask = NULL;
+	victims->hottest = victims->stays = 0;
 	if (pressure >= GM_PRESSURE_MAX)
 		return true;
 	gm_policy_evict(block, dev, want, pressure, hottest, victims);
 	if (gm_mask_count(&victims->probe, 0, GM_BLOCK_PAGES))
 		(void)gm_unmap_mask(block, dev, &victims->probe, &cut); /* whole leaves */
 	n = gm_mask_count(&victims->go, 0, GM_BLOCK_PAGES);
-	if (n < (uint32_t)(res->nr - res->nr_pinned))
+	if (n && n < (uint32_t)(res->nr - res->nr_pinned))
 		*mask = &victims->go;
 	return n;
 }
@@ -193,9 +194,13 @@ static int evict_pages(struct gm_block *block, struct gm_dev *dev, const struct 
  * no longer at its limit; -ENOSPC: nothing may go; -EBUSY: all that may is in others' hands, or
  * there is room by now; -ENODEV: the device is going; else the error of the last victim that
  * could not be moved.
+ *
+ * @in_order: the coldest block has to give, all if the policy would pass it over. So it is for hints,
+ * whose range must not push out its own beginning while there is anything colder; and for
+ * memory for page tables, which comes back when whole blocks go.
  */
 int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
-	       uint64_t want, uint64_t in_hand)
+	       uint64_t want, uint64_t in_hand, bool in_order)
 {
 	unsigned int pressure = 0;
 	bool hottest = false;
@@ -203,13 +208,14 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 
 	for (unsigned int i = 0; i < VICTIMS_TRIED;) {
 		int none;
-		struct gm_block *victim = pick_victim(dev, charge, self, want, in_hand, hottest, &none);
+		struct gm_block *victim = pick_victim(dev, charge, self, want, in_hand, hottest,
+						      &none);
 		struct gm_policy_victims victims gm_uninitialized;
 		const struct gm_mask *mask;
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
-		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask)) {
+		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask) && !in_order) {
 			pressure++;
 			hottest = victims.hottest;
 			if (!victims.stays)
@@ -233,7 +239,8 @@ void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge)
 {
 	uint64_t limit = gm_load(&charge->limit);
 
-	while (limit && gm_load(&charge->used) > limit && !gm_reclaim(dev, charge, NULL, 0, 0))
+	while (limit && gm_load(&charge->used) > limit &&
+	       !gm_reclaim(dev, charge, NULL, 0, 0, false))
 		;
 }
 
@@ -244,7 +251,7 @@ void gm_reclaim_limit(struct gm_dev *dev)
 	uint64_t limit = gm_load(&h->limit);
 
 	while (limit && gm_load(&h->total) - gm_load(&h->free) > limit &&
-	       !gm_reclaim(dev, NULL, NULL, 0, 0))
+	       !gm_reclaim(dev, NULL, NULL, 0, 0, false))
 		;
 }
 
@@ -254,7 +261,7 @@ void gm_evict_work(struct gm_os_work *work)
 	struct gm_dev *dev = gm_container(work, struct gm_dev, hnode.work);
 
 	while (gm_hnode_avail(&dev->hnode) < gm_load(&dev->hnode.high) &&
-	       !gm_reclaim(dev, NULL, NULL, 0, 0))
+	       !gm_reclaim(dev, NULL, NULL, 0, 0, false))
 		;
 }
 

@@ -55,7 +55,7 @@ static bool take_free(struct gm_dev *dev, const struct gm_block *block, unsigned
  * account's part of it; if nothing can be evicted it takes what there is.
  */
 int gm_extent_alloc(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
-		    unsigned int n, unsigned int in_hand, struct gm_run *run)
+		    unsigned int n, unsigned int in_hand, enum gm_why why, struct gm_run *run)
 {
 	unsigned int best = gm_log2(n), tries = 0;
 	struct gm_charge *limit;
@@ -72,7 +72,8 @@ int gm_extent_alloc(struct gm_dev *dev, const struct gm_block *block, unsigned i
 			scarce = limit || gm_hnode_avail(&dev->hnode) < n;
 		if (!scarce && take_free(dev, block, best, run, &limit))
 			return 0;
-		err = gm_reclaim(dev, limit, block, scarce ? n : dev->unit, in_hand);
+		err = gm_reclaim(dev, limit, block, scarce ? n : dev->unit, in_hand,
+				 why == GM_WHY_PREFETCH);
 	}
 	if (take_free(dev, block, best, run, &limit))
 		return 0;
@@ -100,8 +101,8 @@ static unsigned int takes_run(const struct gm_block *block, const struct gm_dev 
 }
 
 /* Frames for the pages of [*page, end) that are neither on @dev nor bad, as many as runs can hold. */
-static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *page,
-		      unsigned int end, struct gm_run *runs, unsigned int *nr)
+static int alloc_runs(struct gm_block *block, struct gm_dev *dev, enum gm_why why,
+		      unsigned int *page, unsigned int end, struct gm_run *runs, unsigned int *nr)
 {
 	unsigned int in_hand = 0;
 	bool can;
@@ -120,7 +121,7 @@ static int alloc_runs(struct gm_block *block, struct gm_dev *dev, unsigned int *
 				skip = len;
 		}
 		if (n) {
-			err = gm_extent_alloc(dev, block, *page, n, in_hand, &runs[*nr]);
+			err = gm_extent_alloc(dev, block, *page, n, in_hand, why, &runs[*nr]);
 			if (err)
 				return err;
 			in_hand += runs[*nr].n;
@@ -251,7 +252,7 @@ static int move_some(struct gm_block *block, struct gm_landing *to, enum gm_why 
 	int err, node = GM_NODE_HOST;
 
 	to->sent = false;
-	err = alloc_runs(block, dev, &next, end, runs, &nr);
+	err = alloc_runs(block, dev, why, &next, end, runs, &nr);
 	if (err)
 		goto err_runs;
 	if (!nr)

@@ -45,7 +45,7 @@ static inline void gm_trace_move(const struct gm_block *block, unsigned int firs
 
 /* Frames of @dev for the pages from @page on, see migrate.c; and room for them in @block itself. */
 int gm_extent_alloc(struct gm_dev *dev, const struct gm_block *block, unsigned int page,
-		    unsigned int n, unsigned int in_hand, struct gm_run *run);
+		    unsigned int n, unsigned int in_hand, enum gm_why why, struct gm_run *run);
 int gm_evict_rest(struct gm_block *block, unsigned int first, unsigned int n, struct gm_dev *dev,
 		  struct gm_as *as);
 

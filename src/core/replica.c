@@ -235,8 +235,8 @@ static bool wants(const struct gm_block *block, const struct gm_resident *res, u
 }
 
 /* Frames for what of [*page, end) can be had and is not there, as much as runs can hold. */
-static int alloc_runs(struct gm_block *block, const struct gm_resident *res, unsigned int *page,
-		      unsigned int end, struct gm_run *runs, unsigned int *nr)
+static int alloc_runs(struct gm_block *block, const struct gm_resident *res, enum gm_why why,
+		      unsigned int *page, unsigned int end, struct gm_run *runs, unsigned int *nr)
 {
 	unsigned int in_hand = 0, unit = res->dev->unit;
 
@@ -251,7 +251,7 @@ static int alloc_runs(struct gm_block *block, const struct gm_resident *res, uns
 			*page += unit;
 			continue;
 		}
-		err = gm_extent_alloc(res->dev, block, *page, n, in_hand, &runs[*nr]);
+		err = gm_extent_alloc(res->dev, block, *page, n, in_hand, why, &runs[*nr]);
 		if (err)
 			return err;
 		in_hand += runs[*nr].n;
@@ -323,7 +323,7 @@ static int copy_some(struct gm_block *block, struct gm_resident *res, struct gm_
 	struct gm_dev *dev = res->dev;
 	int err;
 
-	err = alloc_runs(block, res, &next, end, runs, &nr);
+	err = alloc_runs(block, res, why, &next, end, runs, &nr);
 	if (!err && nr)
 		err = fill(block, dev, as, runs, nr);
 	if (err) {

@@ -61,7 +61,8 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete("topo", "--json", "--x"), ["--xml"])
 
     def test_words(self):
-        self.assertEqual(self.complete("demo", ""), ["pagerank", "stream", "gups", "gemm"])
+        self.assertEqual(self.complete("demo", ""),
+                         ["pagerank", "stream", "gups", "gemm", "join", "chase", "sort", "kv"])
         self.assertEqual(self.complete("demo", "--quiet", "g"), ["gups", "gemm"])
         self.assertEqual(self.complete("check", ""), [])
         self.assertEqual(self.complete("nonsense", ""), [])

@@ -223,8 +223,8 @@ static void by_name(void **state)
 
 static void all_names(void **state)
 {
-	static const char *const names[] = { "density", "fixed", "stream", "own",
-					     "lru-2m",	"clock", "s3fifo", "own" };
+	static const char *const names[] = { "density", "auto",	 "fixed", "stream", "own",
+					     "lru-2m",	"clock", "rrip",  "s3fifo", "own" };
 	struct gm_policy_info info = { .size = sizeof(info) };
 	unsigned int n = sizeof(names) / sizeof(names[0]);
 
@@ -281,9 +281,9 @@ static void registering(void **state)
 	move[0].size++;
 	while (n < 40 && !gm_policy_register(&move[n], NULL))
 		n++;
-	assert_int_equal(n, 28); /* of 32, three are built in and one is own */
+	assert_int_equal(n, 27); /* of 32, four are built in and one is own */
 	assert_int_equal(gm_policy_register(&move[n], NULL), -ENOSPC);
-	choose(u, "own27/own");
+	choose(u, "own26/own");
 	while (n--)
 		assert_int_equal(gm_policy_unregister(&move[n], NULL), 0);
 	expect_names(u, "density/own");
