@@ -5,9 +5,10 @@
 #
 #	check.sh [BUILD...]	default: gcc asan tsan clang kernel
 #
-# The clang build is the one that checks the invariants as it goes (GM_DEBUG), and the fuzzer's run is
-# one of its tests; debug is the same with gcc, and not among the default. kernel is the kernel host, in
-# QEMU (kernel-test.sh). The last line counts the tests of all builds; the exit status is
+# The gcc build runs all tests, and checks the invariants as it goes (GM_DEBUG); the clang build is as it
+# is shipped, without that, and runs those of the core, the hosts' parts and the fuzzers; plain is the
+# same with gcc and all tests, and not among the default. kernel is the kernel host, in QEMU
+# (kernel-test.sh). The last line counts the tests of all builds; the exit status is
 # not 0 if one failed or a build did.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -128,14 +129,20 @@ if [[ " ${builds[*]} " = *" kernel "* ]] && kernel_possible; then
 fi
 for build in "${builds[@]}"; do
 	case $build in
-	gcc) check gcc gcc -- -Dbuildtype=debugoptimized ;;
-	debug) check debug gcc -- -Dgm_debug=true ;;
-	asan) check asan gcc -- -Db_sanitize=address,undefined -Db_lundef=false ;;
-	tsan) check tsan gcc -- -Db_sanitize=thread -Db_lundef=false ;;
-	clang) check clang clang -- -Dgm_debug=true ;;
+	gcc) check gcc gcc -- -Dgm_debug=true ;;
+	plain) check plain gcc -- -Dbuildtype=debugoptimized ;;
+	asan)
+		check asan gcc --no-suite install --no-suite man -- -Doptimization=1 \
+			-Db_sanitize=address,undefined -Db_lundef=false
+		;;
+	tsan)
+		check tsan gcc --no-suite install --no-suite man -- -Doptimization=1 \
+			-Db_sanitize=thread -Db_lundef=false
+		;;
+	clang) check clang clang --suite unit --suite model --suite fuzz -- -Dbuildtype=debugoptimized ;;
 	kernel) check_kernel ;;
 	*)
-		echo "$0: unknown build '$build': choose from gcc, debug, asan, tsan, clang, kernel" >&2
+		echo "$0: unknown build '$build': choose from gcc, plain, asan, tsan, clang, kernel" >&2
 		exit 2
 		;;
 	esac

@@ -118,7 +118,7 @@ struct gm_policy_block {
 	uint32_t word;
 	uint32_t want_bytes;
 	uint8_t *bytes;
-	uint32_t aged; /* evict() only: the device could say what was used */
+	uint32_t aged;	  /* evict() only: the device could say what was used */
 	uint32_t hottest; /* evict() only: it is at the hot end, not the cold one */
 
 	/* Who else is asked, and what they remember: for policies that know each other. */
@@ -182,10 +182,10 @@ enum gm_policy_why {
 
 /* Comes empty. What is in it of pages that are not here, or pinned, is no matter. */
 struct gm_policy_victims {
-	struct gm_mask go;    /* pages that are to go; if any stays the block is the hottest now */
+	struct gm_mask go;    /* pages that are to go */
 	struct gm_mask probe; /* pages to unmap, and not to move: used() tells of their next use */
-	uint32_t stays;	  /* if passed over: it keeps its place in the list */
-	uint32_t hottest; /* if passed over: ask about the block at the hot end next */
+	uint32_t stays;	      /* it keeps its place in the list; else it is the hottest now */
+	uint32_t hottest;     /* if passed over: ask about the block at the hot end next */
 };
 
 /*

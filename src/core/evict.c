@@ -153,9 +153,9 @@ static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsig
 	return n;
 }
 
-/* @mask: these pages; NULL: all that may go. */
+/* @mask: these pages; NULL: all that may go. @stays: it keeps its place in the list. */
 static int evict_pages(struct gm_block *block, struct gm_dev *dev, const struct gm_mask *mask,
-		       bool direct)
+		       bool stays, bool direct)
 {
 	struct gm_home how = {
 		.dev = dev,
@@ -173,7 +173,8 @@ static int evict_pages(struct gm_block *block, struct gm_dev *dev, const struct 
 	int err;
 
 	err = gm_migrate_home(block, 0, GM_BLOCK_PAGES, &how);
-	if (err || mask) /* what stays has earned it for a while, or nothing can be had of it now */
+	/* What is left has earned it for a while, or nothing can be had of it now. */
+	if (err || (mask && !stays))
 		gm_resident_touch(block, dev, true);
 	if (err) {
 		gm_count(dev, how.as, evictions_cancelled, 1);
@@ -195,14 +196,14 @@ static int evict_pages(struct gm_block *block, struct gm_dev *dev, const struct 
  * there is room by now; -ENODEV: the device is going; else the error of the last victim that
  * could not be moved.
  *
- * @in_order: the coldest block has to give, all if the policy would pass it over. So it is for hints,
+ * @in_order: the coldest block goes, as a whole, and the policy is not asked. So it is for hints,
  * whose range must not push out its own beginning while there is anything colder; and for
  * memory for page tables, which comes back when whole blocks go.
  */
 int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
 	       uint64_t want, uint64_t in_hand, bool in_order)
 {
-	unsigned int pressure = 0;
+	unsigned int pressure = in_order ? GM_PRESSURE_MAX : 0;
 	bool hottest = false;
 	int err = 0;
 
@@ -215,7 +216,7 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
-		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask) && !in_order) {
+		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask)) {
 			pressure++;
 			hottest = victims.hottest;
 			if (!victims.stays)
@@ -224,7 +225,7 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 			continue;
 		}
 		i++;
-		err = evict_pages(victim, dev, mask, self != NULL);
+		err = evict_pages(victim, dev, mask, victims.stays, self != NULL);
 		gm_block_unlock(victim);
 		if (!err)
 			return 0;

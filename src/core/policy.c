@@ -203,6 +203,7 @@ void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned in
 void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
 		     unsigned int pressure, bool hottest, struct gm_policy_victims *victims)
 {
+	const struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_mask used = { { 0 } };
 	struct asking a gm_uninitialized;
 	bool aged = false;
@@ -226,6 +227,10 @@ void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
 		victims->go.word[i] &= a.view.here.word[i] & ~a.view.pinned.word[i];
 		victims->probe.word[i] &= a.view.here.word[i] & ~victims->go.word[i];
 	}
+	/* Replicas are mapped, and released, by their own rules (replica.c). */
+	for (unsigned int page = 0; res && res->nr_copies && page < GM_BLOCK_PAGES; page++)
+		if (res->copies[page])
+			gm_mask_clear(&victims->probe, page, 1);
 }
 
 /* -------------------------------------------------------------------------- tidings */

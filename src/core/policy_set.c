@@ -36,8 +36,8 @@ static const struct gm_evict_policy *evicts[POLICIES_MAX] = {
 #define BUILT_IN 4U
 
 /* What a new device has. */
-#define DEFAULT_MOVE (&gm_move_density)
-#define DEFAULT_EVICT (&gm_evict_lru)
+#define DEFAULT_MOVE (&gm_move_auto)
+#define DEFAULT_EVICT (&gm_evict_rrip)
 
 /* ------------------------------------------------------------------------- names */
 

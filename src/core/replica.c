@@ -96,6 +96,12 @@ unsigned int gm_replica_run(const struct gm_block *block, unsigned int page, uns
 
 /* ------------------------------------------------------------------------ dropping */
 
+struct dropping {
+	struct gm_gather g; /* first: it is what gm_for_views() hands on */
+	const struct gm_dev *dev;
+};
+
+/* Views are of who may read what the device has, too; these have replicas of their own, or none. */
 static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
 			struct gm_gather *g)
 {
@@ -103,6 +109,8 @@ static int release_view(const struct gm_view *v, struct gm_block *block, uint64_
 	int err = 0;
 
 	gm_lock_check_may_sleep();
+	if (v->ctx->dev != gm_container(g, struct dropping, g)->dev)
+		return 0;
 	while (dva < end && !err) {
 		unsigned int page = gm_view_page(v, block, dva);
 		unsigned int left = (unsigned int)((end - dva) >> GM_PAGE_SHIFT), n = 0;
@@ -155,12 +163,13 @@ static void forget(struct gm_block *block, struct gm_resident *res, unsigned int
 
 static int drop(struct gm_block *block, struct gm_resident *res, unsigned int first, unsigned int n)
 {
-	struct gm_gather g gm_uninitialized;
+	struct dropping d gm_uninitialized;
 	int err;
 
 	gm_unit_round(res->dev, &first, &n);
-	gm_gather_init(&g);
-	err = gm_for_views(block, res->dev, first, n, release_view, &g);
+	gm_gather_init(&d.g);
+	d.dev = res->dev;
+	err = gm_for_views(block, res->dev, first, n, release_view, &d.g);
 	if (!err)
 		forget(block, res, first, n, UINT64_MAX);
 	return err;
@@ -205,7 +214,7 @@ void gm_replicas_forget(struct gm_block *block, unsigned int first, unsigned int
 bool gm_replica_lose(struct gm_block *block, struct gm_dev *dev, uint64_t pfn, int *err)
 {
 	struct gm_resident *res = block->nr_copies ? gm_resident_find(block, dev) : NULL;
-	struct gm_gather g gm_uninitialized;
+	struct dropping d gm_uninitialized;
 	unsigned int page = 0, n = 1;
 
 	if (!res || !res->copies)
@@ -216,8 +225,9 @@ bool gm_replica_lose(struct gm_block *block, struct gm_dev *dev, uint64_t pfn, i
 	if (page == GM_BLOCK_PAGES)
 		return false;
 	gm_unit_round(dev, &page, &n);
-	gm_gather_init(&g);
-	*err = gm_for_views(block, dev, page, n, release_view, &g);
+	gm_gather_init(&d.g);
+	d.dev = dev;
+	*err = gm_for_views(block, dev, page, n, release_view, &d.g);
 	if (!*err)
 		forget(block, res, page, n, pfn);
 	return true;

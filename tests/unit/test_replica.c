@@ -30,6 +30,7 @@ static struct gm_sim *sim_with(unsigned int nr, uint32_t flags, uint64_t pgsizes
 	struct gm_sim *sim;
 
 	assert_int_equal(gm_sim_create(&opt, &sim), 0);
+	assert_int_equal(gm_dev_set_policy(gm_sim_dev(sim), "density/lru-2m"), 0);
 	unit_tune(gm_sim_dev(sim), GRANULE, true, true);
 	return sim;
 }

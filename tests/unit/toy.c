@@ -2,6 +2,8 @@
 /* The toy driver: see toy.h. */
 #include <stdio.h>
 
+#include <gmem/policy.h>
+
 #include "unit.h"
 
 #include "toy.h"
@@ -351,6 +353,7 @@ int toy_plug(struct toy *toy)
 	assert_non_null(toy->memory);
 	memset(toy->memory, 0xEE, toy->hollow ? 1 : toy->size);
 	assert_int_equal(gm_dev_tune(toy->dev, &t), 0);
+	assert_int_equal(gm_dev_set_policy(toy->dev, "density/lru-2m"), 0);
 	return gm_dev_register_physmem(toy->dev, toy->base, toy->base + toy->size);
 }
 

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <gmem/policy.h>
+
 #include "unit.h"
 
 #ifdef GM_DEBUG
@@ -47,6 +49,8 @@ struct gm_sim *unit_sim(unsigned int blocks, unsigned int nr)
 	struct gm_sim *sim;
 
 	assert_int_equal(gm_sim_create(&opt, &sim), 0);
+	/* Whom is evicted, and what moves, is to be known to the page. */
+	assert_int_equal(gm_dev_set_policy(gm_sim_dev(sim), "density/lru-2m"), 0);
 	return sim;
 }
 

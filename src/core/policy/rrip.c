@@ -152,7 +152,8 @@ static void evict(void *state, struct gm_policy_block *block, uint64_t want, uns
 		if (!block->aged)
 			victims->probe = block->here;
 	}
-	if (!choose(s, block, 0, pressure / COOLER, batch, &victims->go)) {
+	victims->stays = choose(s, block, 0, pressure / COOLER, batch, &victims->go) > 0;
+	if (!victims->stays) {
 		block->word &= ~LOOKED;
 		victims->hottest = !pressure;
 	}
