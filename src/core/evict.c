@@ -63,8 +63,8 @@ static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge
 {
 	struct gm_hnode *h = &dev->hnode;
 	struct gm_list *cold = charge ? &charge->cold : &h->cold;
-	struct gm_list *l = hottest ? cold->prev : cold->next;
 	struct gm_block *victim = NULL;
+	struct gm_list *l;
 	bool room;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
@@ -73,7 +73,8 @@ static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge
 	       : charge && room				     ? 0
 	       : room || in_others_hands(h, charge, in_hand) ? -EBUSY
 							     : -ENOSPC;
-	for (; *err && l != cold && !victim; l = hottest ? l->prev : l->next) {
+	for (l = hottest ? cold->prev : cold->next; *err && l != cold && !victim;
+	     l = hottest ? l->prev : l->next) {
 		struct gm_resident *res = charge ? gm_resident_of(charge, l)
 						 : gm_container(l, struct gm_resident, lru);
 		struct gm_block *block = res->block;
