@@ -140,19 +140,12 @@ struct gm_policy_fault {
 	uint32_t granule; /* pages, as tuned (gm_dev_tune()): a power of two */
 };
 
-enum gm_move_how {
-	GM_MOVE,       /* bring it */
-	GM_MAP_REMOTE, /* use it where it is; where that cannot be it is brought */
-	GM_MOVE_IF_COLD, /* bring it if there is room, or the eviction policy has victims at once; else the same */
-};
-
 /*
  * [first, first+n) of the block, @page among them, and @more pieces of that length, each @stride
  * pages behind the one before it (before, if negative). What is here already is no matter; what
  * lies outside of the block is left out. Comes filled in with the granule around the page.
  */
 struct gm_policy_move {
-	uint32_t how; /* enum gm_move_how */
 	uint32_t first, n;
 	uint32_t more;
 	int32_t stride;

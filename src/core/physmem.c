@@ -82,9 +82,14 @@ uint64_t gm_hnode_avail(const struct gm_hnode *h)
 	return used < limit ? GM_MIN(free, limit - used) : 0;
 }
 
-/* Where a block would best be: in frame @near; or @at frames into an extent of 1 << @in. */
+/*
+ * Where a block that lies @off frames into its object would best be: as far behind the frame that
+ * the object would begin in; or @at frames into an extent of 1 << @in. Whoever comes second, be
+ * it at once, is to see where the first one went: so obj->near is read and written in one hold of the lock.
+ */
 struct wish {
-	uint64_t near, at;
+	struct gm_object *obj;
+	uint64_t off, at;
 	unsigned int in;
 };
 
@@ -100,17 +105,20 @@ static bool take(struct gm_hnode *h, unsigned int order, uint64_t *pfn)
 /* The best that there is. */
 static bool take_wish(struct gm_hnode *h, const struct wish *wish, uint64_t *pfn)
 {
+	uint64_t near = gm_load(&wish->obj->near) + wish->off;
 	bool found = false;
 
 	for (struct gm_physmem *r = h->ranges; r && !found; r = r->next)
-		found = !r->closing && gm_buddy_alloc_at(&r->buddy, GM_BLOCK_ORDER, wish->near);
+		found = !r->closing && gm_buddy_alloc_at(&r->buddy, GM_BLOCK_ORDER, near);
 	if (found)
-		*pfn = wish->near;
+		*pfn = near;
 	for (unsigned int in = wish->in; !found && in >= GM_BLOCK_ORDER; in--)
 		for (struct gm_physmem *r = h->ranges; r && !found; r = r->next)
 			found = !r->closing &&
 				gm_buddy_alloc_in(&r->buddy, GM_BLOCK_ORDER, in,
 						  wish->at & ((1ULL << in) - 1), pfn);
+	if (found)
+		gm_store(&wish->obj->near, *pfn - wish->off);
 	return found;
 }
 
@@ -200,14 +208,12 @@ bool gm_hnode_alloc_block(struct gm_dev *dev, const struct gm_block *block, uint
 
 	if (!large)
 		return gm_hnode_alloc(dev, block->obj, GM_BLOCK_ORDER, pfn, limit);
-	wish.near = gm_load(&block->obj->near) + off;
+	wish.obj = block->obj;
+	wish.off = off;
 	wish.in = gm_log2(large) + GM_BLOCK_ORDER + 1; /* no more than a leaf, nor the object */
 	wish.in = GM_MIN(wish.in, GM_MAX(gm_log2(size), GM_BLOCK_ORDER));
 	wish.at = off & ((1ULL << wish.in) - 1);
-	if (!alloc_idle(dev, block->obj, GM_BLOCK_ORDER, &wish, pfn, limit))
-		return false;
-	gm_store(&block->obj->near, *pfn - off);
-	return true;
+	return alloc_idle(dev, block->obj, GM_BLOCK_ORDER, &wish, pfn, limit);
 }
 
 /* ------------------------------------------------------------------- residents */

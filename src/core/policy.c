@@ -167,7 +167,7 @@ static void sanitize(struct gm_policy_move *move, const struct gm_policy_fault *
 {
 	if (move->first > fault->page || move->n > GM_BLOCK_PAGES - move->first ||
 	    fault->page - move->first >= move->n) {
-		*move = (struct gm_policy_move){ .how = GM_MOVE };
+		*move = (struct gm_policy_move){ .n = 0 };
 		granule_around(fault->page, fault->granule, &move->first, &move->n);
 	}
 	if (move->more >= GM_BLOCK_PAGES || !move->stride || move->stride >= (int)GM_BLOCK_PAGES ||
@@ -189,7 +189,7 @@ void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned in
 	};
 	struct asking a gm_uninitialized;
 
-	*move = (struct gm_policy_move){ .how = GM_MOVE };
+	*move = (struct gm_policy_move){ .n = 0 };
 	granule_around(page, fault.granule, &move->first, &move->n);
 	if (gm_load(&dev->no_grow)) /* there is nothing to ask */
 		return;

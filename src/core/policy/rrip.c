@@ -18,9 +18,6 @@
  * The access that a page came for sets its accessed bit too. So the first time that the hand finds
  * a page it is only noted that it may go the next. Of a device that has no accessed bits all of
  * the block is unmapped when the hand is at it, and a fault says what is used.
- *
- * Whoever can do without (GM_MOVE_IF_COLD) asks the block at the hand alone, and by asking
- * moves it on a little, lest it stand still where nothing comes any more.
  */
 #include "core/policy.h"
 
