@@ -207,7 +207,7 @@ static void bad_ranges(void)
 			 -EFAULT);
 	}
 	CHECK_EQ(kt_node(t.as, t.mem), GMEM_NODE_NONE); /* nothing has changed */
-	CHECK_EQ(kt_advise(t.as, 6, t.node, t.mem, PAGE), -EINVAL);
+	CHECK_EQ(kt_advise(t.as, GMEM_UNSET_ACCESSED_BY + 1, t.node, t.mem, PAGE), -EINVAL);
 	CHECK_EQ(kt_advise(t.as, ~0U, t.node, t.mem, PAGE), -EINVAL);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, -7, t.mem, PAGE), -EINVAL);
 	CHECK_EQ(kt_advise(t.as, GMEM_PREFETCH, 1 << 30, t.mem, PAGE), -ENODEV);
