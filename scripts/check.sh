@@ -139,7 +139,7 @@ for build in "${builds[@]}"; do
 		check tsan gcc --no-suite install --no-suite man -- -Doptimization=1 \
 			-Db_sanitize=thread -Db_lundef=false
 		;;
-	clang) check clang clang --suite unit --suite model --suite fuzz -- -Dbuildtype=debugoptimized ;;
+	clang) check clang clang --suite unit --suite fuzz -- -Dbuildtype=debugoptimized ;;
 	kernel) check_kernel ;;
 	*)
 		echo "$0: unknown build '$build': choose from gcc, plain, asan, tsan, clang, kernel" >&2
