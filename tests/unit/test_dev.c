@@ -32,12 +32,9 @@ static void required_functions(void **state)
 
 static void tables_that_cannot_be(void **state)
 {
-	static const uint64_t sizes[] = { 0,
-					  1 << 22,
-					  1 << 30,
-					  1 << 12 | 1 << 11,
-					  1 << 12 | 1ULL << 31,
-					  1 << 12 | 1ULL << 63 };
+	static const uint64_t sizes[] = {
+		0, 1 << 22, 1 << 30, 1 << 12 | 1 << 11, 1 << 12 | 1ULL << 31, 1 << 12 | 1ULL << 63
+	};
 	struct gm_dev *dev;
 	struct toy toy;
 
