@@ -136,7 +136,7 @@ for build in "${builds[@]}"; do
 			-Db_sanitize=address,undefined -Db_lundef=false
 		;;
 	tsan)
-		check tsan gcc --no-suite install --no-suite man -- -Doptimization=1 \
+		check tsan gcc --no-suite install --no-suite man --no-suite tool --no-suite replay -- -Doptimization=1 \
 			-Db_sanitize=thread -Db_lundef=false
 		;;
 	clang) check clang clang --suite unit --suite fuzz -- -Dbuildtype=debugoptimized ;;
