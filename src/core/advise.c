@@ -111,8 +111,10 @@ static void touch(const struct gm_piece *piece, bool hot)
 
 	if (!block)
 		return;
-	for (struct gm_resident *res = block->residents; res; res = res->next)
+	for (struct gm_resident *res = block->residents; res; res = res->next) {
 		gm_resident_touch(block, res->dev, hot);
+		gm_store(&res->wanted, hot);
+	}
 	gm_block_unlock(block);
 }
 

@@ -122,6 +122,8 @@ struct gm_resident {
 	uint32_t nr_copies;		  /* of these: replicas [block] */
 	uint64_t *copies; /* an entry for the replica of each page, or 0; NULL: none [block] */
 	uint32_t word;	  /* the policies', until there is a history [policy] */
+	uint32_t
+		wanted; /* (a) WILLNEED, and the policy was not asked about it as the coldest since */
 };
 
 /* What the policies of a device remember of a block, also of pages that have gone (history.c). */

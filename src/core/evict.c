@@ -8,6 +8,9 @@
  * finds no frame evicts directly; ahead of need a worker evicts from the low watermark up to
  * the high one.
  *
+ * What WILLNEED was said of is not asked for at the hot end, until the hand has come by at the cold
+ * one: or a policy that gives up what came last would give up what is said to be needed.
+ *
  * No policy can keep it from an end. With each block passed over the pressure rises, and at
  * GM_PRESSURE_MAX nobody is asked: all of the candidate goes.
  *
@@ -26,8 +29,9 @@
  * it is so is for the allocation to say which failed (gm_at_limit()), and is not asked again: by
  * then others may have given back frames, and a neighbour's block would go for nothing. The
  * account has a list of its own, so the blocks of others are never walked past; on either list
- * what is passed over is locked by somebody, and a thread locks two blocks at most. So a search
- * is bounded by the threads at work, not by the blocks on the device.
+ * what is passed over is locked by somebody, and a thread locks two blocks at most, or it is
+ * wanted, and there is a limit to these. So a search is bounded by the threads at work, not by the
+ * blocks on the device.
  *
  * Locking. The caller may hold the lock of one block (@self). A victim is locked by
  * trylock under the hnode's spinlock, which keeps its resident, hence the block, in
@@ -37,6 +41,7 @@
 #include "core/trace.h"
 
 #define VICTIMS_TRIED 8U /* failed evictions before the caller hears of it */
+#define WANTED_MAX 8U /* wanted blocks passed over at the hot end, until the search is given up */
 
 /* Are there @want frames below the limit of @charge by now, or on the device? hnode locked. */
 static bool has_room(struct gm_dev *dev, const struct gm_charge *charge, uint64_t want)
@@ -53,8 +58,8 @@ static bool in_others_hands(const struct gm_hnode *h, const struct gm_charge *ch
 }
 
 /*
- * The coldest block, of @charge if there is one, that is not locked; it returns locked. None: 0
- * if the account has room by now; -EBUSY if the device has, or others hold the lock of a
+ * The coldest block, or the hottest that is not wanted, of @charge if there is one, that is not
+ * locked; it returns locked. None: 0 if the account has room by now; -EBUSY if the device has, or others hold the lock of a
  * block, or frames that are no block's yet; they will be soon, or free.
  */
 static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge,
@@ -65,6 +70,7 @@ static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge
 	struct gm_list *cold = charge ? &charge->cold : &h->cold;
 	struct gm_block *victim = NULL;
 	struct gm_list *l;
+	unsigned int wanted = 0;
 	bool room;
 
 	gm_spin_lock(&h->lock, GM_RANK_HNODE);
@@ -79,6 +85,11 @@ static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge
 						 : gm_container(l, struct gm_resident, lru);
 		struct gm_block *block = res->block;
 
+		if (hottest && gm_load(&res->wanted)) {
+			if (++wanted == WANTED_MAX)
+				break;
+			continue;
+		}
 		if (block == self)
 			continue;
 		if (gm_mutex_trylock(&block->lock, GM_RANK_BLOCK))
@@ -137,7 +148,7 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsigned int pressure,
 		bool hottest, struct gm_policy_victims *victims, const struct gm_mask **mask)
 {
-	const struct gm_resident *res = gm_resident_find(block, dev);
+	struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_mask cut;
 	unsigned int n;
 
@@ -145,6 +156,8 @@ static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsig
 	victims->hottest = victims->stays = 0;
 	if (pressure >= GM_PRESSURE_MAX)
 		return true;
+	if (!hottest)
+		gm_store(&res->wanted, 0);
 	gm_policy_evict(block, dev, want, pressure, hottest, victims);
 	if (gm_mask_count(&victims->probe, 0, GM_BLOCK_PAGES))
 		(void)gm_unmap_mask(block, dev, &victims->probe, &cut); /* whole leaves */
@@ -215,6 +228,12 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 		struct gm_policy_victims victims gm_uninitialized;
 		const struct gm_mask *mask;
 
+		if (!victim && hottest &&
+		    none == -ENOSPC) { /* WILLNEED was said of all that may go */
+			hottest = false;
+			pressure++;
+			continue;
+		}
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
 		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask)) {

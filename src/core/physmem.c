@@ -245,7 +245,7 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	res->nr = res->nr_pinned = 0;
 	res->nr_copies = 0;
 	res->copies = NULL;
-	res->word = 0;
+	res->word = res->wanted = 0;
 	res->next = block->residents;
 	block->residents = res;
 	return res;
