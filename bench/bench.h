@@ -70,6 +70,6 @@ void bench_place(void);
 void bench_bulk(void);
 void bench_large_leaf(void);
 void bench_metadata(void);
-void bench_policy(void);
+void bench_policy(bool all);
 
 #endif

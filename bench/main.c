@@ -113,15 +113,22 @@ static void machine(void)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1) {
-		printf("Usage: gmem-bench\n\n"
+	bool policies = argc == 2 && !strcmp(argv[1], "--policies");
+
+	if (argc > 1 && !policies) {
+		printf("Usage: gmem-bench [--policies]\n\n"
 		       "Prints what gmem costs beside the bare operations it is made of, measured\n"
 		       "in the same process. Takes about half a minute; a quiet machine helps.\n"
-		       "See docs/performance.md for what each row means.\n");
+		       "See docs/performance.md for what each row means.\n\n"
+		       "  --policies  only what each of the policies costs a fault\n");
 		return strcmp(argv[1], "--help") ? 2 : 0;
 	}
 	machine();
 	printf("%-58s %9s %9s %-3s %7s  %-8s\n", "", "gmem", "bare", "", "ratio", "goal");
+	if (policies) {
+		bench_policy(true);
+		return 0;
+	}
 	bench_cpu_fault(false);
 	bench_cpu_fault(true);
 	bench_move_block(true);
@@ -135,6 +142,6 @@ int main(int argc, char **argv)
 	bench_large_leaf();
 	bench_two_threads();
 	bench_metadata();
-	bench_policy();
+	bench_policy(false);
 	return 0;
 }

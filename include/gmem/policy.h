@@ -217,8 +217,9 @@ struct gm_evict_policy {
 	 * Room is needed, for @want pages. The blocks with pages here that may go stand in a list; a
 	 * fault or WILLNEED puts one at its hot end, COLD at its cold end, and here is the coldest
 	 * whose lock was free. @pressure is how many the same search has passed over so far; at
-	 * GM_PRESSURE_MAX nobody is asked any more and the whole block goes. Pages go as
-	 * whole base pages of the device.
+	 * GM_PRESSURE_MAX nobody is asked any more and the whole block goes. Nor is anybody for
+	 * hints (PREFETCH, PIN), and where the device has no room for its page table: the coldest
+	 * block goes whole. Pages go as whole base pages of the device.
 	 */
 	void (*evict)(void *state, struct gm_policy_block *block, uint64_t want,
 		      unsigned int pressure, struct gm_policy_victims *victims);

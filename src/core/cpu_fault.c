@@ -197,10 +197,10 @@ int gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *u
 	struct gm_event ev;
 	int err;
 
-	if (traced)
+	if (traced) {
 		ev = gm_fault_event(as, va, access, GM_WHY_CPU_FAULT, GM_NODE_HOST);
-	if (traced)
 		ev.addr = va;
+	}
 	gm_lock_check_none();
 	gm_rwlock_rdlock(&as->lock, GM_RANK_AS);
 	if (until)

@@ -85,7 +85,8 @@ uint64_t gm_hnode_avail(const struct gm_hnode *h)
 /*
  * Where a block that lies @off frames into its object would best be: as far behind the frame that
  * the object would begin in; or @at frames into an extent of 1 << @in. Whoever comes second, be
- * it at once, is to see where the first one went: so obj->near is read and written in one hold of the lock.
+ * it at once, is to see where the first one went: so obj->near is read and written in one hold of
+ * the lock.
  */
 struct wish {
 	struct gm_object *obj;

@@ -10,68 +10,8 @@
 #include <string.h>
 
 #include "lib/host.h"
+#include "null_mmu.h"
 #include "process.h"
-
-static int nothing(struct gm_dev *dev, void **pmap)
-{
-	(void)dev;
-	*pmap = NULL;
-	return 0;
-}
-
-static void destroy(struct gm_dev *dev, void *pmap)
-{
-	(void)dev;
-	(void)pmap;
-}
-
-static int enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint64_t leaf, uint32_t prot)
-{
-	(void)pmap;
-	(void)va;
-	(void)pa;
-	(void)size;
-	(void)leaf;
-	(void)prot;
-	return 0;
-}
-
-static int range(void *pmap, uint64_t va, uint64_t size)
-{
-	(void)pmap;
-	(void)va;
-	(void)size;
-	return 0;
-}
-
-static int copy(struct gm_dev *dev, enum gm_copy_dir dir, const struct gm_extent *ext,
-		unsigned int n, struct gm_fence *fence)
-{
-	(void)dev;
-	(void)dir;
-	(void)ext;
-	(void)n;
-	gm_fence_signal(fence, 0);
-	return 0;
-}
-
-static int zero(struct gm_dev *dev, const struct gm_extent *ext, unsigned int n,
-		struct gm_fence *fence)
-{
-	return copy(dev, GM_TO_DEV, ext, n, fence);
-}
-
-static const struct gm_mmu mmu = {
-	.size = sizeof(mmu),
-	.pgsize_bitmap = GM_PAGE_SIZE,
-	.pmap_create = nothing,
-	.pmap_destroy = destroy,
-	.pmap_enter = enter,
-	.pmap_release = range,
-	.tlb_invl = range,
-	.copy = copy,
-	.zero = zero,
-};
 
 #define IS(err, want, text)                                                                        \
 	do {                                                                                       \
@@ -105,7 +45,7 @@ static int all_fail(int want, const char *text)
 	IS(gm_as_create(NULL, &as), want, text);
 	IS(gm_object_create(GM_PAGE_SIZE, 0, &obj), want, text);
 	IS(gm_object_from_fd(0, &obj), want, text);
-	IS(gm_dev_create(&mmu, "toy", NULL, &dev), want, text);
+	IS(gm_dev_create(&null_mmu, "toy", NULL, &dev), want, text);
 	IS(gm_dev_from_hnode(1, &dev), want, text);
 	IS(hmadvise(0, &page, 8, GM_COLD), want, text);
 	IS(hmemcpy(0, &page, &page, 8), want, text);
@@ -186,7 +126,7 @@ static int driver_first(void)
 {
 	struct gm_dev *dev;
 
-	IS(gm_dev_create(&mmu, "toy", NULL, &dev), 0, "success");
+	IS(gm_dev_create(&null_mmu, "toy", NULL, &dev), 0, "success");
 	if (!is_host("user") || gm_dev_hnode(dev) < 1)
 		return 2;
 	IS(gm_dev_register_physmem(dev, 0, GM_BLOCK_SIZE), 0, "success");

@@ -94,7 +94,7 @@ static void look(const struct gm_policy_block *block)
 	}
 }
 
-/* Pages whose byte, of the bits in @mask, is @limit at most and @least at least. */
+/* Of the pages that may go up to @batch whose byte is from @least to @limit. */
 static unsigned int choose(struct state *s, const struct gm_policy_block *block, unsigned int least,
 			   unsigned int limit, uint64_t batch, struct gm_mask *go)
 {

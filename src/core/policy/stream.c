@@ -21,8 +21,8 @@
 #define TRUST_MAX 9U   /* windows of up to 1 << this granules, and a block */
 #define TRUST_BEGIN 5U /* 2 MiB, of granules of 64 KiB */
 #define STEPS_FOR_TRUST 8U
-#define FAR (2 * GM_POLICY_PAGES) /* the longest stride */
-#define KEPT 64U		  /* faults that a stream is kept longer than what is none */
+#define FAR (2ULL * GM_POLICY_PAGES) /* the longest stride */
+#define KEPT 64U		     /* faults that a stream is kept longer than what is none */
 
 static int start(void *state)
 {
@@ -39,9 +39,9 @@ static void distrust(struct gm_stream_state *s)
 static bool follows(const struct gm_stream *st, uint64_t page, uint64_t granule,
 		    enum gm_stream_way *way)
 {
-	if (page >= st->hi && page < st->hi + granule)
+	if (page - st->hi < granule)
 		*way = GM_STREAM_AHEAD;
-	else if (page < st->lo && page + granule >= st->lo)
+	else if (st->lo - 1 - page < granule)
 		*way = GM_STREAM_BACK;
 	else if (st->stride && page == st->next)
 		*way = GM_STREAM_STRIDE;
@@ -50,29 +50,42 @@ static bool follows(const struct gm_stream *st, uint64_t page, uint64_t granule,
 	return true;
 }
 
-/* The stream that goes on with @page, and how; NULL: none. */
-static struct gm_stream *find(struct gm_stream_state *s, const struct gm_policy_fault *fault,
-			      uint64_t object, uint64_t page, enum gm_stream_way *way)
+/* What the table has to say of a fault: the streams of its context and object, looked at once. */
+struct found {
+	struct gm_stream *again; /* the same fault once more: the mechanism was in somebody's way */
+	struct gm_stream *follows; /* the stream that goes on with the page, in this way */
+	enum gm_stream_way way;
+	struct gm_stream *latest; /* whose last fault was near */
+	bool ahead;		  /* some have brought the page ahead */
+	struct gm_stream *oldest; /* of all: that nobody came by for longest */
+};
+
+/* Once for each fault, and of memory used in no order nothing is to be foreseen: few branches. */
+static void find(struct gm_stream_state *s, const struct gm_policy_fault *fault, uint64_t object,
+		 uint64_t page, struct found *found)
 {
+	uint64_t when = 0, until = UINT64_MAX;
+
+	*found = (struct found){ .again = NULL };
 	for (unsigned int i = 0; i < GM_STREAMS; i++) {
 		struct gm_stream *st = &s->stream[i];
+		uint64_t kept = st->at + (st->steps > 1 ? KEPT : 0), near;
 
-		if (st->object == object && st->ctx == fault->ctx &&
-		    follows(st, page, fault->granule, way))
-			return st;
+		found->oldest = kept < until ? st : found->oldest;
+		until = kept < until ? kept : until;
+		if (st->object != object || st->ctx != fault->ctx)
+			continue;
+		if (st->last == page) {
+			found->again = st;
+			return;
+		}
+		if (!found->follows && follows(st, page, fault->granule, &found->way))
+			found->follows = st;
+		near = page - st->last + FAR <= 2 * FAR ? st->at : 0;
+		found->latest = near > when ? st : found->latest;
+		when = near > when ? near : when;
+		found->ahead |= (st->window > 1) & (page - st->lo < st->hi - st->lo);
 	}
-	return NULL;
-}
-
-/* The same fault once more: the mechanism was in somebody's way, or the page was evicted. */
-static struct gm_stream *find_again(struct gm_stream_state *s, const struct gm_policy_fault *fault,
-				    uint64_t object, uint64_t page)
-{
-	for (unsigned int i = 0; i < GM_STREAMS; i++)
-		if (s->stream[i].object == object && s->stream[i].ctx == fault->ctx &&
-		    s->stream[i].last == page)
-			return &s->stream[i];
-	return NULL;
 }
 
 /* What was brought ahead is not there any more, and was wanted only now. */
@@ -90,56 +103,24 @@ static void came_too_early(struct gm_stream_state *s, const struct gm_policy_fau
 	}
 }
 
-/* The distance from the last fault of the context that was near. */
-static int64_t distance(const struct gm_stream_state *s, const struct gm_policy_fault *fault,
-			uint64_t object, uint64_t page)
-{
-	const struct gm_stream *latest = NULL;
-
-	for (unsigned int i = 0; i < GM_STREAMS; i++) {
-		const struct gm_stream *st = &s->stream[i];
-		uint64_t far = st->last > page ? st->last - page : page - st->last;
-
-		if (st->object == object && st->ctx == fault->ctx && far && far <= FAR &&
-		    (!latest || st->at > latest->at))
-			latest = st;
-	}
-	return latest ? (int64_t)(page - latest->last) : 0;
-}
-
-/* A place for what may become a stream: the one that nobody came by for longest. */
-static struct gm_stream *take(struct gm_stream_state *s)
-{
-	struct gm_stream *oldest = &s->stream[0];
-
-	for (unsigned int i = 1; i < GM_STREAMS; i++) {
-		struct gm_stream *st = &s->stream[i];
-
-		if (st->at + (st->steps > 1 ? KEPT : 0) <
-		    oldest->at + (oldest->steps > 1 ? KEPT : 0))
-			oldest = st;
-	}
-	if (oldest->window > 1)
-		distrust(s);
-	return oldest;
-}
-
 /* One step more. */
 static void step(struct gm_stream_state *s, struct gm_stream *st, enum gm_stream_way way)
 {
+	unsigned int window;
+
 	if (st->steps && st->way != way) /* it turned */
 		st->steps = 0;
-	st->steps++;
+	if (st->steps < UINT16_MAX)
+		st->steps++;
 	if (way == GM_STREAM_STRIDE && st->steps < 2) /* the same distance was seen twice by now */
 		st->steps = 2;
-	st->way = way;
+	st->way = (uint8_t)way;
 	if (st->window > 1 && ++s->steps >= STEPS_FOR_TRUST) {
 		s->steps = 0;
 		s->trust += s->trust < TRUST_MAX;
 	}
-	st->window = st->steps < 2 ? 1 : 2 * st->window;
-	if (st->window > 1U << s->trust)
-		st->window = 1U << s->trust;
+	window = st->steps < 2 ? 1 : 2U * st->window;
+	st->window = (uint16_t)(window < 1U << s->trust ? window : 1U << s->trust);
 }
 
 /* The window, as far as the block goes: in pages of the block. */
@@ -167,7 +148,7 @@ static void reach(struct gm_stream *st, const struct gm_policy_fault *fault,
 		move->first = fault->page;
 		move->n = GM_POLICY_PAGES - fault->page < granule ? GM_POLICY_PAGES - fault->page
 								  : granule;
-		move->stride = (int32_t)st->stride;
+		move->stride = st->stride;
 		for (at += st->stride;
 		     move->more + 1 < st->window && at >= 0 && at < (int64_t)GM_POLICY_PAGES;
 		     at += st->stride)
@@ -185,25 +166,28 @@ static void fault(void *state, struct gm_policy_block *block, const struct gm_po
 	uint64_t base = block->index * GM_POLICY_PAGES, page = base + fault->page;
 	struct gm_stream_state *s = state;
 	struct gm_stream *st;
-	int64_t stride;
-	enum gm_stream_way way;
+	struct found found;
 
 	s->faults++;
-	st = find_again(s, fault, block->object, page);
-	if (st) {
-		reach(st, fault, move, base);
+	find(s, fault, block->object, page, &found);
+	if (found.again) {
+		reach(found.again, fault, move, base);
 		return;
 	}
-	st = find(s, fault, block->object, page, &way);
+	st = found.follows;
 	if (st) {
-		step(s, st, way);
+		step(s, st, found.way);
 	} else {
-		came_too_early(s, fault, block->object, page);
-		stride = distance(s, fault, block->object, page);
-		st = take(s);
+		int64_t stride = found.latest ? (int64_t)(page - found.latest->last) : 0;
+
+		if (found.ahead)
+			came_too_early(s, fault, block->object, page);
+		st = found.oldest;
+		if (st->window > 1)
+			distrust(s);
 		*st = (struct gm_stream){ .ctx = fault->ctx,
 					  .object = block->object,
-					  .stride = stride,
+					  .stride = (int16_t)stride,
 					  .next = (uint64_t)((int64_t)page + stride),
 					  .window = 1 };
 	}

@@ -9,16 +9,17 @@
 
 enum gm_stream_way { GM_STREAM_AHEAD, GM_STREAM_BACK, GM_STREAM_STRIDE };
 
+/* 64 bytes, a cache line: all of them are looked at for each fault. */
 struct gm_stream {
 	uint64_t ctx, object; /* object 0: free */
 	uint64_t last;	      /* page of the object that was faulted on */
 	uint64_t lo, hi;      /* what was brought for it, but for strides */
 	uint64_t next;	      /* STRIDE: where the next fault should be */
-	int64_t stride;	      /* pages; 0: none was seen */
-	uint32_t steps;	      /* in order */
-	uint32_t window;      /* granules */
-	enum gm_stream_way way;
-	uint64_t at; /* fault number */
+	uint64_t at;	      /* fault number */
+	int16_t stride;	      /* pages; 0: none was seen */
+	uint16_t steps;	      /* in order; no more are counted than fit */
+	uint16_t window;      /* granules */
+	uint8_t way;	      /* enum gm_stream_way */
 };
 
 struct gm_stream_state {
