@@ -148,6 +148,42 @@ static void stays(void **state)
 	ASKED({ 0, 1, 0, 0 });
 }
 
+static void tell(unsigned int block, uint32_t advice)
+{
+	assert_int_equal(gm_advise(rig.u->as, 0, rig.va + block * BLOCK, BLOCK, advice), 0);
+}
+
+/* What WILLNEED was said of is not asked for at the hot end, until it has been the coldest. */
+static void needed(void **state)
+{
+	(void)state;
+	tell(3, GM_WILLNEED);
+	answer(0, 0, 0, 1, 1);
+	answer(2, 0, 2, 1, 0);
+	need(4, 0);
+	ASKED({ 0, 1, 0, 0 }, { 2, 1, 1, 1 });
+	need(4, 1); /* of the two one was left */
+	tell(3, GM_COLD);
+	answer(3, 0, 0, 1, 1);
+	answer(2, 2, 1, 1, 0);
+	need(4, 2);
+	ASKED({ 3, 1, 0, 0 }, { 2, 1, 1, 1 });
+	for (unsigned int i = 0; i < 3; i++)
+		tell(i, GM_WILLNEED);
+	script.twice = true;
+	answer(3, 0, 0, 1, 1);
+	gm_mask_set(&script.then[3].go, 0, 1);
+	need(4, 3);
+	ASKED({ 3, 1, 0, 0 }, { 3, 1, 1, 1 });
+	script.then[3] = (struct gm_policy_victims){ .go = { { 0 } } };
+	answer(3, 0, 0, 1, 1);
+	tell(3, GM_WILLNEED);
+	answer(0, 0, 0, 1, 1);
+	gm_mask_set(&script.then[0].go, 0, 1);
+	need(4, 4); /* but for what was just asked about, all that may go is wanted */
+	ASKED({ 0, 1, 0, 0 }, { 0, 1, 1, 1 });
+}
+
 /* Passed over it is the hottest, and the next coldest is asked about, under more pressure. */
 static void passed_over(void **state)
 {
@@ -328,15 +364,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(stays),
-		TEST(passed_over),
-		TEST(passed_over_in_place),
-		TEST(hot_end),
-		TEST(hot_end_of_account),
-		TEST(failed),
-		TEST(locked),
-		TEST(wanted),
-		TEST(in_order),
+		TEST(stays),	   TEST(needed),
+		TEST(passed_over), TEST(passed_over_in_place),
+		TEST(hot_end),	   TEST(hot_end_of_account),
+		TEST(failed),	   TEST(locked),
+		TEST(wanted),	   TEST(in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
