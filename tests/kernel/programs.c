@@ -31,7 +31,11 @@ static void show(void)
 /* An end that is not the one that was asked for ends the test. */
 static void run(const char *host, const char *const *argv, int status)
 {
-	char *const env[] = { (char *)host, "PATH=/prog", "HOME=/tmp", "LD_LIBRARY_PATH=/prog",
+	char *const env[] = { (char *)host,
+			      "PATH=/prog",
+			      "HOME=/tmp",
+			      "LD_LIBRARY_PATH=/prog",
+			      "CONFORMANCE_BY_PAGE=1",
 			      NULL };
 	int how;
 	pid_t pid;
