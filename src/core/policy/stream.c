@@ -115,7 +115,8 @@ static void step(struct gm_stream_state *s, struct gm_stream *st, enum gm_stream
 	if (way == GM_STREAM_STRIDE && st->steps < 2) /* the same distance was seen twice by now */
 		st->steps = 2;
 	st->way = (uint8_t)way;
-	if (st->window > 1 && ++s->steps >= STEPS_FOR_TRUST) {
+	/* A window was used; or would have been, where there is no trust left for any. */
+	if ((st->window > 1 || (!s->trust && st->steps > 2)) && ++s->steps >= STEPS_FOR_TRUST) {
 		s->steps = 0;
 		s->trust += s->trust < TRUST_MAX;
 	}
@@ -132,8 +133,6 @@ static void reach(struct gm_stream *st, const struct gm_policy_fault *fault,
 
 	move->first = first;
 	move->n = granule;
-	if (window > GM_POLICY_PAGES)
-		window = GM_POLICY_PAGES;
 	if (st->way == GM_STREAM_AHEAD) {
 		move->n = window < GM_POLICY_PAGES - first ? window : GM_POLICY_PAGES - first;
 	} else if (st->way == GM_STREAM_BACK) {
