@@ -189,7 +189,7 @@ static void first_use(void **state)
 	for (unsigned int g = 0; g < 10; g++) {
 		gm_mask_set(&r->b.here, g * 16, 16);
 		gm_evict_s3fifo.came(r->state, &r->b, g * 16, 16, GM_POLICY_FAULT);
-		use(r, 1U << g, 1);
+		use(r, 1U << g, g == 1 ? 2 : 1);
 	}
 	use(r, 1, 2);
 	assert_int_equal(victims(r, 0), 0);

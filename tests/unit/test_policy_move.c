@@ -249,7 +249,7 @@ static void many_at_once(void **state)
 {
 	struct rig *r = *state;
 
-	for (unsigned int n = 16; n <= 17; n++)
+	for (unsigned int n = 17; n >= 16; n--)
 		for (unsigned int step = 0; step < 3; step++)
 			for (unsigned int i = 0; i < n; i++)
 				expect(r, 100 * n + i, 16 * step, 16 * step,
