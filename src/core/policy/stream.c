@@ -21,6 +21,7 @@
 #define TRUST_MAX 9U   /* windows of up to 1 << this granules, and a block */
 #define TRUST_BEGIN 5U /* 2 MiB, of granules of 64 KiB */
 #define STEPS_FOR_TRUST 8U
+#define STEPS_MAX 0xffffU
 #define FAR (2ULL * GM_POLICY_PAGES) /* the longest stride */
 #define KEPT 64U		     /* faults that a stream is kept longer than what is none */
 
@@ -110,7 +111,7 @@ static void step(struct gm_stream_state *s, struct gm_stream *st, enum gm_stream
 
 	if (st->steps && st->way != way) /* it turned */
 		st->steps = 0;
-	if (st->steps < UINT16_MAX)
+	if (st->steps < STEPS_MAX)
 		st->steps++;
 	if (way == GM_STREAM_STRIDE && st->steps < 2) /* the same distance was seen twice by now */
 		st->steps = 2;
