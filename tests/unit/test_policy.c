@@ -49,6 +49,8 @@ static void density_tree(void **state)
 		{ { { 4, 4 }, { 16, 8 }, { 32, 20 } }, 4, 0, 0, 64 },
 		{ { { 128, 100 }, { 256, 200 } }, 16, 140, 0, 512 },
 		{ { { 0, 1 } }, 512, 77, 0, 512 }, /* nothing larger than a block */
+		/* What it has grown to counts as there when the next size is judged. */
+		{ { { 16, 1 }, { 32, 1 } }, 16, 0, 0, 64 },
 	};
 
 	(void)state;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* What a device does that nobody has chosen policies for: auto, alone, and auto/rrip on the bench. */
+/*
+ * The built-in policies on the bench: what a device does that nobody has chosen any for, auto/rrip,
+ * and that each of the others does its work. auto alone besides; rrip is in test_policy_rrip.c.
+ */
 #include "unit.h"
 
 #include "core/policy.h"
@@ -337,6 +340,61 @@ static void chosen_late(void **state)
 	assert_int_equal(gm_history_bytes(), 0);
 }
 
+/* ------------------------------------------------------------------ the others */
+
+/* Each pair carries a working set twice as large as the device. */
+static void every_pair(void **state)
+{
+	static const char *const moves[] = { "density", "auto", "fixed", "stream" };
+	static const char *const evicts[] = { "lru-2m", "clock", "rrip", "s3fifo" };
+	struct unit *u = *state;
+	uint64_t va = unit_alloc(u, 8 * BLOCK);
+	char names[64];
+
+	unit_tune(unit_dev(u, 0), 64 << 10, false, true);
+	for (unsigned int i = 0; i < 16; i++) {
+		snprintf(names, sizeof(names), "%s/%s", moves[i / 4], evicts[i % 4]);
+		choose(u, names);
+		for (unsigned int round = 0; round < 2; round++) {
+			unit_fill(u, 0, va, 8 * BLOCK, i + 1);
+			unit_verify(u, 0, va, 8 * BLOCK, i + 1);
+			unit_check();
+		}
+		unit_verify(u, CPU, va + i % 8 * BLOCK, BLOCK, i + 1);
+		unit_peek(u->as, va, 8 * BLOCK, i + 1);
+	}
+}
+
+/* What is used again and again stays while a scan of four times the device passes by. */
+static void scan_resistance(void **state)
+{
+	struct unit *u = *state;
+	uint64_t hot = unit_alloc(u, BLOCK), va = unit_alloc(u, 32 * BLOCK), moved[2];
+	static const char *const names[] = { "fixed/lru-2m", "fixed/s3fifo" };
+
+	unit_tune(unit_dev(u, 0), 64 << 10, false, true);
+	unit_fill(u, CPU, hot, BLOCK, 1);
+	unit_fill(u, CPU, va, 32 * BLOCK, 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct gm_stats s, t;
+
+		choose(u, names[i]);
+		assert_int_equal(gm_advise(u->as, GM_NODE_HOST, hot, BLOCK, GM_PREFETCH), 0);
+		for (unsigned int k = 0; k < 4; k++)
+			unit_verify(u, 0, hot, k ? BLOCK : PAGE, 1);
+		s = unit_dev_stats(unit_dev(u, 0));
+		for (unsigned int b = 0; b < 32; b++) {
+			unit_verify(u, 0, va + b * BLOCK, BLOCK, 1);
+			unit_verify(u, 0, hot, BLOCK, 1);
+		}
+		t = unit_dev_stats(unit_dev(u, 0));
+		moved[i] = t.pages_to_dev - s.pages_to_dev;
+	}
+	print_message("moved beside the scan: lru-2m %d, s3fifo %d\n", (int)moved[0] - 32 * 512,
+		      (int)moved[1] - 32 * 512);
+	assert_true(moved[1] < moved[0]);
+}
+
 int main(void)
 {
 #define ALONE(name) cmocka_unit_test_setup_teardown(name, setup_auto, teardown_auto)
@@ -353,6 +411,8 @@ int main(void)
 		TEST(without_accessed_bits),
 		TEST(no_memory),
 		TEST(chosen_late),
+		TEST(every_pair),
+		TEST(scan_resistance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,7 +189,7 @@ static void first_use(void **state)
 	for (unsigned int g = 0; g < 10; g++) {
 		gm_mask_set(&r->b.here, g * 16, 16);
 		gm_evict_s3fifo.came(r->state, &r->b, g * 16, 16, GM_POLICY_FAULT);
-		use(r, 1U << g, 1);
+		use(r, 1U << g, g == 1 ? 2 : 1);
 	}
 	use(r, 1, 2);
 	assert_int_equal(victims(r, 0), 0);
@@ -240,6 +240,96 @@ static void main_queue(void **state)
 	go(r, 2, 1, GM_POLICY_EVICT);
 	assert_int_equal(victims(r, 0), 0);
 	assert_int_equal(victims(r, 0), 2);
+}
+
+/* The small queue's share is a tenth of the device, to the page. */
+static void tenth(void **state)
+{
+	struct rig *r = *state;
+
+	come(r, 0, 8);
+	assert_int_equal(victims(r, 0), 0);
+	assert_int_equal(victims(r, 0), 0); /* not even looked at */
+	r->b.frames--;
+	assert_int_equal(victims(r, 0), 0);
+	assert_int_equal(victims(r, 0), 0xff);
+}
+
+/* What was used before the first look may be what it came for: the look begins the count. */
+static void first_look(void **state)
+{
+	struct rig *r = *state;
+
+	come(r, 0, 8);
+	r->b.used = groups(1U << 2);
+	assert_int_equal(victims(r, 0), 0); /* it is not their turn */
+	assert_int_equal(victims(r, 0), 0);
+	r->b.used = groups(0);
+	come(r, 8, 2);
+	use(r, 1, 1);
+	use(r, 2, 2);
+	assert_int_equal(victims(r, 0), 0);
+	assert_int_equal(victims(r, 0), 0x3ff & ~2U);
+}
+
+/* Under pressure the small queue is not looked at twice, and the other's turn comes as well. */
+static void hurried(void **state)
+{
+	struct rig *r = *state;
+
+	come(r, 0, 10);
+	assert_int_equal(victims(r, GM_PRESSURE_MAX / 4 - 1), 0);
+	come(r, 10, 2);
+	assert_int_equal(victims(r, GM_PRESSURE_MAX / 4), 0xfff);
+	go(r, 0, 12, GM_POLICY_DROP);
+	come(r, 0, 3);
+	assert_int_equal(victims(r, GM_PRESSURE_MAX / 4 - 1), 0);
+	assert_int_equal(victims(r, GM_PRESSURE_MAX / 4), 7);
+}
+
+/* A ghost is young for as many pages as the device has, less a quarter; then again, seemingly. */
+static void old_ghosts(void **state)
+{
+	static const struct {
+		uint64_t quarters;
+		bool young;
+	} rows[] = { { 0, true }, { 3, true }, { 4, false }, { 15, false }, { 16, true } };
+	struct rig *r = *state;
+
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		come(r, 0, 9);
+		assert_int_equal(victims(r, 0), 0);
+		assert_int_equal(victims(r, 0), 0x1ff);
+		r->b.clock = 1 << 20; /* a step begins */
+		go(r, 0, 9, GM_POLICY_EVICT);
+		r->b.clock += rows[i].quarters * FRAMES / 4;
+		come(r, 0, 1);
+		/* In the main queue, where nothing used it; or in the small one, which is not full. */
+		if (victims(r, 0) != rows[i].young)
+			fail_msg("a ghost after %u quarters", (unsigned int)rows[i].quarters);
+		go(r, 0, 1, GM_POLICY_DROP);
+		r->b.clock = 0;
+	}
+}
+
+/* Only what leaves the small queue is a ghost, and only once all of it has left. */
+static void no_ghosts(void **state)
+{
+	struct rig *r = *state;
+
+	come(r, 0, 9);
+	use(r, 3, 2);
+	assert_int_equal(victims(r, 0), 0); /* 0 and 1 move on */
+	go(r, 2, 7, GM_POLICY_DROP);
+	/* Half of a group goes: the rest is in the main queue as ever. */
+	gm_mask_clear(&r->b.here, 0, 8);
+	gm_evict_s3fifo.went(r->state, &r->b, 0, 8, GM_POLICY_EVICT);
+	use(r, 2, 1);
+	assert_int_equal(victims(r, 0), 1);
+	go(r, 0, 1, GM_POLICY_EVICT);
+	go(r, 1, 1, GM_POLICY_EVICT);
+	come(r, 0, 2); /* back in the small queue, which is not full */
+	assert_int_equal(victims(r, 0), 0);
 }
 
 /* A scan passes by what is in use. */
@@ -308,6 +398,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(first_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(ghosts, setup, teardown),
 		cmocka_unit_test_setup_teardown(main_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(tenth, setup, teardown),
+		cmocka_unit_test_setup_teardown(first_look, setup, teardown),
+		cmocka_unit_test_setup_teardown(hurried, setup, teardown),
+		cmocka_unit_test_setup_teardown(old_ghosts, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_ghosts, setup, teardown),
 		cmocka_unit_test_setup_teardown(scan, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(probes, setup, teardown),

@@ -179,6 +179,15 @@ static void backs_off(void **state)
 	assert_int_equal(touch(r, 1, 1, at).n, 8 * GRANULE);
 }
 
+/* The first steps of a stream that ends: a window that nobody was seen to use. */
+static void abandon(struct rig *r, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		begin(r, i * 40 * 512, 4);
+	for (unsigned int i = 0; i < 200; i++) /* far from one another, and from all */
+		touch(r, 1, 2, i * 7919 * 16ULL);
+}
+
 /* A window that nobody was seen to use is counted when its place is wanted. */
 static void ended_streams(void **state)
 {
@@ -186,14 +195,126 @@ static void ended_streams(void **state)
 	unsigned int n = 0;
 	uint64_t at;
 
-	for (unsigned int i = 0; i < 16; i++)
-		begin(r, i * 40 * 512, 4);
-	for (unsigned int i = 0; i < 200; i++) /* far from one another, and from all */
-		touch(r, 1, 2, i * 7919 * 16ULL);
+	abandon(r, 16);
 	at = begin(r, 4000 * 512, 2);
 	for (unsigned int i = 0; i < 6; i++, at += n)
 		n = touch(r, 1, 1, at).n;
 	assert_int_equal(n, GRANULE);
+}
+
+/* However much was lost of it, trust comes back: a doubling for eight steps that go well. */
+static void trust_returns(void **state)
+{
+	struct rig *r = *state;
+	uint64_t at = 9000 * 512;
+
+	abandon(r, 16);
+	for (unsigned int i = 0; i < 18; i++) {
+		unsigned int n = touch(r, 1, 1, at).n;
+
+		/* Of the first three steps none could be foreseen. */
+		if (n != (i < 3 + 7 ? GRANULE : 2 * GRANULE))
+			fail_msg("step %u: %u pages", i, n);
+		at += n;
+	}
+	assert_int_equal(touch(r, 1, 1, at).n, 4 * GRANULE);
+	at += 4 * GRANULE;
+	for (unsigned int i = 0; i < 60; i++)
+		at += touch(r, 1, 1, at).n;
+	assert_int_equal(at % 512, 0);
+	assert_int_equal(touch(r, 1, 1, at).n, 512);
+}
+
+/* Ahead of its time once, however many pages of the window are missed then. */
+static void early_once(void **state)
+{
+	static const unsigned int behind[] = { 60, 133, 250 };
+	struct rig *r = *state;
+	uint64_t at = begin(r, 0, 8);
+
+	for (unsigned int i = 0; i < 3; i++)
+		expect(r, 1, at - behind[i], (unsigned int)(at - behind[i]) % 512 / 16 * 16, 16);
+	at = begin(r, 100 * 512, 6);
+	assert_int_equal(touch(r, 1, 1, at).n, 16 * GRANULE); /* of 32 */
+	at += 16 * GRANULE;
+	/* The eleventh step of this stream is the eighth that was foreseen. */
+	for (unsigned int i = 8; i < 11; i++, at += 16 * GRANULE)
+		assert_int_equal(touch(r, 1, 1, at).n, 16 * GRANULE);
+	assert_int_equal(at % 512, 0);
+	assert_int_equal(touch(r, 1, 1, at).n, 32 * GRANULE);
+}
+
+/* As many are followed at once as the table has places, and not one more. */
+static void many_at_once(void **state)
+{
+	struct rig *r = *state;
+
+	for (unsigned int n = 17; n >= 16; n--)
+		for (unsigned int step = 0; step < 3; step++)
+			for (unsigned int i = 0; i < n; i++)
+				expect(r, 100 * n + i, 16 * step, 16 * step,
+				       step == 2 && n == 16 ? 32 : 16);
+}
+
+/* One that was seen to go on is kept for longer than what is none. */
+static void kept(void **state)
+{
+	struct rig *r = *state;
+	uint64_t at = begin(r, 0, 3);
+
+	for (unsigned int i = 0; i < 60; i++)
+		touch(r, 1, 2, i * 7919 * 16ULL);
+	expect(r, 1, at, (unsigned int)at, 64);
+	at += 64;
+	for (unsigned int i = 60; i < 160; i++)
+		touch(r, 1, 2, i * 7919 * 16ULL);
+	expect(r, 1, at, (unsigned int)at, 16);
+}
+
+/* It goes on within a granule of what was brought, whoever's context and object that was. */
+static void what_follows(void **state)
+{
+	struct rig *r = *state;
+
+	expect(r, 1, 1600, 64, 16); /* 3 * 512 + 64 */
+	expect(r, 1, 1631, 80, 16);
+	expect(r, 1, 1647, 96, 32);
+	expect(r, 2, 1600, 64, 16);
+	expect(r, 2, 1632, 96, 16); /* a granule was left out */
+	expect(r, 2, 1665, 128, 16);
+	expect(r, 3, 1600, 64, 16);
+	expect(r, 3, 1584, 48, 16); /* backward */
+	expect(r, 3, 1568, 16, 32);
+	expect(r, 4, 1600, 64, 16);
+	expect(r, 4, 1583, 32, 16);
+	expect(r, 4, 1550, 0, 16);
+	/* Of another object, or another context, nothing is known. */
+	expect(r, 5, 0, 0, 16);
+	expect(r, 5, 16, 16, 16);
+	expect(r, 6, 32, 32, 16);
+	assert_int_equal(touch(r, 2, 5, 32).n, 16);
+	expect(r, 5, 32, 32, 32);
+}
+
+/* The distance is from the last fault that was near, and no longer than two blocks. */
+static void how_far(void **state)
+{
+	static const struct {
+		int stride;
+		bool seen;
+	} rows[] = { { 1024, true }, { -1024, true }, { 1025, false }, { -1025, false } };
+	struct gm_policy_move move;
+	struct rig *r = *state;
+
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (int k = 0; k < 3; k++)
+			move = touch(r, 1, 10 + i, (uint64_t)(100000 + k * rows[i].stride));
+		assert_int_equal(move.stride, rows[i].seen ? rows[i].stride : 0);
+	}
+	expect(r, 1, 1000, 480, 16);
+	expect(r, 1, 100, 96, 16);
+	expect(r, 1, 140, 128, 16);
+	expect_stride(r, 180, 1, 40);
 }
 
 /* The mechanism asks again if it was in somebody's way: the same answer, and nothing is learnt. */
@@ -248,6 +369,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_stream, setup, teardown),
 		cmocka_unit_test_setup_teardown(backs_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(ended_streams, setup, teardown),
+		cmocka_unit_test_setup_teardown(trust_returns, setup, teardown),
+		cmocka_unit_test_setup_teardown(early_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_follows, setup, teardown),
+		cmocka_unit_test_setup_teardown(how_far, setup, teardown),
 		cmocka_unit_test_setup_teardown(asked_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_granules, setup, teardown),
 	};

@@ -21,6 +21,7 @@
 #define TRUST_MAX 9U   /* windows of up to 1 << this granules, and a block */
 #define TRUST_BEGIN 5U /* 2 MiB, of granules of 64 KiB */
 #define STEPS_FOR_TRUST 8U
+#define STEPS_MAX 0xffffU
 #define FAR (2ULL * GM_POLICY_PAGES) /* the longest stride */
 #define KEPT 64U		     /* faults that a stream is kept longer than what is none */
 
@@ -110,12 +111,13 @@ static void step(struct gm_stream_state *s, struct gm_stream *st, enum gm_stream
 
 	if (st->steps && st->way != way) /* it turned */
 		st->steps = 0;
-	if (st->steps < UINT16_MAX)
+	if (st->steps < STEPS_MAX)
 		st->steps++;
 	if (way == GM_STREAM_STRIDE && st->steps < 2) /* the same distance was seen twice by now */
 		st->steps = 2;
 	st->way = (uint8_t)way;
-	if (st->window > 1 && ++s->steps >= STEPS_FOR_TRUST) {
+	/* A window was used; or would have been, where there is no trust left for any. */
+	if ((st->window > 1 || (!s->trust && st->steps > 2)) && ++s->steps >= STEPS_FOR_TRUST) {
 		s->steps = 0;
 		s->trust += s->trust < TRUST_MAX;
 	}
@@ -132,8 +134,6 @@ static void reach(struct gm_stream *st, const struct gm_policy_fault *fault,
 
 	move->first = first;
 	move->n = granule;
-	if (window > GM_POLICY_PAGES)
-		window = GM_POLICY_PAGES;
 	if (st->way == GM_STREAM_AHEAD) {
 		move->n = window < GM_POLICY_PAGES - first ? window : GM_POLICY_PAGES - first;
 	} else if (st->way == GM_STREAM_BACK) {
