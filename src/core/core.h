@@ -151,6 +151,38 @@ struct gm_block {
 	uint16_t nr_retained; /* pages on devices with a host frame kept [block] */
 };
 
+/* What few blocks have: all of it is read and written by these. Block locked. */
+
+static inline struct gm_history *gm_block_history(const struct gm_block *block)
+{
+	return block->history;
+}
+
+static inline struct gm_pingpong *gm_block_pingpong(const struct gm_block *block)
+{
+	return block->pingpong;
+}
+
+static inline uint64_t gm_block_readers(const struct gm_block *block)
+{
+	return block->readers;
+}
+
+static inline uint64_t gm_block_remote(const struct gm_block *block)
+{
+	return block->remote;
+}
+
+static inline uint32_t gm_block_copies(const struct gm_block *block)
+{
+	return block->nr_copies;
+}
+
+static inline uint32_t gm_resident_copies(const struct gm_resident *res)
+{
+	return res->nr_copies;
+}
+
 /* ------------------------------------------------------------------- objects */
 
 struct gm_object {
@@ -376,6 +408,11 @@ static inline struct gm_mask *gm_block_mask(const struct gm_block *block)
 {
 	return (struct gm_mask *)(block->pages + GM_BLOCK_PAGES);
 }
+
+/* -ENOMEM: it is not, and must not map what these are about. */
+int gm_block_add_reader(struct gm_block *block, const struct gm_dev *dev);
+int gm_block_add_remote(struct gm_block *block, const struct gm_dev *dev);
+void gm_block_no_readers(struct gm_block *block);
 
 /* ---------------------------------------------------------- object.c, region.c, as.c */
 

@@ -19,7 +19,7 @@
  *
  * In place, without the mode. What mode GM_REPLICATE does for a window (in_place.c) is done for
  * pages of other windows here. A block remembers which devices may have host memory of it mapped so
- * (gm_block.remote), and whoever takes pages from the CPU takes them from these too. They are kept:
+ * (gm_block_remote()), and whoever takes pages from the CPU takes them from these too. They are kept:
  * what comes home again is entered anew at once for those that access it (gm_mirror()), and what
  * goes to a device that they can read is entered there (gm_hint_moved()).
  *
@@ -110,7 +110,9 @@ static int host_piece(struct gm_context *ctx, struct gm_block *block, const stru
 		err = gm_exclusive_begin(block, first, n, ctx->dev);
 	if (err)
 		return err;
-	block->remote |= 1ULL << ctx->dev->index; /* from the first mapping on: I3 */
+	err = gm_block_add_remote(block, ctx->dev); /* from the first mapping on: I3 */
+	if (err)
+		return err;
 	return gm_map_evicting(gm_map_host, ctx, place->region, block, first, n);
 }
 
@@ -188,7 +190,7 @@ int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct g
 	const struct gm_range_hint *hint = gm_attr_at(place->region, place->index, place->page);
 	int err = -EOPNOTSUPP;
 
-	if ((!hint && !block->nr_copies) || place->window->mode == GM_REPLICATE)
+	if ((!hint && !gm_block_copies(block)) || place->window->mode == GM_REPLICATE)
 		return err;
 	if (access == GM_READ)
 		err = read_replica(ctx, block, place);

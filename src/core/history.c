@@ -19,7 +19,7 @@
 
 struct gm_history *gm_history_find(const struct gm_block *block, const struct gm_dev *dev)
 {
-	struct gm_history *h = block->history;
+	struct gm_history *h = gm_block_history(block);
 
 	while (h && h->dev != dev->index)
 		h = h->next;

@@ -343,3 +343,22 @@ void gm_block_fold(struct gm_block *block)
 	if (gm_block_run(block, 0, GM_BLOCK_PAGES, &entry) == GM_BLOCK_PAGES)
 		gm_block_set(block, 0, GM_BLOCK_PAGES, entry);
 }
+
+/* ------------------------------------------------------------ what few blocks have */
+
+int gm_block_add_reader(struct gm_block *block, const struct gm_dev *dev)
+{
+	block->readers |= 1ULL << dev->index;
+	return 0;
+}
+
+int gm_block_add_remote(struct gm_block *block, const struct gm_dev *dev)
+{
+	block->remote |= 1ULL << dev->index;
+	return 0;
+}
+
+void gm_block_no_readers(struct gm_block *block)
+{
+	block->readers = 0;
+}

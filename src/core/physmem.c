@@ -243,8 +243,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	res->block = block;
 	res->dev = dev;
 	res->nr = res->nr_pinned = 0;
-	res->nr_copies = 0;
 	res->copies = NULL;
+	res->nr_copies = 0;
 	res->word = 0;
 	res->next = block->residents;
 	block->residents = res;
@@ -312,7 +312,7 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);
 	if (!block->nr_dev)
-		block->readers = 0; /* what they read was released before it went */
+		gm_block_no_readers(block); /* what they read was released before it went */
 	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
 }
 

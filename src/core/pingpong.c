@@ -95,7 +95,7 @@ uint32_t gm_pingpong_with(const struct gm_block *block, unsigned int party, unsi
 uint64_t gm_pingpong_held_for(const struct gm_block *block, unsigned int party, unsigned int first,
 			      unsigned int n, uint64_t now)
 {
-	const struct gm_pingpong *p = block->pingpong;
+	const struct gm_pingpong *p = gm_block_pingpong(block);
 	uint64_t wait = 0;
 
 	for (unsigned int i = 0; i < 2; i++)
@@ -108,7 +108,7 @@ uint64_t gm_pingpong_held_for(const struct gm_block *block, unsigned int party, 
 void gm_pingpong_clip_to(const struct gm_block *block, unsigned int party, unsigned int page,
 			 unsigned int *first, unsigned int *n, uint64_t now)
 {
-	const struct gm_pingpong *p = block->pingpong;
+	const struct gm_pingpong *p = gm_block_pingpong(block);
 	uint32_t mask = 0;
 	unsigned int lo = *first, hi = *first + *n;
 
@@ -189,12 +189,15 @@ static void trace_thrash(const struct gm_block *block, struct gm_as *as, struct 
 		gm_trace_end_at(&ev, gm_os_now_ns(), 0);
 }
 
-static struct gm_pingpong *begin(unsigned int from, unsigned int to, uint64_t now)
+static struct gm_pingpong *begin(struct gm_block *block, unsigned int from, unsigned int to,
+				 uint64_t now)
 {
 	struct gm_pingpong *p = gm_pool_get(&gm_core.residents);
 
-	if (p)
-		*p = (struct gm_pingpong){ .since = now, .party = { (uint8_t)from, (uint8_t)to } };
+	if (!p)
+		return NULL;
+	*p = (struct gm_pingpong){ .since = now, .party = { (uint8_t)from, (uint8_t)to } };
+	block->pingpong = p;
 	return p;
 }
 
@@ -204,7 +207,7 @@ void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *
 {
 	uint64_t now, lapse = gm_load(&dev->thrash_lapse), hold = gm_load(&dev->thrash_hold);
 	uint32_t threshold = gm_load(&dev->thrash_times), moved = pieces(first, n) & before;
-	struct gm_pingpong *p = block->pingpong;
+	struct gm_pingpong *p = gm_block_pingpong(block);
 	unsigned int mine, other;
 	uint32_t back, again;
 
@@ -212,7 +215,7 @@ void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *
 		return;
 	now = gm_os_now_ns();
 	if (!p)
-		p = block->pingpong = begin(from, to, now);
+		p = begin(block, from, to, now);
 	if (!p)
 		return;
 	if (p->times >= threshold)

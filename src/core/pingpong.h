@@ -33,7 +33,7 @@ void gm_pingpong_clip_to(const struct gm_block *block, unsigned int party, unsig
 static inline uint64_t gm_pingpong_held(const struct gm_block *block, unsigned int party,
 					unsigned int first, unsigned int n, uint64_t now)
 {
-	return block->pingpong ? gm_pingpong_held_for(block, party, first, n, now) : 0;
+	return gm_block_pingpong(block) ? gm_pingpong_held_for(block, party, first, n, now) : 0;
 }
 
 /* Narrow what is to move to @party for a fault on @page to what nobody else holds. Block locked. */
@@ -41,7 +41,7 @@ static inline void gm_pingpong_clip(const struct gm_block *block, unsigned int p
 				    unsigned int page, unsigned int *first, unsigned int *n,
 				    uint64_t now)
 {
-	if (block->pingpong)
+	if (gm_block_pingpong(block))
 		gm_pingpong_clip_to(block, party, page, first, n, now);
 }
 
@@ -53,8 +53,9 @@ uint32_t gm_pingpong_with(const struct gm_block *block, unsigned int party, unsi
 static inline uint32_t gm_pingpong_before(const struct gm_block *block, unsigned int from,
 					  unsigned int first, unsigned int n)
 {
-	return block->pingpong || from != GM_PARTY_HOST ? gm_pingpong_with(block, from, first, n)
-							: 0;
+	return gm_block_pingpong(block) || from != GM_PARTY_HOST
+		       ? gm_pingpong_with(block, from, first, n)
+		       : 0;
 }
 
 /*

@@ -93,7 +93,7 @@ static void round_out(const struct gm_dev *dev, struct gm_mask *m)
 static void look(struct gm_block *block, const struct gm_dev *dev, const struct gm_resident *res,
 		 struct gm_policy_block *v)
 {
-	if (!res || block->nr_dev == block->nr_copies)
+	if (!res || block->nr_dev == gm_block_copies(block))
 		mask_fill(&v->here, 0);
 	else if (!block->pages)
 		mask_fill(&v->here, is_on(dev, block->uniform) ? ~0ULL : 0);
@@ -101,7 +101,7 @@ static void look(struct gm_block *block, const struct gm_dev *dev, const struct 
 		v->here = *gm_block_mask(block);
 	else
 		scan(block, dev, 0, &v->here);
-	for (unsigned int page = 0; res && res->nr_copies && page < GM_BLOCK_PAGES; page++)
+	for (unsigned int page = 0; res && gm_resident_copies(res) && page < GM_BLOCK_PAGES; page++)
 		if (res->copies[page])
 			gm_mask_set(&v->here, page, 1);
 	if (res && res->nr_pinned) {
@@ -228,7 +228,7 @@ void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
 		victims->probe.word[i] &= a.view.here.word[i] & ~victims->go.word[i];
 	}
 	/* Replicas are mapped, and released, by their own rules (replica.c). */
-	for (unsigned int page = 0; res && res->nr_copies && page < GM_BLOCK_PAGES; page++)
+	for (unsigned int page = 0; res && gm_resident_copies(res) && page < GM_BLOCK_PAGES; page++)
 		if (res->copies[page])
 			gm_mask_clear(&victims->probe, page, 1);
 }

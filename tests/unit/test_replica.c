@@ -891,7 +891,7 @@ static void checked(void **state)
 	struct duplication *t = *state;
 	uint64_t va = spread(t, BLOCK, 1);
 
-	unit_expect_bug(break_copies, block_at(t, va), "count != res->nr_copies");
+	unit_expect_bug(break_copies, block_at(t, va), "count != gm_resident_copies(res)");
 	unit_expect_bug(break_entry, block_at(t, va), "!= GM_HOST");
 #else
 	(void)state;
