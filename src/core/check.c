@@ -52,6 +52,7 @@ void gm_check_block(const struct gm_block *block)
 	if (dev)
 		check_units(block);
 	gm_check_replicas(block);
+	gm_bug_on(block->more && gm_more_empty(block->more)); /* I9 */
 	for (const struct gm_resident *res = block->residents; res; res = res->next) {
 		gm_bug_on(res->block != block || res->nr_pinned > res->nr);
 		nr += res->nr;

@@ -162,12 +162,8 @@ static struct gm_block *publish(struct gm_object *obj, uint64_t index, int *err)
 	block->uniform = GM_NONE;
 	block->pages = NULL;
 	block->residents = NULL;
-	block->history = NULL;
+	block->more = NULL;
 	block->nr_dev = 0;
-	block->nr_copies = 0;
-	block->readers = 0;
-	block->remote = 0;
-	block->pingpong = NULL;
 	block->nr_retained = 0;
 	gm_store(&block->willneed, 0);
 	gm_add(&obj->nr_blocks, 1);
@@ -217,11 +213,9 @@ void gm_block_free(struct gm_block *block)
 	gm_resident_put_idle(block);
 	gm_store_release(slot, NULL);
 	gm_sub(&obj->nr_blocks, 1);
-	gm_history_free(block);
+	gm_more_free(block);
 	gm_pool_put(&gm_core.arrays, block->pages);
-	gm_pool_put(&gm_core.residents, block->pingpong);
 	block->pages = NULL;
-	block->pingpong = NULL;
 	block->obj = NULL;
 	gm_mutex_unlock(&block->lock, GM_RANK_BLOCK);
 	gm_pool_put(&gm_core.blocks, block);
@@ -342,23 +336,4 @@ void gm_block_fold(struct gm_block *block)
 		return;
 	if (gm_block_run(block, 0, GM_BLOCK_PAGES, &entry) == GM_BLOCK_PAGES)
 		gm_block_set(block, 0, GM_BLOCK_PAGES, entry);
-}
-
-/* ------------------------------------------------------------ what few blocks have */
-
-int gm_block_add_reader(struct gm_block *block, const struct gm_dev *dev)
-{
-	block->readers |= 1ULL << dev->index;
-	return 0;
-}
-
-int gm_block_add_remote(struct gm_block *block, const struct gm_dev *dev)
-{
-	block->remote |= 1ULL << dev->index;
-	return 0;
-}
-
-void gm_block_no_readers(struct gm_block *block)
-{
-	block->readers = 0;
 }

@@ -34,7 +34,7 @@
  * move what they move. So what a mask says went to a party may be elsewhere by now; therefore a fault
  * waits only for what is with the holder still.
  *
- * What it costs. A block gets its history, as large as a resident, when a fault takes pages from a device; one
+ * What it costs. A block gets its history, twice as large as a resident (more.c), when a fault takes pages from a device; one
  * that is only loaded has none. If there is no memory for it, nothing is noticed. A fault of a
  * block without it reads one pointer, one that moves nothing reads it too.
  *
@@ -192,12 +192,15 @@ static void trace_thrash(const struct gm_block *block, struct gm_as *as, struct 
 static struct gm_pingpong *begin(struct gm_block *block, unsigned int from, unsigned int to,
 				 uint64_t now)
 {
-	struct gm_pingpong *p = gm_pool_get(&gm_core.residents);
+	struct gm_more *more = gm_more_get(block);
+	struct gm_pingpong *p = more ? gm_pool_get(&gm_core.residents) : NULL;
 
-	if (!p)
+	if (!p) {
+		gm_more_trim(block);
 		return NULL;
+	}
 	*p = (struct gm_pingpong){ .since = now, .party = { (uint8_t)from, (uint8_t)to } };
-	block->pingpong = p;
+	more->pingpong = p;
 	return p;
 }
 

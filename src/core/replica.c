@@ -129,17 +129,23 @@ static int release_view(const struct gm_view *v, struct gm_block *block, uint64_
 /* So many more of the block's replicas are the resident's; may be negative. */
 static void count(struct gm_block *block, struct gm_resident *res, int copies)
 {
-	res->nr_copies = (uint32_t)((int)res->nr_copies + copies);
-	block->nr_copies = (uint32_t)((int)block->nr_copies + copies);
+	struct gm_more *more = block->more;
+
+	if (!copies)
+		return;
+	res->copies[GM_COPIES_NR] += (uint64_t)(int64_t)copies;
+	more->nr_copies = (uint32_t)((int)more->nr_copies + copies);
 	gm_add(&block->obj->nr_copies, (uint64_t)(int64_t)copies);
 }
 
-static void put_if_empty(struct gm_resident *res)
+/* What replicas need goes with the last, or if none came to be. */
+static void put_if_empty(struct gm_block *block, struct gm_resident *res)
 {
 	if (res->copies && !gm_resident_copies(res)) {
 		gm_pool_put(&gm_core.arrays, res->copies);
 		res->copies = NULL;
 	}
+	gm_more_trim(block);
 }
 
 /* Nothing maps the replicas of [first, first+n): free them, but for the frame @keep. */
@@ -166,7 +172,7 @@ static void forget(struct gm_block *block, struct gm_resident *res, unsigned int
 		gone += len;
 	}
 	count(block, res, -(int)gone);
-	put_if_empty(res);
+	put_if_empty(block, res);
 	/* Last: a device that holds nothing any more may be destroyed. */
 	if (gone)
 		gm_resident_count(block, dev, -(int)gone, 0);
@@ -395,13 +401,16 @@ static struct gm_resident *resident(struct gm_block *block, struct gm_dev *dev)
 {
 	struct gm_resident *res = gm_resident_get(block, dev);
 
-	if (!res || res->copies)
+	if (!res || !gm_more_get(block))
+		return NULL;
+	if (res->copies)
 		return res;
 	res->copies = gm_pool_get(&gm_core.arrays);
 	if (!res->copies)
 		return NULL;
 	for (unsigned int i = 0; i < GM_BLOCK_PAGES; i++)
 		res->copies[i] = 0;
+	res->copies[GM_COPIES_NR] = 0;
 	return res;
 }
 
@@ -436,7 +445,7 @@ int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int fi
 	}
 	res = gm_resident_find(block, dev);
 	if (res)
-		put_if_empty(res);
+		put_if_empty(block, res);
 	gm_resident_put_idle(block);
 	return err;
 }

@@ -449,7 +449,7 @@ static void history(void **state)
 	assert_int_equal(dev_fault(u, 0, va, GM_WRITE), 0);
 	assert_int_equal(gm_core.residents.in_use, 1); /* once there and back again leaves none */
 	assert_int_equal(cpu_fault(u, va), 0);
-	assert_int_equal(gm_core.residents.in_use, 2);
+	assert_int_equal(gm_core.residents.in_use, 3);
 	unit_unmap(u->as, va, BLOCK);
 	assert_int_equal(gm_core.residents.in_use, 0);
 }
