@@ -139,15 +139,14 @@ static void in_place(void **state)
 	assert_int_equal(own.counted, 1);
 	assert_int_equal(own.seen_counted.flags, GM_FAULT_IN_PLACE | GM_FAULT_COUNTED);
 	assert_int_equal(own.seen_counted.page, 20);
-	assert_int_equal(own.seen_counted.times >= 8, 1);
+	assert_in_range(own.seen_counted.times, 8, 10);
 	s = unit_as_stats(u->as);
 	assert_int_equal(s.remote_bytes, 64 * own.seen_counted.times);
 	assert_int_equal(unit_dev_stats(unit_dev(u, 0)).remote_bytes, s.remote_bytes);
 	unit_on(u->as, p, PAGE, GM_NODE_HOST);
 	lines(u, p, 64);
 	assert_int_equal(own.counted, 2);
-	assert_int_equal(own.seen_counted.times,
-			 64 + (s.remote_bytes / 64 == 8 ? 2 : 0) - (own.seen_counted.times < 64));
+	assert_in_range(own.seen_counted.times, 63, 64); /* one was the last of the access before */
 
 	/* What nobody has had yet is zeros, in host memory too. */
 	own.say = (struct gm_policy_move){ .first = 0, .n = 512, .in_place = 1 };
