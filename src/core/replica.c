@@ -337,44 +337,51 @@ static unsigned int commit(struct gm_block *block, struct gm_resident *res,
 	return nr_pages;
 }
 
+static void count_copied(struct gm_dev *dev, struct gm_as *as, enum gm_why why, unsigned int pages)
+{
+	gm_count(dev, as, pages_to_dev, pages);
+	gm_count(dev, as, bytes_to_dev, gm_page_bytes(pages));
+	gm_count(dev, as, pages_replicated, pages);
+	if (why == GM_WHY_PREFETCH)
+		gm_count(dev, as, pages_prefetched, pages);
+}
+
 /* One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds. */
 static int copy_some(struct gm_block *block, struct gm_resident *res, struct gm_as *as,
 		     enum gm_why why, unsigned int *page, unsigned int end)
 {
+	unsigned int nr, next = *page, lo = *page, hi = end, pages;
 	bool traced = gm_tracing(GM_EVENT_MIGRATE);
 	uint64_t begin = traced ? gm_os_now_ns() : 0;
-	unsigned int nr, next = *page, count;
 	struct gm_run runs[RUNS_MAX];
 	struct gm_dev *dev = res->dev;
 	int err;
 
 	err = alloc_runs(block, res, why, &next, end, runs, &nr);
-	if (!err && nr)
+	if (!err && nr) {
+		lo = runs[0].page;
+		hi = runs[nr - 1].page + runs[nr - 1].n;
 		err = fill(block, dev, as, runs, nr);
+	}
 	if (err) {
 		while (nr--)
 			gm_hnode_free(dev, block->obj, runs[nr].pfn, runs[nr].n);
-		return err;
+		pages = hi - lo; /* that were to be copied */
+	} else {
+		*page = next;
+		pages = nr ? commit(block, res, runs, nr, why) : 0;
+		count_copied(dev, as, why, pages);
 	}
-	*page = next;
-	if (!nr)
-		return 0;
-	count = commit(block, res, runs, nr, why);
-	gm_count(dev, as, pages_to_dev, count);
-	gm_count(dev, as, bytes_to_dev, gm_page_bytes(count));
-	gm_count(dev, as, pages_replicated, count);
-	if (why == GM_WHY_PREFETCH)
-		gm_count(dev, as, pages_prefetched, count);
-	if (traced)
-		gm_trace_move(block, runs[0].page, runs[nr - 1].page + runs[nr - 1].n,
+	if (traced && pages)
+		gm_trace_move(block, lo, hi,
 			      &(struct gm_event){ .as = as,
 						  .why = why,
-						  .pages = count,
-						  .bytes = gm_page_bytes(count),
+						  .pages = pages,
+						  .bytes = gm_page_bytes(pages),
 						  .from = GM_NODE_HOST,
 						  .to = gm_dev_node(dev) },
-			      begin, 0);
-	return 0;
+			      begin, err);
+	return err;
 }
 
 /* What is not @dev's of [first, first+n), but others', or nobody's, comes to host backing, for all. */
