@@ -79,7 +79,7 @@ void bench_metadata(void)
 	size_t size = 1024 * MIB;
 	struct gm_hnode_info info = { .size = sizeof(info) };
 	struct gm_sim_options opt = { .size = sizeof(opt),
-				      .memory = size + 64 * MIB,
+				      .memory = size + size / 4, /* no policy remembers */
 				      .lanes = 1,
 				      .flags = GM_SIM_SYNC_FAULTS };
 	struct gm_as *as;

@@ -14,6 +14,7 @@
  */
 #include "core/attr.h"
 #include "core/async.h"
+#include "core/trace.h"
 
 /* Pin or unpin pages, wherever they are. -ENOMEM: nothing changed. */
 static int set_pinned(struct gm_block *block, unsigned int first, unsigned int n, bool on)
@@ -111,10 +112,9 @@ static void touch(const struct gm_piece *piece, bool hot)
 
 	if (!block)
 		return;
-	for (struct gm_resident *res = block->residents; res; res = res->next) {
+	gm_store(&block->wanted, hot);
+	for (struct gm_resident *res = block->residents; res; res = res->next)
 		gm_resident_touch(block, res->dev, hot);
-		gm_store(&res->wanted, hot);
-	}
 	gm_block_unlock(block);
 }
 
@@ -231,16 +231,11 @@ int gm_advise_check(struct gm_as *as, int hnode, uint64_t lo, uint64_t hi, uint3
 	return err;
 }
 
-int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
+static int carry_out(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
 {
 	uint64_t lo = gm_round_down(va, GM_PAGE_SIZE), hi = gm_round_up(va + len, GM_PAGE_SIZE);
-	int err;
+	int err = gm_advise_check(as, hnode, lo, hi, advice);
 
-	if (!gm_advice_ok(va, len, advice))
-		return -EINVAL;
-	err = gm_enter();
-	if (!err)
-		err = gm_advise_check(as, hnode, lo, hi, advice);
 	if (err)
 		return err;
 	if (advice >= GM_READ_MOSTLY)
@@ -253,5 +248,19 @@ int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t a
 	}
 	while (!err && lo < hi)
 		err = advise_some(as, hnode, &lo, hi, advice);
+	return err;
+}
+
+int gm_advise(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
+{
+	int err;
+
+	if (!gm_advice_ok(va, len, advice))
+		return -EINVAL;
+	err = gm_enter();
+	if (!err)
+		err = carry_out(as, hnode, va, len, advice);
+	if (!err)
+		gm_note_hint(as, hnode, va, len, advice);
 	return err;
 }

@@ -37,6 +37,7 @@
  * mover that has begun a step (sweep->busy) keeps the sweep, and so the address space.
  */
 #include "core/async.h"
+#include "core/trace.h"
 
 #define PAYS (4 * GM_BLOCK_SIZE) /* less is moved before a helper is awake */
 
@@ -58,6 +59,7 @@ struct gm_sweep {
 	uint64_t taken;		     /* pieces [sweep] */
 	uint64_t failed;	     /* which piece err is of [sweep] */
 	int err;		     /* [sweep] */
+	uint32_t noted;		     /* hints recorded; of a step alone, or the end */
 	const struct gm_hint *hints; /* (c) */
 };
 
@@ -210,6 +212,21 @@ static int do_piece(struct gm_sweep *s, uint64_t *nr)
 	return err;
 }
 
+/*
+ * Hints that move were carried out, all before number @at: those not recorded yet are. What moves
+ * nothing gm_advise() has.
+ */
+static void note(struct gm_sweep *s, uint32_t at)
+{
+	for (; s->noted < at; s->noted++) {
+		const struct gm_hint *h = &s->hints[s->noted];
+
+		if (gm_advice_moves(h->advice))
+			gm_note_hint(s->as, h->hnode, (uint64_t)(uintptr_t)h->addr, h->len,
+				     h->advice);
+	}
+}
+
 static int do_step(struct gm_sweep *s, enum step step, uint32_t at, uint64_t *nr)
 {
 	const struct gm_hint *h = &s->hints[at];
@@ -217,9 +234,10 @@ static int do_step(struct gm_sweep *s, enum step step, uint32_t at, uint64_t *nr
 	*nr = 0;
 	if (step == STEP_CHECK)
 		return check_all(s);
-	if (step == STEP_WHOLE)
-		return gm_advise(s->as, h->hnode, (uint64_t)(uintptr_t)h->addr, h->len, h->advice);
-	return do_piece(s, nr);
+	if (step == STEP_PIECE)
+		return do_piece(s, nr);
+	note(s, at);
+	return gm_advise(s->as, h->hnode, (uint64_t)(uintptr_t)h->addr, h->len, h->advice);
 }
 
 /* Tell that it has ended. From here on a sweep on a stack is its owner's alone. */
@@ -257,6 +275,8 @@ static bool carry_out(struct gm_sweep *s, enum step step, uint32_t at)
 	end = ends(s);
 	more = !gm_list_empty(&gm_core.sweeps.list);
 	unlock();
+	if (end && !s->waited && !s->err) /* gm_advise() has what is waited for */
+		note(s, s->n);
 	if (end)
 		tell(s);
 	if (alone && more) /* others have passed it over, and may have gone to sleep */

@@ -47,11 +47,12 @@ void gm_check_block(const struct gm_block *block)
 		gm_bug_on((e & GM_E_RETAINED) && gm_entry_state(e) == GM_NONE);
 		gm_bug_on(gm_entry_state(e) == GM_BAD && e != GM_BAD);
 	}
-	dev += block->nr_copies;
+	dev += gm_block_copies(block);
 	gm_bug_on(dev != block->nr_dev || retained != block->nr_retained);
 	if (dev)
 		check_units(block);
 	gm_check_replicas(block);
+	gm_bug_on(block->more && gm_more_empty(block->more)); /* I9 */
 	for (const struct gm_resident *res = block->residents; res; res = res->next) {
 		gm_bug_on(res->block != block || res->nr_pinned > res->nr);
 		nr += res->nr;

@@ -119,12 +119,11 @@ struct gm_resident {
 	struct gm_resident *next;	  /* of the block [block] */
 	uint16_t nr;			  /* pages there, replicas included [block] */
 	uint16_t nr_pinned;		  /* of these [block] */
-	uint32_t nr_copies;		  /* of these: replicas [block] */
+	uint32_t word;			  /* the policies', until there is a history [policy] */
 	uint64_t *copies; /* an entry for the replica of each page, or 0; NULL: none [block] */
-	uint32_t word;	  /* the policies', until there is a history [policy] */
-	uint32_t
-		wanted; /* (a) WILLNEED, and the policy was not asked about it as the coldest since */
 };
+
+#define GM_COPIES_NR GM_BLOCK_PAGES /* behind them: how many there are */
 
 /* What the policies of a device remember of a block, also of pages that have gone (history.c). */
 struct gm_history {
@@ -143,15 +142,51 @@ struct gm_block {
 	uint64_t uniform; /* the first page's entry, where all agree and pages is NULL [block] */
 	uint64_t *pages;  /* else one entry a page, and a bit for each on a device [block] */
 	struct gm_resident *residents; /* [block] */
-	struct gm_history *history;    /* [block] */
-	struct gm_pingpong *pingpong;  /* its history, or NULL: see pingpong.c [block] */
-	uint64_t readers;     /* devices that may map what others have of it, a bit each [block] */
-	uint64_t remote;      /* and host memory of it, in windows not of GM_REPLICATE [block] */
-	uint32_t willneed;    /* (a) somebody wants it: an eviction under way gives up */
-	uint32_t nr_dev;      /* pages on devices, replicas included [block] */
-	uint32_t nr_copies;   /* of these: replicas of pages in host backing (replica.c) [block] */
+	struct gm_more *more;	       /* what few blocks have, or NULL [block] */
+	uint16_t willneed;	       /* (a) somebody wants it: an eviction under way gives up */
+	uint16_t wanted;      /* (a) WILLNEED; no policy was asked about it as the coldest since */
+	uint16_t nr_dev;      /* pages on devices, replicas included [block] */
 	uint16_t nr_retained; /* pages on devices with a host frame kept [block] */
 };
+
+/* What few blocks have: made when the first of it comes to be, gone with the last (more.c). [block] */
+struct gm_more {
+	struct gm_history *history;   /* of each device (history.c) */
+	struct gm_pingpong *pingpong; /* or NULL (pingpong.c) */
+	uint64_t readers;	      /* devices that may map what others have of it, a bit each */
+	uint64_t remote;	      /* and host memory of it, in windows not of GM_REPLICATE */
+	uint32_t nr_copies;	      /* replicas of pages in host backing (replica.c) */
+};
+
+static inline struct gm_history *gm_block_history(const struct gm_block *block)
+{
+	return block->more ? block->more->history : NULL;
+}
+
+static inline struct gm_pingpong *gm_block_pingpong(const struct gm_block *block)
+{
+	return block->more ? block->more->pingpong : NULL;
+}
+
+static inline uint64_t gm_block_readers(const struct gm_block *block)
+{
+	return block->more ? block->more->readers : 0;
+}
+
+static inline uint64_t gm_block_remote(const struct gm_block *block)
+{
+	return block->more ? block->more->remote : 0;
+}
+
+static inline uint32_t gm_block_copies(const struct gm_block *block)
+{
+	return block->more ? block->more->nr_copies : 0;
+}
+
+static inline uint32_t gm_resident_copies(const struct gm_resident *res)
+{
+	return res->copies ? (uint32_t)res->copies[GM_COPIES_NR] : 0;
+}
 
 /* ------------------------------------------------------------------- objects */
 
@@ -335,7 +370,7 @@ struct gm_core {
 	uint32_t unit;			 /* the largest of any device, written under [core] (a) */
 	uint64_t ids; /* given to objects, address spaces and devices so far (a) */
 	struct gm_pool blocks, arrays, nodes, windows, spans;
-	struct gm_pool residents; /* and pingpong.c's: no fault needs a chunk for these alone */
+	struct gm_pool residents; /* and what more.c has: no fault needs a chunk for these alone */
 	struct gm_pool small;	  /* objects, regions */
 	struct gm_pool history[GM_PAGE_BYTES_MAX]; /* of so many bytes a page, less one */
 	struct gm_sweeps sweeps;
@@ -378,6 +413,17 @@ static inline struct gm_mask *gm_block_mask(const struct gm_block *block)
 {
 	return (struct gm_mask *)(block->pages + GM_BLOCK_PAGES);
 }
+
+/* --------------------------------------------------- more.c: what few blocks have */
+
+struct gm_more *gm_more_get(struct gm_block *block);
+bool gm_more_empty(const struct gm_more *more);
+void gm_more_trim(struct gm_block *block);
+void gm_more_free(struct gm_block *block);
+/* -ENOMEM: it is not, and must not map what these are about. */
+int gm_block_add_reader(struct gm_block *block, const struct gm_dev *dev);
+int gm_block_add_remote(struct gm_block *block, const struct gm_dev *dev);
+void gm_block_no_readers(struct gm_block *block);
 
 /* ---------------------------------------------------------- object.c, region.c, as.c */
 
@@ -612,6 +658,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 
 int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
 	       uint64_t want, uint64_t in_hand, bool in_order);
+bool gm_reclaim_cold(struct gm_dev *dev, const struct gm_block *self, uint64_t n);
 void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge);
 void gm_reclaim_limit(struct gm_dev *dev);
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
@@ -655,6 +702,8 @@ void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigne
 		   unsigned int *first, unsigned int *n);
 void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned int page,
 		     uint32_t access, uint32_t flags, struct gm_policy_move *move);
+void gm_policy_counted(struct gm_context *ctx, struct gm_block *block, unsigned int page,
+		       uint64_t times, struct gm_policy_move *move);
 void gm_policy_came(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,
 		    enum gm_why why);
 void gm_policy_used(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,

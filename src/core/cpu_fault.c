@@ -87,7 +87,7 @@ static uint64_t held(struct gm_as *as, const struct gm_block *block, unsigned in
 	unsigned int first, n;
 	uint64_t ns;
 
-	if (!block->pingpong)
+	if (!gm_block_pingpong(block))
 		return 0;
 	least_home(block, page, &first, &n);
 	ns = gm_pingpong_held(block, GM_PARTY_HOST, first, n, now);

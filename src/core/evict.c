@@ -24,6 +24,9 @@
  * those may be waiting for the very block the caller has locked, so the caller lets
  * go of it before it tries again, and tries a bounded number of times (dev_fault.c).
  *
+ * Nor must everything have an end. What a policy brings modestly (gm_policy_move.modest) comes
+ * only if there is room, or something has gone cold by itself: gm_reclaim_cold() asks once.
+ *
  * Limits. A block whose account is at its limit (account.c) makes room at that account's
  * cost alone, be the device full or not: its victim is the coldest of the account's own. Whether
  * it is so is for the allocation to say which failed (gm_at_limit()), and is not asked again: by
@@ -85,7 +88,7 @@ static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge
 						 : gm_container(l, struct gm_resident, lru);
 		struct gm_block *block = res->block;
 
-		if (hottest && gm_load(&res->wanted)) {
+		if (hottest && gm_load(&block->wanted)) {
 			if (++wanted == WANTED_MAX)
 				break;
 			continue;
@@ -148,7 +151,7 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsigned int pressure,
 		bool hottest, struct gm_policy_victims *victims, const struct gm_mask **mask)
 {
-	struct gm_resident *res = gm_resident_find(block, dev);
+	const struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_mask cut;
 	unsigned int n;
 
@@ -157,7 +160,7 @@ static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsig
 	if (pressure >= GM_PRESSURE_MAX)
 		return true;
 	if (!hottest)
-		gm_store(&res->wanted, 0);
+		gm_store(&block->wanted, 0);
 	gm_policy_evict(block, dev, want, pressure, hottest, victims);
 	if (gm_mask_count(&victims->probe, 0, GM_BLOCK_PAGES))
 		(void)gm_unmap_mask(block, dev, &victims->probe, &cut); /* whole leaves */
@@ -253,6 +256,34 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 			err = -EBUSY;
 	}
 	return err;
+}
+
+/*
+ * Is there room for @n pages of @self's block, at nobody's cost? Room that background eviction would
+ * make anew is none: it knows how to press. If there is not, the policy is asked about the coldest
+ * block, once, and what it lets go of goes.
+ */
+bool gm_reclaim_cold(struct gm_dev *dev, const struct gm_block *self, uint64_t n)
+{
+	struct gm_hnode *h = &dev->hnode;
+	uint64_t want = n + (gm_load(&h->background) ? gm_load(&h->low) : 0);
+	struct gm_policy_victims victims gm_uninitialized;
+	const struct gm_mask *mask;
+	struct gm_block *victim;
+	struct gm_charge *limit = gm_at_limit(self->obj, dev, n);
+	int none, err = -EBUSY;
+
+	if (!limit && gm_hnode_avail(h) >= want)
+		return true;
+	victim = pick_victim(dev, limit, self, 0, 0, false, &none);
+	if (!victim)
+		return false;
+	if (ask(victim, dev, n, 0, false, &victims, &mask))
+		err = evict_pages(victim, dev, mask, victims.stays, true);
+	else if (!victims.stays)
+		gm_resident_touch(victim, dev, true);
+	gm_block_unlock(victim);
+	return !err && !gm_at_limit(self->obj, dev, n) && gm_hnode_avail(h) >= want;
 }
 
 /* A limit was lowered: what @charge has above it goes, as far as it may. */

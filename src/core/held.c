@@ -55,7 +55,7 @@ static void look(struct gm_block *block, struct seen *seen)
 	gm_gather_init(&seen->g);
 	for (unsigned int i = 0; i < GM_BLOCK_PAGES / SEEN_BITS; i++)
 		seen->page[i] = 0;
-	if (gm_load(&gm_core.in_place) || block->remote)
+	if (gm_load(&gm_core.in_place) || gm_block_remote(block))
 		gm_for_views(block, NULL, 0, GM_BLOCK_PAGES, mark_view, &seen->g);
 }
 

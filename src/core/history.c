@@ -19,7 +19,7 @@
 
 struct gm_history *gm_history_find(const struct gm_block *block, const struct gm_dev *dev)
 {
-	struct gm_history *h = block->history;
+	struct gm_history *h = gm_block_history(block);
 
 	while (h && h->dev != dev->index)
 		h = h->next;
@@ -33,7 +33,7 @@ static void put(struct gm_history *h)
 
 static void unlink(struct gm_block *block, struct gm_history *h)
 {
-	struct gm_history **link = &block->history;
+	struct gm_history **link = &block->more->history;
 
 	while (*link != h)
 		link = &(*link)->next;
@@ -62,6 +62,7 @@ void gm_history_make(struct gm_block *block, struct gm_dev *dev)
 	struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_history *h = gm_history_find(block, dev);
 	struct gm_policies *p = &dev->policy;
+	struct gm_more *more;
 	uint64_t generation;
 	uint32_t page_bytes;
 
@@ -73,24 +74,27 @@ void gm_history_make(struct gm_block *block, struct gm_dev *dev)
 		return;
 	if (h)
 		unlink(block, h);
-	h = page_bytes ? make(dev, generation, page_bytes) : NULL;
-	if (!h)
+	more = page_bytes ? gm_more_get(block) : NULL;
+	h = more ? make(dev, generation, page_bytes) : NULL;
+	if (!h) {
+		gm_more_trim(block);
 		return;
+	}
 	/* If the policies were exchanged meanwhile both words are for nobody. */
 	gm_spin_lock(&p->lock, GM_RANK_POLICY);
 	h->word = res ? res->word : 0;
 	gm_spin_unlock(&p->lock, GM_RANK_POLICY);
-	h->next = block->history;
-	block->history = h;
+	h->next = more->history;
+	more->history = h;
 }
 
-/* The block goes. */
+/* The block goes; it has more. */
 void gm_history_free(struct gm_block *block)
 {
 	struct gm_history *h;
 
-	while ((h = block->history)) {
-		block->history = h->next;
+	while ((h = block->more->history)) {
+		block->more->history = h->next;
 		put(h);
 	}
 }

@@ -277,7 +277,7 @@ static int drop_replicas(struct gm_block *block, const struct gm_home *how, unsi
 	bool goes = true;
 	int err = 0;
 
-	for (; first < end && !err && block->nr_copies; first += len) {
+	for (; first < end && !err && gm_block_copies(block); first += len) {
 		len = how->mask ? mask_run(how->mask, first, end - first, &goes) : end - first;
 		if (goes)
 			err = gm_replica_drop(block, how->dev, first, len);
@@ -301,7 +301,7 @@ int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 			err = gm_home_from(block, res->dev, how, first, first + n);
 	gm_block_fold(block);
 	gm_resident_put_idle(block);
-	if (!err && block->remote) /* who is said to access it does not fault for that */
+	if (!err && gm_block_remote(block)) /* who is said to access it does not fault for that */
 		gm_mirror(block, first, n);
 	return err;
 }

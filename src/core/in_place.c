@@ -77,7 +77,7 @@ static int enter_host(const struct gm_view *v, struct gm_block *block, uint64_t 
  */
 bool gm_is_remote(const struct gm_block *block, const struct gm_dev *dev)
 {
-	return (block->remote >> dev->index & 1) && dev->unit == 1;
+	return (gm_block_remote(block) >> dev->index & 1) && dev->unit == 1;
 }
 
 /* May host memory of the block be mapped in place in the view? */
@@ -137,7 +137,7 @@ void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	struct gm_gather g gm_uninitialized;
 
-	if (!gm_load(&gm_core.in_place) && !block->remote)
+	if (!gm_load(&gm_core.in_place) && !gm_block_remote(block))
 		return;
 	gm_gather_init(&g);
 	gm_for_views(block, NULL, first, n, mirror_view, &g);
@@ -171,7 +171,7 @@ int gm_unmap_in_place(struct gm_block *block, unsigned int first, unsigned int n
 	struct gm_gather g gm_uninitialized;
 	int err = 0;
 
-	if (gm_load(&gm_core.in_place) || block->remote) {
+	if (gm_load(&gm_core.in_place) || gm_block_remote(block)) {
 		gm_gather_init(&g);
 		err = gm_for_views(block, NULL, first, n, release_view, &g);
 	}

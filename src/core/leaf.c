@@ -152,10 +152,9 @@ int gm_map_peer(struct gm_context *ctx, struct gm_region *region, struct gm_bloc
 	uint64_t lo = gm_view_off(block, first), hi = gm_view_off(block, first + n);
 	struct gm_view v;
 	uint32_t i = 0;
-	int err = 0;
+	int err = gm_block_add_reader(block, ctx->dev); /* from the first mapping on: I3 */
 
 	gm_lock_check_may_sleep();
-	block->readers |= 1ULL << ctx->dev->index; /* from the first mapping on: I3 */
 	while (!err && gm_view_next(ctx, region, lo, hi, &i, &v)) {
 		uint64_t off = GM_MAX(lo, v.lo), end = GM_MIN(hi, v.hi), got, e;
 

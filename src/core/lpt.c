@@ -162,14 +162,11 @@ static struct gm_block *publish(struct gm_object *obj, uint64_t index, int *err)
 	block->uniform = GM_NONE;
 	block->pages = NULL;
 	block->residents = NULL;
-	block->history = NULL;
+	block->more = NULL;
 	block->nr_dev = 0;
-	block->nr_copies = 0;
-	block->readers = 0;
-	block->remote = 0;
-	block->pingpong = NULL;
 	block->nr_retained = 0;
 	gm_store(&block->willneed, 0);
+	gm_store(&block->wanted, 0);
 	gm_add(&obj->nr_blocks, 1);
 	if (gm_publish(slot, &expected, (void *)block))
 		return block;
@@ -217,11 +214,9 @@ void gm_block_free(struct gm_block *block)
 	gm_resident_put_idle(block);
 	gm_store_release(slot, NULL);
 	gm_sub(&obj->nr_blocks, 1);
-	gm_history_free(block);
+	gm_more_free(block);
 	gm_pool_put(&gm_core.arrays, block->pages);
-	gm_pool_put(&gm_core.residents, block->pingpong);
 	block->pages = NULL;
-	block->pingpong = NULL;
 	block->obj = NULL;
 	gm_mutex_unlock(&block->lock, GM_RANK_BLOCK);
 	gm_pool_put(&gm_core.blocks, block);

@@ -413,13 +413,12 @@ void gm_trace(enum gm_event_kind kind, bool on);
 
 /*
  * For a host that records: tell that a device has accessed @va, which is its own address of the
- * byte; that the CPU is about to; that a hint was taken. Each becomes an event, if it was asked
+ * byte; that the CPU is about to. Each becomes an event, if it was asked
  * for. Called with no lock held.
  */
 struct gm_context;
 void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access);
 void gm_note_cpu(struct gm_as *as, uint64_t va, uint32_t access);
-void gm_note_hint(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
 
 /* A number that no other address space, or object, has or had; not 0. */
 uint64_t gm_as_id(const struct gm_as *as);

@@ -229,7 +229,8 @@ int gm_message_begin_home(struct gm_message *m, struct gm_block *block, struct g
 	unsigned int page = first, n = end - first;
 	struct gm_sending s;
 
-	if (!message_init(m, block, dev->mmu) || block->readers || gm_load(&dev->apertures))
+	if (!message_init(m, block, dev->mmu) || gm_block_readers(block) ||
+	    gm_load(&dev->apertures))
 		return -EOPNOTSUPP;
 	gm_unit_round(dev, &page, &n);
 	if (dev->unit > 1 && gm_good_run(block, page, page + n) < n)

@@ -244,9 +244,8 @@ struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 	res->block = block;
 	res->dev = dev;
 	res->nr = res->nr_pinned = 0;
-	res->nr_copies = 0;
 	res->copies = NULL;
-	res->word = res->wanted = 0;
+	res->word = 0;
 	res->next = block->residents;
 	block->residents = res;
 	return res;
@@ -300,7 +299,7 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	whole = res->nr && res->nr_pinned == res->nr;
 	res->nr = (uint16_t)((int)res->nr + pages);
 	res->nr_pinned = (uint16_t)((int)res->nr_pinned + pinned);
-	block->nr_dev = (uint32_t)((int)block->nr_dev + pages);
+	block->nr_dev = (uint16_t)((int)block->nr_dev + pages);
 	h->resident = (uint64_t)((int64_t)h->resident + pages);
 	h->pinned = (uint64_t)((int64_t)h->pinned + pinned);
 	for (unsigned int i = 0; i < GM_NR_PAYERS; i++) {
@@ -312,9 +311,9 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	gm_assert(res->nr <= GM_BLOCK_PAGES && res->nr_pinned <= res->nr);
 	if (gm_list_empty(&res->lru) || !res->nr || whole != (res->nr_pinned == res->nr))
 		resident_place(res, true);
+	gm_spin_unlock(&h->lock, GM_RANK_HNODE); /* from here on the device may go */
 	if (!block->nr_dev)
-		block->readers = 0; /* what they read was released before it went */
-	gm_spin_unlock(&h->lock, GM_RANK_HNODE);
+		gm_block_no_readers(block); /* what they read was released before it went */
 }
 
 /* The block was used (to the hot end), or will not be (to the cold end). */

@@ -93,7 +93,7 @@ static void round_out(const struct gm_dev *dev, struct gm_mask *m)
 static void look(struct gm_block *block, const struct gm_dev *dev, const struct gm_resident *res,
 		 struct gm_policy_block *v)
 {
-	if (!res || block->nr_dev == block->nr_copies)
+	if (!res || block->nr_dev == gm_block_copies(block))
 		mask_fill(&v->here, 0);
 	else if (!block->pages)
 		mask_fill(&v->here, is_on(dev, block->uniform) ? ~0ULL : 0);
@@ -101,7 +101,7 @@ static void look(struct gm_block *block, const struct gm_dev *dev, const struct 
 		v->here = *gm_block_mask(block);
 	else
 		scan(block, dev, 0, &v->here);
-	for (unsigned int page = 0; res && res->nr_copies && page < GM_BLOCK_PAGES; page++)
+	for (unsigned int page = 0; res && gm_resident_copies(res) && page < GM_BLOCK_PAGES; page++)
 		if (res->copies[page])
 			gm_mask_set(&v->here, page, 1);
 	if (res && res->nr_pinned) {
@@ -173,30 +173,53 @@ static void sanitize(struct gm_policy_move *move, const struct gm_policy_fault *
 	if (move->more >= GM_BLOCK_PAGES || !move->stride || move->stride >= (int)GM_BLOCK_PAGES ||
 	    move->stride <= -(int)GM_BLOCK_PAGES)
 		move->more = 0;
+	if (!(fault->flags & GM_FAULT_IN_PLACE))
+		move->in_place = move->modest = 0;
+}
+
+static void ask_move(struct gm_dev *dev, struct gm_block *block, struct gm_policy_fault *fault,
+		     struct gm_policy_move *move)
+{
+	struct asking a gm_uninitialized;
+
+	fault->granule = gm_load(&dev->granule);
+	*move = (struct gm_policy_move){ .n = 0 };
+	granule_around(fault->page, fault->granule, &move->first, &move->n);
+	if (gm_load(&dev->no_grow)) /* there is nothing to ask */
+		return;
+	begin(&a, block, dev);
+	a.view.move->fault(a.view.move_state, &a.view, fault, move);
+	end(&a);
+	sanitize(move, fault);
 }
 
 /* What to bring to the context's device for a fault on @page, which is not there. */
 void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned int page,
 		     uint32_t access, uint32_t flags, struct gm_policy_move *move)
 {
-	struct gm_dev *dev = ctx->dev;
 	struct gm_policy_fault fault = {
 		.ctx = ctx->id,
 		.page = page,
 		.access = access,
 		.flags = flags,
-		.granule = gm_load(&dev->granule),
 	};
-	struct asking a gm_uninitialized;
 
-	*move = (struct gm_policy_move){ .n = 0 };
-	granule_around(page, fault.granule, &move->first, &move->n);
-	if (gm_load(&dev->no_grow)) /* there is nothing to ask */
-		return;
-	begin(&a, block, dev);
-	a.view.move->fault(a.view.move_state, &a.view, &fault, move);
-	end(&a);
-	sanitize(move, &fault);
+	ask_move(ctx->dev, block, &fault, move);
+}
+
+/* The same of a page that is mapped in place, and was used so often there. */
+void gm_policy_counted(struct gm_context *ctx, struct gm_block *block, unsigned int page,
+		       uint64_t times, struct gm_policy_move *move)
+{
+	struct gm_policy_fault fault = {
+		.ctx = ctx->id,
+		.page = page,
+		.access = GM_READ,
+		.flags = GM_FAULT_IN_PLACE | GM_FAULT_COUNTED,
+		.times = times,
+	};
+
+	ask_move(ctx->dev, block, &fault, move);
 }
 
 /* Which pages are to go, whole units, all of which may: none, if the block is to be passed over. */
@@ -228,7 +251,7 @@ void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
 		victims->probe.word[i] &= a.view.here.word[i] & ~victims->go.word[i];
 	}
 	/* Replicas are mapped, and released, by their own rules (replica.c). */
-	for (unsigned int page = 0; res && res->nr_copies && page < GM_BLOCK_PAGES; page++)
+	for (unsigned int page = 0; res && gm_resident_copies(res) && page < GM_BLOCK_PAGES; page++)
 		if (res->copies[page])
 			gm_mask_clear(&victims->probe, page, 1);
 }

@@ -54,7 +54,7 @@ static unsigned int copies_run(const struct gm_resident *res, unsigned int page,
 
 bool gm_replica_on(struct gm_block *block, const struct gm_dev *dev, unsigned int page)
 {
-	return block->nr_copies && copy_of(gm_resident_find(block, dev), page);
+	return gm_block_copies(block) && copy_of(gm_resident_find(block, dev), page);
 }
 
 /* How many of [first, first+n) have replicas on @dev. */
@@ -64,7 +64,7 @@ unsigned int gm_replicas(const struct gm_block *block, const struct gm_dev *dev,
 	const struct gm_resident *res;
 	unsigned int count = 0;
 
-	if (!block->nr_copies)
+	if (!gm_block_copies(block))
 		return 0;
 	res = gm_resident_find((struct gm_block *)block, dev);
 	for (unsigned int page = first; page < first + n; page++)
@@ -86,8 +86,8 @@ unsigned int gm_replica_run(const struct gm_block *block, unsigned int page, uns
 {
 	unsigned int n = 1;
 
-	*has = block->nr_copies && is_copied(block, page);
-	if (!block->nr_copies)
+	*has = gm_block_copies(block) && is_copied(block, page);
+	if (!gm_block_copies(block))
 		return end - page;
 	while (page + n < end && is_copied(block, page + n) == *has)
 		n++;
@@ -126,6 +126,28 @@ static int release_view(const struct gm_view *v, struct gm_block *block, uint64_
 	return err;
 }
 
+/* So many more of the block's replicas are the resident's; may be negative. */
+static void count(struct gm_block *block, struct gm_resident *res, int copies)
+{
+	struct gm_more *more = block->more;
+
+	if (!copies)
+		return;
+	res->copies[GM_COPIES_NR] += (uint64_t)(int64_t)copies;
+	more->nr_copies = (uint32_t)((int)more->nr_copies + copies);
+	gm_add(&block->obj->nr_copies, (uint64_t)(int64_t)copies);
+}
+
+/* What replicas need goes with the last, or if none came to be. */
+static void put_if_empty(struct gm_block *block, struct gm_resident *res)
+{
+	if (res->copies && !gm_resident_copies(res)) {
+		gm_pool_put(&gm_core.arrays, res->copies);
+		res->copies = NULL;
+	}
+	gm_more_trim(block);
+}
+
 /* Nothing maps the replicas of [first, first+n): free them, but for the frame @keep. */
 static void forget(struct gm_block *block, struct gm_resident *res, unsigned int first,
 		   unsigned int n, uint64_t keep)
@@ -149,13 +171,8 @@ static void forget(struct gm_block *block, struct gm_resident *res, unsigned int
 			res->copies[page + i] = 0;
 		gone += len;
 	}
-	res->nr_copies -= gone;
-	block->nr_copies -= gone;
-	gm_sub(&block->obj->nr_copies, gone);
-	if (!res->nr_copies) {
-		gm_pool_put(&gm_core.arrays, res->copies);
-		res->copies = NULL;
-	}
+	count(block, res, -(int)gone);
+	put_if_empty(block, res);
 	/* Last: a device that holds nothing any more may be destroyed. */
 	if (gone)
 		gm_resident_count(block, dev, -(int)gone, 0);
@@ -178,9 +195,9 @@ static int drop(struct gm_block *block, struct gm_resident *res, unsigned int fi
 /* What replicas @dev has of [first, first+n), and of the rest of its units, go. An error: they stay. */
 int gm_replica_drop(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
 {
-	struct gm_resident *res = block->nr_copies ? gm_resident_find(block, dev) : NULL;
+	struct gm_resident *res = gm_block_copies(block) ? gm_resident_find(block, dev) : NULL;
 
-	return res && res->nr_copies ? drop(block, res, first, n) : 0;
+	return res && gm_resident_copies(res) ? drop(block, res, first, n) : 0;
 }
 
 /* No page of [first, first+n) has replicas any more, so it can be written. An error: some may. */
@@ -188,10 +205,10 @@ int gm_collapse(struct gm_block *block, unsigned int first, unsigned int n)
 {
 	int err = 0;
 
-	if (!block->nr_copies)
+	if (!gm_block_copies(block))
 		return 0;
 	for (struct gm_resident *res = block->residents; res && !err; res = res->next)
-		if (res->nr_copies)
+		if (gm_resident_copies(res))
 			err = drop(block, res, first, n);
 	gm_resident_put_idle(block);
 	return err;
@@ -200,10 +217,10 @@ int gm_collapse(struct gm_block *block, unsigned int first, unsigned int n)
 /* The same for pages that are mapped nowhere. Residents stay. */
 void gm_replicas_forget(struct gm_block *block, unsigned int first, unsigned int n)
 {
-	if (!block->nr_copies)
+	if (!gm_block_copies(block))
 		return;
 	for (struct gm_resident *res = block->residents; res; res = res->next)
-		if (res->nr_copies)
+		if (gm_resident_copies(res))
 			forget(block, res, first, n, UINT64_MAX);
 }
 
@@ -213,7 +230,7 @@ void gm_replicas_forget(struct gm_block *block, unsigned int first, unsigned int
  */
 bool gm_replica_lose(struct gm_block *block, struct gm_dev *dev, uint64_t pfn, int *err)
 {
-	struct gm_resident *res = block->nr_copies ? gm_resident_find(block, dev) : NULL;
+	struct gm_resident *res = gm_block_copies(block) ? gm_resident_find(block, dev) : NULL;
 	struct dropping d gm_uninitialized;
 	unsigned int page = 0, n = 1;
 
@@ -305,61 +322,66 @@ static int fill(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
 static unsigned int commit(struct gm_block *block, struct gm_resident *res,
 			   const struct gm_run *runs, unsigned int nr, enum gm_why why)
 {
-	unsigned int count = 0;
+	unsigned int nr_pages = 0;
 
 	for (unsigned int i = 0; i < nr; i++) {
 		for (unsigned int j = 0; j < runs[i].n; j++)
 			res->copies[runs[i].page + j] = gm_entry_on_dev(res->dev->index,
 									runs[i].pfn + j, 0);
-		count += runs[i].n;
+		nr_pages += runs[i].n;
 	}
-	res->nr_copies += count;
-	block->nr_copies += count;
-	gm_add(&block->obj->nr_copies, count);
-	gm_resident_count(block, res->dev, (int)count, 0);
+	count(block, res, (int)nr_pages);
+	gm_resident_count(block, res->dev, (int)nr_pages, 0);
 	for (unsigned int i = 0; i < nr; i++)
 		gm_policy_came(block, res->dev, runs[i].page, runs[i].n, why);
-	return count;
+	return nr_pages;
+}
+
+static void count_copied(struct gm_dev *dev, struct gm_as *as, enum gm_why why, unsigned int pages)
+{
+	gm_count(dev, as, pages_to_dev, pages);
+	gm_count(dev, as, bytes_to_dev, gm_page_bytes(pages));
+	gm_count(dev, as, pages_replicated, pages);
+	if (why == GM_WHY_PREFETCH)
+		gm_count(dev, as, pages_prefetched, pages);
 }
 
 /* One round: as many pages of [*page, end) as runs can hold; *page moves on if it succeeds. */
 static int copy_some(struct gm_block *block, struct gm_resident *res, struct gm_as *as,
 		     enum gm_why why, unsigned int *page, unsigned int end)
 {
+	unsigned int nr, next = *page, lo = *page, hi = end, pages;
 	bool traced = gm_tracing(GM_EVENT_MIGRATE);
 	uint64_t begin = traced ? gm_os_now_ns() : 0;
-	unsigned int nr, next = *page, count;
 	struct gm_run runs[RUNS_MAX];
 	struct gm_dev *dev = res->dev;
 	int err;
 
 	err = alloc_runs(block, res, why, &next, end, runs, &nr);
-	if (!err && nr)
+	if (!err && nr) {
+		lo = runs[0].page;
+		hi = runs[nr - 1].page + runs[nr - 1].n;
 		err = fill(block, dev, as, runs, nr);
+	}
 	if (err) {
 		while (nr--)
 			gm_hnode_free(dev, block->obj, runs[nr].pfn, runs[nr].n);
-		return err;
+		pages = hi - lo; /* that were to be copied */
+	} else {
+		*page = next;
+		pages = nr ? commit(block, res, runs, nr, why) : 0;
+		count_copied(dev, as, why, pages);
 	}
-	*page = next;
-	if (!nr)
-		return 0;
-	count = commit(block, res, runs, nr, why);
-	gm_count(dev, as, pages_to_dev, count);
-	gm_count(dev, as, bytes_to_dev, gm_page_bytes(count));
-	gm_count(dev, as, pages_replicated, count);
-	if (why == GM_WHY_PREFETCH)
-		gm_count(dev, as, pages_prefetched, count);
-	if (traced)
-		gm_trace_move(block, runs[0].page, runs[nr - 1].page + runs[nr - 1].n,
+	if (traced && pages)
+		gm_trace_move(block, lo, hi,
 			      &(struct gm_event){ .as = as,
 						  .why = why,
-						  .pages = count,
-						  .bytes = gm_page_bytes(count),
+						  .pages = pages,
+						  .bytes = gm_page_bytes(pages),
 						  .from = GM_NODE_HOST,
 						  .to = gm_dev_node(dev) },
-			      begin, 0);
-	return 0;
+			      begin, err);
+	return err;
 }
 
 /* What is not @dev's of [first, first+n), but others', or nobody's, comes to host backing, for all. */
@@ -386,13 +408,16 @@ static struct gm_resident *resident(struct gm_block *block, struct gm_dev *dev)
 {
 	struct gm_resident *res = gm_resident_get(block, dev);
 
-	if (!res || res->copies)
+	if (!res || !gm_more_get(block))
+		return NULL;
+	if (res->copies)
 		return res;
 	res->copies = gm_pool_get(&gm_core.arrays);
 	if (!res->copies)
 		return NULL;
 	for (unsigned int i = 0; i < GM_BLOCK_PAGES; i++)
 		res->copies[i] = 0;
+	res->copies[GM_COPIES_NR] = 0;
 	return res;
 }
 
@@ -426,10 +451,8 @@ int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int fi
 		}
 	}
 	res = gm_resident_find(block, dev);
-	if (res && res->copies && !res->nr_copies) {
-		gm_pool_put(&gm_core.arrays, res->copies);
-		res->copies = NULL;
-	}
+	if (res)
+		put_if_empty(block, res);
 	gm_resident_put_idle(block);
 	return err;
 }
@@ -529,7 +552,7 @@ static unsigned int check_resident(const struct gm_block *block, const struct gm
 		gm_bug_on(!first || e != first + (page & (unit - 1)) * gm_entry_step(first));
 		gm_bug_on(gm_entry_dev(e) != res->dev->index || gm_entry_pfn(first) % unit);
 	}
-	gm_bug_on(count != res->nr_copies || !res->copies != !count || count > res->nr);
+	gm_bug_on(count != gm_resident_copies(res) || !res->copies != !count || count > res->nr);
 	return count;
 }
 
@@ -539,7 +562,7 @@ void gm_check_replicas(const struct gm_block *block)
 
 	for (const struct gm_resident *res = block->residents; res; res = res->next)
 		count += check_resident(block, res);
-	gm_bug_on(count != block->nr_copies);
+	gm_bug_on(count != gm_block_copies(block));
 }
 
 #endif

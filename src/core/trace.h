@@ -29,6 +29,9 @@ static inline int gm_entry_node(uint64_t e)
 	return gm_entry_state(e) == GM_HOST ? GM_NODE_HOST : GM_NODE_NONE;
 }
 
+/* record.c: a hint was carried out, all of it. No lock is held. */
+void gm_note_hint(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice);
+
 /* record.c: GM_EVENT_PRESENT and DISCARD; whoever calls has asked gm_tracing(). */
 void gm_note_pages(enum gm_event_kind kind, struct gm_object *obj, uint64_t off, uint64_t len);
 

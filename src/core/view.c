@@ -195,7 +195,8 @@ int gm_for_views(struct gm_block *block, const struct gm_dev *dev, unsigned int 
 			gm_rwlock_rdlock(&locked->ctx_lock, GM_RANK_CTX);
 		}
 		for (struct gm_context *ctx = r->as->contexts; ctx && !err; ctx = ctx->next)
-			if (!dev || ctx->dev == dev || (block->readers >> ctx->dev->index & 1))
+			if (!dev || ctx->dev == dev ||
+			    (gm_block_readers(block) >> ctx->dev->index & 1))
 				err = for_context(ctx, r, block, lo, hi, !dev, fn, g);
 	}
 	if (!err)

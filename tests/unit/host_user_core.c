@@ -432,12 +432,3 @@ void gm_note_cpu(struct gm_as *as, uint64_t va, uint32_t access)
 	(void)va;
 	(void)access;
 }
-
-void gm_note_hint(struct gm_as *as, int hnode, uint64_t va, uint64_t len, uint32_t advice)
-{
-	(void)as;
-	(void)hnode;
-	(void)va;
-	(void)len;
-	(void)advice;
-}

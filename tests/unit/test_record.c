@@ -213,6 +213,72 @@ static void exact(void **state)
 	exactly(GM_AS_INLINE);
 }
 
+static int job_ends(const struct gm_hint *hints, unsigned int n)
+{
+	struct gm_job *job;
+	int err;
+
+	assert_int_equal(gm_job_start(hints, n, &job), 0);
+	err = gm_job_wait(job, GM_FOREVER);
+	gm_job_free(job);
+	return err;
+}
+
+/*
+ * What a job does stands there in its order, and before what is done after it was waited for; of one
+ * that fails only what was behind it when it did: hints that move are behind when another kind follows.
+ */
+static void jobs(void **state)
+{
+	static const struct gm_trace_record want[] = {
+		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 4096 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 0, 1024 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 1024, 3 },
+		{ GM_TRACE_HINT, 0, 0, GM_COLD, 1, 1 },
+		{ GM_TRACE_HINT, 0, 0, GM_PREFETCH, 512, 512 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 0, 1 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 512, 1 },
+		{ GM_TRACE_HINT, 0, 0, GM_WILLNEED, 0, 1 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 1536, 1 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 513, 1 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 520, 1 },
+	};
+	struct bench b = bench_open(0, 1);
+	int node = gm_dev_hnode(gm_sim_dev(b.sim));
+	char *p = alloc(b.as, 8 * BLOCK);
+	const struct gm_hint good[] = {
+		{ p, 2 * BLOCK, node, GM_PREFETCH },
+		{ p + 2 * BLOCK, 3 * PAGE, node, GM_PREFETCH },
+		{ p + PAGE, PAGE, GM_NODE_HOST, GM_COLD },
+		{ p + BLOCK, BLOCK, GM_NODE_HOST, GM_PREFETCH },
+	};
+	const struct gm_hint bad[] = {
+		{ p + BLOCK, PAGE, node, GM_PREFETCH },
+		{ p, PAGE, GM_NODE_HOST, GM_WILLNEED },
+		{ p + 3 * BLOCK, PAGE, node, GM_PREFETCH },
+		{ p, PAGE, node + 1, GM_ACCESSED_BY }, /* there is none: not taken */
+		{ p + 4 * BLOCK, PAGE, GM_NODE_HOST, GM_COLD },
+	};
+	const struct gm_hint nowhere[] = {
+		{ p, PAGE, node, GM_PREFETCH },
+		{ p + 7 * BLOCK, BLOCK + PAGE, node, GM_PREFETCH },
+	};
+	char c[PAGE] = { 0 };
+
+	(void)state;
+	assert_int_equal(gm_record_start(path), 0);
+	assert_int_equal(job_ends(good, 4), 0);
+	dev_touch(b.ctx, p, GM_WRITE);
+	assert_int_equal(job_ends(bad, 5), -ENODEV);
+	assert_int_equal(job_ends(nowhere, 2), -EFAULT);
+	assert_int_equal(hmadvise(node, p, 8 * BLOCK + PAGE, GM_PREFETCH), -EFAULT);
+	dev_touch(b.ctx, p + BLOCK + PAGE, GM_WRITE);
+	assert_int_equal(hmemcpy(node, p + BLOCK + 8 * PAGE, c, PAGE), 0);
+	assert_int_equal(gm_record_stop(), 0);
+	IS_TRACE(want);
+	bench_close(&b);
+}
+
 /* An object by its pages, wherever it is mapped, and wherever a device sees it; two devices. */
 static void by_object(void **state)
 {
@@ -503,10 +569,11 @@ static int remove_path(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(exact),	 cmocka_unit_test(by_object),
-		cmocka_unit_test(many_objects),	 cmocka_unit_test(crowd),
-		cmocka_unit_test(begin_and_end), cmocka_unit_test(refused),
-		cmocka_unit_test(full_disk),	 cmocka_unit_test(no_memory),
+		cmocka_unit_test(exact),     cmocka_unit_test(by_object),
+		cmocka_unit_test(jobs),	     cmocka_unit_test(many_objects),
+		cmocka_unit_test(crowd),     cmocka_unit_test(begin_and_end),
+		cmocka_unit_test(refused),   cmocka_unit_test(full_disk),
+		cmocka_unit_test(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, make_path, remove_path);

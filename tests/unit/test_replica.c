@@ -361,6 +361,36 @@ static void host_fails(void **state)
 	assert_true(failed >= 9);
 }
 
+/* A replica that came is told of, and one that could not: of both, what was to be copied and where to. */
+static void told(void **state)
+{
+	struct duplication *t = *state;
+	uint64_t va = unit_alloc(&t->u, BLOCK), v;
+	struct gm_event event[4];
+
+	unit_fill(&t->u, CPU, va, BLOCK, 1);
+	assert_int_equal(say(t, va, BLOCK, GM_READ_MOSTLY), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		int want = i ? 0 : -EIO;
+
+		gm_fake_trace(1U << GM_EVENT_MIGRATE);
+		gm_sim_inject(t->sim[0], GM_SIM_COPY_START, 0, i ? 0 : UINT32_MAX, -EIO);
+		assert_int_equal(dev_access(t, 0, va + PAGE, &v, sizeof(v), GM_READ), want);
+		/* The granule, and where that fails the page. */
+		assert_int_equal(gm_fake_events(event, 4), i ? 1 : 2);
+		assert_int_equal(event[0].err, want);
+		assert_true(event[0].offset == 0 && event[0].len == GRANULE);
+		assert_int_equal(event[0].pages, GRANULE / PAGE);
+		assert_int_equal(event[0].bytes, i ? GRANULE : 0);
+		assert_int_equal(event[0].from, GM_NODE_HOST);
+		assert_int_equal(event[0].to, node_of(t, 0));
+		assert_int_equal(event[0].why, GM_WHY_DEV_FAULT);
+		if (!i)
+			assert_true(event[1].offset == PAGE && event[1].len == PAGE);
+	}
+	gm_fake_trace(0);
+}
+
 /* The check sees what it is there to see. */
 static void break_copies(void *arg)
 {
@@ -384,7 +414,7 @@ static void checked(void **state)
 	struct duplication *t = *state;
 	uint64_t va = spread(t, BLOCK, 1);
 
-	unit_expect_bug(break_copies, block_at(t, va), "count != res->nr_copies");
+	unit_expect_bug(break_copies, block_at(t, va), "count != gm_resident_copies(res)");
 	unit_expect_bug(break_entry, block_at(t, va), "!= GM_HOST");
 #else
 	(void)state;
@@ -413,6 +443,7 @@ int main(void)
 		T(old_kernel),
 		T(driver_fails),
 		T(host_fails),
+		T(told),
 		T(checked),
 		T_WITH(four_devices, setup_peers),
 		T_WITH(from_a_device, setup_peers),

@@ -2,6 +2,7 @@
 /* Events: each says what happened, to whom, and how it ended; none where nobody asked. */
 #include "unit.h"
 
+#include "core/trace.h"
 #include "toy.h"
 
 #define MAX 64U

@@ -114,6 +114,19 @@ static inline int lane_translate(struct gm_sim_lane *lane, uint64_t va, uint32_t
 	return unlikely(*pa == GM_SIM_NO_PA) ? lane_miss(lane, va, access, pa) : 0;
 }
 
+/* As lane_translate(), for @len bytes; what a device that counts uses in place is counted first. */
+static inline int lane_reach(struct gm_sim_lane *lane, uint64_t va, size_t len, uint32_t access,
+			     uint64_t *pa)
+{
+	int err = lane_translate(lane, va, access, pa);
+
+	if (!unlikely(*pa & GM_SIM_HOST_PA) || err || !(lane->sim->flags & GM_SIM_COUNTERS))
+		return err;
+	gm_sim_tlb_unlock(lane->tlb);
+	gm_sim_count_lines(lane, va, len);
+	return lane_translate(lane, va, access, pa);
+}
+
 __attribute__((noreturn)) static void lane_end(struct gm_sim_lane *lane, int err)
 {
 	lane->err = err;
@@ -159,7 +172,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 
 	if (unlikely(va & (size - 1)))
 		lane_end(lane, -EINVAL);
-	err = lane_translate(lane, va, access, &pa);
+	err = lane_reach(lane, va, size, access, &pa);
 	if (unlikely(err))
 		lane_end(lane, err);
 	return gm_sim_at(lane->ctx->pmap.mmu, pa);
@@ -300,7 +313,7 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 
 		if (n > len)
 			n = len;
-		err = lane_translate(lane, va, in ? GM_WRITE : GM_READ, &pa);
+		err = lane_reach(lane, va, n, in ? GM_WRITE : GM_READ, &pa);
 		if (err)
 			return err;
 		if (in) {

@@ -47,10 +47,7 @@ int hmadvise(int hnode, void *addr, size_t len, enum gm_advice advice)
 	begun = gm_place_call_begin();
 	as = gm_ranges_find(va);
 	err = as ? gm_advise(as, hnode, va, len, (uint32_t)advice) : -EFAULT;
-	if (!err) {
-		gm_note_hint(as, hnode, va, len, (uint32_t)advice);
-		gm_record_drain();
-	}
+	gm_record_drain();
 	gm_place_call_end(begun);
 	return err;
 }
@@ -67,6 +64,7 @@ int hmemcpy(int hnode, void *dst, const void *src, size_t len)
 		return -EINVAL;
 	begun = gm_place_call_begin();
 	err = gm_copy(hnode, gm_ranges_find(to), to, gm_ranges_find(from), from, len);
+	gm_record_drain();
 	gm_place_call_end(begun);
 	return err;
 }

@@ -118,6 +118,7 @@ void gm_os_job_done(void *host, int err)
 {
 	struct gm_job *job = host;
 
+	gm_record_drain();
 	pthread_mutex_lock(&job->lock);
 	job->err = err;
 	if (__atomic_exchange_n(&job->word, DONE, __ATOMIC_ACQ_REL) == SLEEPING)
