@@ -44,10 +44,10 @@ struct gm_sim_lane {
 	unsigned int id;
 	jmp_buf end; /* where a lane goes that cannot go on */
 	int err;     /* why */
-	/* The access that was recorded last: of which recording; 0: none since the last miss */
+	/* The access that was recorded last, in which recording; no page: none since the last miss */
 	uint32_t recording;
 	uint32_t recorded_access;
-	uint64_t recorded_page;
+	uint64_t recorded_page, recorded_line;
 	pthread_t thread;
 	uint64_t job; /* the last one it ran */
 	/* The fault it waits for; fault.lock */
