@@ -169,7 +169,7 @@ struct gm_mmu {
 	 * Otherwise as pmap_enter, and undone by the same operations; the memory stays
 	 * where it is until the tlb_invl after its pmap_release has returned 0. It is called in mode
 	 * GM_REPLICATE, and in any other where hints want pages used where they are, see
-	 * hmadvise(3). Without it, or with a base page larger than that, the device cannot be
+	 * hmadvise(3), where pages go back and forth, see gmem(7), or where a policy says so. Without it, or with a base page larger than that, the device cannot be
 	 * attached in mode GM_REPLICATE, nor named by such a hint. Locks held: the block's.
 	 */
 	int (*pmap_enter_host)(void *pmap, uint64_t va, uint64_t host, uint64_t size,
@@ -270,7 +270,18 @@ struct gm_mmu {
 	 * Locks held: the block's.
 	 */
 	int (*pmap_age)(void *pmap, uint64_t va, uint64_t size, uint64_t *used);
+
+	/* GM_MMU_*: what the device can do besides. Others are refused. */
+	uint64_t flags;
 };
+
+/*
+ * The device counts its uses of host memory that is mapped in place, page by page, and the driver
+ * hands them on, gm_dev_accessed(). Then policies may leave pages where they are, see
+ * gm_policy(3), which costs less than a move where little of a page is used, and have them
+ * brought once they have proved worth it. Needs pmap_enter_host.
+ */
+#define GM_MMU_COUNTS 1ULL
 
 /** gm_fence_signal - complete a fence with 0 or -errno; any context that can wake a thread */
 GM_API void gm_fence_signal(struct gm_fence *fence, int err);
@@ -506,7 +517,10 @@ GM_API int gm_dev_fault(struct gm_context *ctx, uint64_t va, uint32_t access);
  * @va: the device's address, as of gm_dev_fault(); @len: bytes; @times: how often, at least 1
  *
  * A hint, for hardware that counts: the device's policy is told, gm_policy(3), of the pages of the
- * range that are on the device, and their blocks are hot, as by a fault. A block that is being
+ * range that are on the device, and their blocks are hot, as by a fault. Of pages that the device
+ * has mapped in place in host memory @times is how often 64 bytes of each were used since
+ * it was last said: struct gm_stats sums it up, and with GM_MMU_COUNTS the policy is asked whether
+ * they are to come to the device, by now; they have come when this returns. A block that is being
  * worked on at the moment is passed over. -EINVAL: nothing of it can be an address; -EFAULT: a
  * part is not mapped, or the context does not see it; what is before that was told. Takes
  * locks as gm_dev_fault(), and may sleep: not from an interrupt, nor an operation of struct gm_mmu.

@@ -516,6 +516,8 @@ struct gm_stats {
 		pages_replicated; /* of pages_to_dev: stayed in host memory too, see GM_READ_MOSTLY */
 	uint64_t thrashes;	  /* blocks found to go back and forth, see gmem(7) */
 	uint64_t faults_held;	  /* faults that had to wait, or to be replayed, for that */
+	uint64_t remote_maps;	  /* faults of devices that were answered by host memory in place */
+	uint64_t remote_bytes;	  /* used so, as their access counters say: gm_dev_accessed() */
 };
 
 GM_API int gm_as_stats(struct gm_as *as, struct gm_stats *stats);

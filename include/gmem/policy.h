@@ -16,7 +16,8 @@
  * The order of calls, for a page. A fault finds it elsewhere: fault(). It came: came(). It was
  * mapped for who had faulted: used(). Its block is a candidate for eviction: evict(). It went:
  * went(). A fault that finds it on the device: used() alone. Pages that hints bring come without
- * fault() and used(). What fault() asks for is a wish: gmem clips it to the mapping, and where
+ * fault() and used(). One that was left in place is asked about again when the device has counted
+ * its uses, fault(), and may come then, came(), without used(). What fault() asks for is a wish: gmem clips it to the mapping, and where
  * it fails tries the page alone. Of what evict() chooses nothing may have gone, if the copy fails
  * or somebody wants the block meanwhile.
  *
@@ -131,24 +132,40 @@ struct gm_policy_block {
 /* --------------------------------------------------------------------- what to move */
 
 #define GM_FAULT_STAYS 1U /* the bytes can be used where they are: nothing moves, it is mapped */
+/* The device can use the page in place, in host memory, and counts what it uses so: see in_place. */
+#define GM_FAULT_IN_PLACE 2U
+/*
+ * No fault: the page is mapped in place, and the device's access counter says that it was used
+ * times times, of 64 bytes each, since it last said so. Comes with GM_FAULT_IN_PLACE.
+ */
+#define GM_FAULT_COUNTED 4U
 
 struct gm_policy_fault {
 	uint64_t ctx;	  /* of the context that faults: a number that no other has or had */
 	uint32_t page;	  /* of the block; not here */
-	uint32_t access;  /* GM_READ, GM_WRITE */
+	uint32_t access;  /* GM_READ, GM_WRITE; of a counter, which cannot tell: GM_READ */
 	uint32_t flags;	  /* GM_FAULT_* */
 	uint32_t granule; /* pages, as tuned (gm_dev_tune()): a power of two */
+	uint64_t times;	  /* GM_FAULT_COUNTED: how often; else 0 */
 };
 
 /*
  * [first, first+n) of the block, @page among them, and @more pieces of that length, each @stride
  * pages behind the one before it (before, if negative). What is here already is no matter; what
  * lies outside of the block is left out. Comes filled in with the granule around the page.
+ *
+ * With GM_FAULT_IN_PLACE, and not without, two more answers are heard. in_place: nothing moves;
+ * @page is mapped where it is, and what else of [first, first+n) is in host memory with it.
+ * GM_FAULT_COUNTED will tell of their use. modest: the pages come only if the device has room for
+ * them, or its evict policy, asked about one block and without pressure, lets go of enough; else
+ * it is as if in_place had been said.
  */
 struct gm_policy_move {
 	uint32_t first, n;
 	uint32_t more;
 	int32_t stride;
+	uint32_t in_place;
+	uint32_t modest;
 };
 
 struct gm_move_policy {
@@ -159,7 +176,7 @@ struct gm_move_policy {
 
 	int (*start)(void *state); /* @state: zeroed, 16-aligned. An error: it is not chosen */
 	void (*stop)(void *state); /* nothing is called any more */
-	/* A page of the block that is not here was touched; what to bring for it. */
+	/* A page of the block that is not here was touched, or counted; what to bring for it. */
 	void (*fault)(void *state, struct gm_policy_block *block,
 		      const struct gm_policy_fault *fault, struct gm_policy_move *move);
 };

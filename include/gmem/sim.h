@@ -45,6 +45,7 @@ struct gm_sim_lane; /* one of its processors, while it runs a kernel */
 /* It has an OS of its own: told in one message what to map or unmap, and to copy (peer_map, peer_unmap) */
 #define GM_SIM_PEER_OPS 512U
 #define GM_SIM_NO_ACCESSED 1024U /* its page table has no accessed bits (pmap_age) */
+#define GM_SIM_COUNTERS 2048U /* it counts what it uses of host memory in place (GM_MMU_COUNTS) */
 
 /* Zero is the default of every field. */
 struct gm_sim_options {

@@ -191,6 +191,8 @@ struct gmem_stats {
 	__u64 pages_replicated;
 	__u64 thrashes;
 	__u64 faults_held;
+	__u64 remote_maps;
+	__u64 remote_bytes;
 };
 
 /* ------------------------------------------------------------ on an object */

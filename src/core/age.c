@@ -6,9 +6,14 @@
  * that may map it (pmap_age). Counters the driver reads when its hardware says so, and hands them
  * on (gm_dev_accessed()). Both are hints: what fails, or what somebody has locked, is passed over.
  *
+ * What counters say of pages on the device its policies are told. Of host memory that it uses in
+ * place they say how much went over the link, and the policy that has left it there is asked again
+ * (dev_fault.c).
+ *
  * Locking. Accessed bits: block locked; maps_lock and ctx_lock are taken. Counters: the address
  * space for reading, then the block by trylock: whoever has it is about to look at it himself.
  */
+#include "core/fault.h"
 #include "core/view.h"
 
 struct aging {
@@ -50,9 +55,33 @@ bool gm_age_block(struct gm_block *block, struct gm_dev *dev, struct gm_mask *us
 
 /* ------------------------------------------------------------------------- counters */
 
-static void piece_used(struct gm_dev *dev, const struct gm_piece *piece, uint64_t times)
+/* Pages of the piece that are in host memory, and in a block of which the device maps such in place. */
+static void used_in_place(struct gm_context *ctx, const struct gm_seen *window,
+			  struct gm_block *block, const struct gm_piece *piece, uint64_t times)
+{
+	struct gm_place place = {
+		.region = piece->region,
+		.index = piece->index,
+		.window = window,
+	};
+	unsigned int end = piece->first + piece->n, len;
+	uint64_t nr = 0, e;
+
+	for (unsigned int page = piece->first; page < end; page += len) {
+		len = gm_block_run(block, page, end, &e);
+		nr += gm_entry_state(e) == GM_HOST ? len : 0;
+	}
+	gm_count(ctx->dev, ctx->as, remote_bytes, 64 * times * nr);
+	for (place.page = piece->first; place.page < end; place.page++)
+		if (gm_entry_state(gm_block_entry(block, place.page)) == GM_HOST)
+			gm_dev_counted(ctx, block, &place, times);
+}
+
+static void piece_used(struct gm_context *ctx, const struct gm_seen *window,
+		       const struct gm_piece *piece, uint64_t times)
 {
 	struct gm_object *obj = piece->region->obj;
+	struct gm_dev *dev = ctx->dev;
 	struct gm_block *block = gm_lpt_peek(obj, piece->index);
 
 	if (!block || !gm_mutex_trylock(&block->lock, GM_RANK_BLOCK))
@@ -61,6 +90,9 @@ static void piece_used(struct gm_dev *dev, const struct gm_piece *piece, uint64_
 		gm_policy_used(block, dev, piece->first, piece->n, times);
 		gm_resident_touch(block, dev, true);
 	}
+	if (block->obj == obj && block->index == piece->index &&
+	    (gm_is_remote(block, dev) || window->mode == GM_REPLICATE))
+		used_in_place(ctx, window, block, piece, times);
 	if (block->obj)
 		gm_block_unlock(block);
 	else
@@ -93,7 +125,7 @@ int gm_dev_accessed(struct gm_context *ctx, uint64_t va, uint64_t len, uint64_t 
 		err = w && gm_piece_next(as, &from, to, &piece) ? 0 : -EFAULT;
 		if (err)
 			break;
-		piece_used(ctx->dev, &piece, times);
+		piece_used(ctx, w, &piece, times);
 		va = from - w->va + w->dev_va;
 	}
 	gm_rwlock_unlock(&as->lock, GM_RANK_AS);

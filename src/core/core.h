@@ -610,6 +610,7 @@ int gm_make_host(struct gm_block *block, unsigned int first, unsigned int n);
 
 int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_block *self,
 	       uint64_t want, uint64_t in_hand, bool in_order);
+bool gm_reclaim_cold(struct gm_dev *dev, const struct gm_block *self, uint64_t n);
 void gm_reclaim_charge(struct gm_dev *dev, struct gm_charge *charge);
 void gm_reclaim_limit(struct gm_dev *dev);
 int gm_drain(struct gm_dev *dev, struct gm_physmem *range);
@@ -653,6 +654,8 @@ void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigne
 		   unsigned int *first, unsigned int *n);
 void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned int page,
 		     uint32_t access, uint32_t flags, struct gm_policy_move *move);
+void gm_policy_counted(struct gm_context *ctx, struct gm_block *block, unsigned int page,
+		       uint64_t times, struct gm_policy_move *move);
 void gm_policy_came(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,
 		    enum gm_why why);
 void gm_policy_used(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,

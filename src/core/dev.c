@@ -51,6 +51,10 @@ static int check_mmu(const struct gm_mmu *mmu, const char *name)
 	if (!mmu->peer_va_alloc_fixed != !mmu->peer_va_free)
 		return refuse("peer_va_alloc_fixed without peer_va_free, or the reverse, in driver",
 			      name);
+	if (mmu->flags & ~GM_MMU_COUNTS)
+		return refuse("flags that are not known, in driver", name);
+	if ((mmu->flags & GM_MMU_COUNTS) && !mmu->pmap_enter_host)
+		return refuse("GM_MMU_COUNTS without pmap_enter_host, in driver", name);
 	if (!mmu->peer_map != !mmu->peer_unmap)
 		return refuse("peer_map without peer_unmap, or the reverse, in driver", name);
 	if (!(mmu->pgsize_bitmap & (2 * GM_BLOCK_SIZE - 1)))

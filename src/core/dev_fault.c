@@ -5,7 +5,8 @@
  * Lock block -> move the piece to the device (evicting if it is full) -> map -> unlock; for
  * a device that maps host memory in place: bring the piece home, map it there.
  *
- * How much the piece is, is policy.c's to say; if the piece fails, the page alone is
+ * How much the piece is, is policy.c's to say, and of a device that counts its uses of host
+ * memory in place whether anything moves at all; if the piece fails, the page alone is
  * tried, for the rest was only a guess. Servicing a fault twice is harmless (I8).
  *
  * Retries. -EBUSY from gm_reclaim() means that all victims are locked, perhaps by
@@ -217,22 +218,27 @@ static bool is_held(struct gm_context *ctx, const struct gm_block *block,
 	return true;
 }
 
-/* Move the page to the device, and what the policy wants with it. */
-static int move_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
-		      uint32_t access, uint64_t now)
+/* Is it to stay in host memory, the policy having said so, or that it wants to be no trouble? */
+static bool stays(struct gm_dev *dev, struct gm_block *block, const struct gm_policy_move *move)
 {
-	unsigned int from = gm_party_of(gm_block_entry(block, place->page)), first, n;
-	struct gm_policy_move move;
+	return move->in_place ||
+	       (move->modest &&
+		!gm_reclaim_cold(dev, block, (uint64_t)move->n * (1 + (uint64_t)move->more)));
+}
+
+/* Move the page to the device, and what the policy wants with it. */
+static int move_there(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		      const struct gm_policy_move *move, uint64_t now)
+{
+	unsigned int from = gm_party_of(gm_block_entry(block, place->page));
+	unsigned int first = move->first, n = move->n;
 	struct gm_dev *dev = ctx->dev;
 	uint32_t before;
 	int err;
 
-	gm_policy_fault(ctx, block, place->page, access & (GM_READ | GM_WRITE), 0, &move);
-	first = move.first;
-	n = move.n;
 	gm_pingpong_clip(block, gm_party(dev), place->page, &first, &n, now);
-	if (n == move.n) /* else somebody has a part of it, for a while */
-		more_pieces(ctx, block, place, &move);
+	if (n == move->n) /* else somebody has a part of it, for a while */
+		more_pieces(ctx, block, place, move);
 	gm_unit_round(dev, &first, &n);
 	before = gm_pingpong_before(block, from, first, n);
 	err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
@@ -241,13 +247,55 @@ static int move_fault(struct gm_context *ctx, struct gm_block *block, const stru
 		n = 1;
 		err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
 	}
-	if (!err) {
-		gm_count(dev, ctx->as, dev_faults_moved, 1);
+	if (!err)
 		gm_pingpong_moved(block, ctx->as, dev, from, gm_party(dev), place->page, first, n,
 				  before);
-	}
 	gm_evict_kick(dev);
 	return err;
+}
+
+/* As the policy says: it moves, or is mapped where it is. */
+static int ask_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		     uint32_t access, uint64_t now)
+{
+	bool may_leave = !(access & GM_ATOMIC) && gm_policy_may_leave(ctx, block, place);
+	struct gm_policy_move move;
+	int err;
+
+	gm_policy_fault(ctx, block, place->page, access & (GM_READ | GM_WRITE),
+			may_leave ? GM_FAULT_IN_PLACE : 0, &move);
+	if (stays(ctx->dev, block, &move)) {
+		err = gm_use_host(ctx, block, place, place->page, 1, access);
+		if (!err && move.n > 1) {
+			gm_place_clip(place, &move.first, &move.n);
+			(void)gm_map_host(ctx, place->region, block, move.first, move.n);
+		}
+		if (err != -EOPNOTSUPP)
+			return err;
+		move = (struct gm_policy_move){ .first = place->page, .n = 1 };
+	}
+	err = move_there(ctx, block, place, &move, now);
+	if (!err)
+		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
+	return err;
+}
+
+/*
+ * The device has used the page, in host memory in place, so many times: does it come by now? A
+ * hint: should it fail the page stays where it is. Block locked, the address space read-locked.
+ */
+void gm_dev_counted(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		    uint64_t times)
+{
+	uint64_t now = gm_os_now_ns();
+	struct gm_policy_move move;
+
+	if (gm_dev_gone(ctx->dev) || !gm_policy_may_leave(ctx, block, place) ||
+	    gm_pingpong_held(block, gm_party(ctx->dev), place->page, 1, now))
+		return;
+	gm_policy_counted(ctx, block, place->page, times, &move);
+	if (!stays(ctx->dev, block, &move) && !move_there(ctx, block, place, &move, now))
+		gm_resident_touch(block, ctx->dev, true);
 }
 
 /* One fault, the block locked. *held: -EBUSY, and for some time. */
@@ -285,9 +333,9 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 	} else if (place->window->mode == GM_REPLICATE) {
 		return in_place_fault(ctx, block, place, access, now);
 	} else {
-		err = move_fault(ctx, block, place, access, now);
+		err = ask_fault(ctx, block, place, access, now);
 	}
-	if (!err) {
+	if (!err && gm_is_on(dev, block, place->page)) {
 		gm_resident_touch(block, dev, true);
 		gm_policy_used(block, dev, place->page, 1, 1);
 	}

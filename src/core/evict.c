@@ -21,6 +21,9 @@
  * those may be waiting for the very block the caller has locked, so the caller lets
  * go of it before it tries again, and tries a bounded number of times (dev_fault.c).
  *
+ * Nor must everything have an end. What a policy brings modestly (gm_policy_move.modest) comes
+ * only if there is room, or something has gone cold by itself: gm_reclaim_cold() asks once.
+ *
  * Limits. A block whose account is at its limit (account.c) makes room at that account's
  * cost alone, be the device full or not: its victim is the coldest of the account's own. Whether
  * it is so is for the allocation to say which failed (gm_at_limit()), and is not asked again: by
@@ -234,6 +237,34 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 			err = -EBUSY;
 	}
 	return err;
+}
+
+/*
+ * Is there room for @n pages of @self's block, at nobody's cost? Room that background eviction would
+ * make anew is none: it knows how to press. If there is not, the policy is asked about the coldest
+ * block, once, and what it lets go of goes.
+ */
+bool gm_reclaim_cold(struct gm_dev *dev, const struct gm_block *self, uint64_t n)
+{
+	struct gm_hnode *h = &dev->hnode;
+	uint64_t want = n + (gm_load(&h->background) ? gm_load(&h->low) : 0);
+	struct gm_policy_victims victims gm_uninitialized;
+	const struct gm_mask *mask;
+	struct gm_block *victim;
+	struct gm_charge *limit = gm_at_limit(self->obj, dev, n);
+	int none, err = -EBUSY;
+
+	if (!limit && gm_hnode_avail(h) >= want)
+		return true;
+	victim = pick_victim(dev, limit, self, 0, 0, false, &none);
+	if (!victim)
+		return false;
+	if (ask(victim, dev, n, 0, false, &victims, &mask))
+		err = evict_pages(victim, dev, mask, victims.stays, true);
+	else if (!victims.stays)
+		gm_resident_touch(victim, dev, true);
+	gm_block_unlock(victim);
+	return !err && !gm_at_limit(self->obj, dev, n) && gm_hnode_avail(h) >= want;
 }
 
 /* A limit was lowered: what @charge has above it goes, as far as it may. */

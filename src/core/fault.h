@@ -46,8 +46,15 @@ void gm_place_clip(const struct gm_place *place, unsigned int *first, unsigned i
 int gm_dev_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		 unsigned int first, unsigned int n, enum gm_why why);
 int gm_read_peer(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place);
+void gm_dev_counted(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		    uint64_t times);
 
-/* hint_fault.c: what hints that stay make of it */
+/* hint_fault.c: what hints that stay make of it, and host memory in place */
+bool gm_can_use_host(const struct gm_dev *dev, const struct gm_object *obj);
+bool gm_policy_may_leave(const struct gm_context *ctx, const struct gm_block *block,
+			 const struct gm_place *place);
+int gm_use_host(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		unsigned int first, unsigned int n, uint32_t access);
 bool gm_is_duplicated(const struct gm_place *place);
 int gm_replica_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		     unsigned int first, unsigned int n, enum gm_why why);

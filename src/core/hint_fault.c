@@ -84,6 +84,12 @@ static int read_replica(struct gm_context *ctx, struct gm_block *block,
 
 /* ------------------------------------------------------------------- where it is */
 
+/* Can the device use host memory of the object in place? */
+bool gm_can_use_host(const struct gm_dev *dev, const struct gm_object *obj)
+{
+	return !gm_mode_check(dev, GM_REPLICATE) && gm_os_backing_in_place(obj);
+}
+
 /* Does the device use host memory in place there, and can it? */
 static bool wants_host(const struct gm_context *ctx, const struct gm_block *block,
 		       const struct gm_range_hint *hint)
@@ -94,7 +100,26 @@ static bool wants_host(const struct gm_context *ctx, const struct gm_block *bloc
 	if (hint->read_mostly || here ||
 	    (hint->prefer != GM_PREFER_HOST && !(hint->accessed >> dev->index & 1)))
 		return false;
-	return !gm_mode_check(dev, GM_REPLICATE) && gm_os_backing_in_place(block->obj);
+	return gm_can_use_host(dev, block->obj);
+}
+
+/*
+ * Is it the policy's to say where the device uses the page? Not where hints have a word in it, nor
+ * of a device that would not tell of its uses.
+ */
+bool gm_policy_may_leave(const struct gm_context *ctx, const struct gm_block *block,
+			 const struct gm_place *place)
+{
+	const struct gm_dev *dev = ctx->dev;
+	const struct gm_range_hint *hint;
+
+	if (!(dev->mmu->flags & GM_MMU_COUNTS) || place->window->mode == GM_REPLICATE ||
+	    gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV ||
+	    !gm_can_use_host(dev, block->obj))
+		return false;
+	hint = gm_attr_at(place->region, place->index, place->page);
+	return !hint || (!hint->read_mostly && hint->prefer != GM_PREFER_DEV + dev->index &&
+			 !wants_host(ctx, block, hint));
 }
 
 static int host_piece(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
@@ -114,31 +139,45 @@ static int host_piece(struct gm_context *ctx, struct gm_block *block, const stru
 	return gm_map_evicting(gm_map_host, ctx, place->region, block, first, n);
 }
 
-/* -EOPNOTSUPP: it moves, as it does without a hint. */
-static int use_host(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
-		    uint32_t access)
+/*
+ * A fault on a page that is not on the device: bring [first, first+n) home, of whoever else has it,
+ * or failing that the page alone, and map it there. -EOPNOTSUPP: no more can be mapped so.
+ */
+int gm_use_host(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		unsigned int first, unsigned int n, uint32_t access)
 {
 	bool away = gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV;
+	int err = host_piece(ctx, block, place, first, n, access);
+
+	if (err && n > 1)
+		err = host_piece(ctx, block, place, place->page, 1, access);
+	if (err == -ENOMEM || err == -ENOSPC)
+		return -EOPNOTSUPP;
+	if (err)
+		return err;
+	gm_count(ctx->dev, ctx->as, remote_maps, 1);
+	if (away)
+		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
+	else
+		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
+	return 0;
+}
+
+/* -EOPNOTSUPP: it moves, as it does without a hint. */
+static int use_as_hinted(struct gm_context *ctx, struct gm_block *block,
+			 const struct gm_place *place, uint32_t access)
+{
 	unsigned int first, n;
 	int err = -EOPNOTSUPP;
 
-	if (access == GM_READ && away)
+	if (access == GM_READ && gm_entry_state(gm_block_entry(block, place->page)) == GM_DEV)
 		err = gm_read_peer(ctx, block, place);
-	if (err == -EOPNOTSUPP) {
-		gm_policy_cpu(ctx->as, block, place->page, &first, &n);
-		err = host_piece(ctx, block, place, first, n, access);
-		if (err && n > 1)
-			err = host_piece(ctx, block, place, place->page, 1, access);
-		if (err == -ENOMEM || err == -ENOSPC) /* no more can be mapped so */
-			return -EOPNOTSUPP;
-		if (away && !err) {
-			gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
-			return 0;
-		}
-	}
 	if (!err)
 		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
-	return err;
+	if (err != -EOPNOTSUPP)
+		return err;
+	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
+	return gm_use_host(ctx, block, place, first, n, access);
 }
 
 /* Can @dev read what @peer has? Their drivers say for each mapping; this is what tables say. */
@@ -194,7 +233,7 @@ int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct g
 		err = read_replica(ctx, block, place);
 	if (err == -EOPNOTSUPP && hint && !gm_is_on(ctx->dev, block, place->page)) {
 		if (wants_host(ctx, block, hint))
-			err = use_host(ctx, block, place, access);
+			err = use_as_hinted(ctx, block, place, access);
 		else if (access == GM_READ)
 			err = read_preferred(ctx, block, place, hint);
 	}

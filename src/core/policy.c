@@ -173,30 +173,53 @@ static void sanitize(struct gm_policy_move *move, const struct gm_policy_fault *
 	if (move->more >= GM_BLOCK_PAGES || !move->stride || move->stride >= (int)GM_BLOCK_PAGES ||
 	    move->stride <= -(int)GM_BLOCK_PAGES)
 		move->more = 0;
+	if (!(fault->flags & GM_FAULT_IN_PLACE))
+		move->in_place = move->modest = 0;
+}
+
+static void ask_move(struct gm_dev *dev, struct gm_block *block, struct gm_policy_fault *fault,
+		     struct gm_policy_move *move)
+{
+	struct asking a gm_uninitialized;
+
+	fault->granule = gm_load(&dev->granule);
+	*move = (struct gm_policy_move){ .n = 0 };
+	granule_around(fault->page, fault->granule, &move->first, &move->n);
+	if (gm_load(&dev->no_grow)) /* there is nothing to ask */
+		return;
+	begin(&a, block, dev);
+	a.view.move->fault(a.view.move_state, &a.view, fault, move);
+	end(&a);
+	sanitize(move, fault);
 }
 
 /* What to bring to the context's device for a fault on @page, which is not there. */
 void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned int page,
 		     uint32_t access, uint32_t flags, struct gm_policy_move *move)
 {
-	struct gm_dev *dev = ctx->dev;
 	struct gm_policy_fault fault = {
 		.ctx = ctx->id,
 		.page = page,
 		.access = access,
 		.flags = flags,
-		.granule = gm_load(&dev->granule),
 	};
-	struct asking a gm_uninitialized;
 
-	*move = (struct gm_policy_move){ .n = 0 };
-	granule_around(page, fault.granule, &move->first, &move->n);
-	if (gm_load(&dev->no_grow)) /* there is nothing to ask */
-		return;
-	begin(&a, block, dev);
-	a.view.move->fault(a.view.move_state, &a.view, &fault, move);
-	end(&a);
-	sanitize(move, &fault);
+	ask_move(ctx->dev, block, &fault, move);
+}
+
+/* The same of a page that is mapped in place, and was used so often there. */
+void gm_policy_counted(struct gm_context *ctx, struct gm_block *block, unsigned int page,
+		       uint64_t times, struct gm_policy_move *move)
+{
+	struct gm_policy_fault fault = {
+		.ctx = ctx->id,
+		.page = page,
+		.access = GM_READ,
+		.flags = GM_FAULT_IN_PLACE | GM_FAULT_COUNTED,
+		.times = times,
+	};
+
+	ask_move(ctx->dev, block, &fault, move);
 }
 
 /* Which pages are to go, whole units, all of which may: none, if the block is to be passed over. */

@@ -500,5 +500,6 @@ int main(void)
 	failed += _cmocka_run_group_tests("lanes", sim_lanes_tests, nr_sim_lanes_tests, NULL, NULL);
 	failed += _cmocka_run_group_tests("engine", sim_engine_tests, nr_sim_engine_tests, NULL,
 					  NULL);
+	failed += _cmocka_run_group_tests("count", sim_count_tests, nr_sim_count_tests, NULL, NULL);
 	return failed;
 }

@@ -66,6 +66,14 @@ struct recorded {
 };
 extern struct recorded recorded;
 
+/* What it has told of its counters. */
+struct counted {
+	uint64_t page[16], times[16];
+	unsigned int n;
+	bool take; /* and what has become of the page: it went, and comes with the next fault */
+};
+extern struct counted counted;
+
 struct rig {
 	struct gm_sim *sim;
 	struct gm_sim_ctx *ctx;
@@ -77,7 +85,7 @@ void rig_open(struct rig *r, const struct gm_sim_options *opt);
 struct gm_sim_stats stats_of(struct rig *r);
 void rig_close(struct rig *r);
 
-extern const struct CMUnitTest sim_lanes_tests[], sim_engine_tests[];
-extern const size_t nr_sim_lanes_tests, nr_sim_engine_tests;
+extern const struct CMUnitTest sim_lanes_tests[], sim_engine_tests[], sim_count_tests[];
+extern const size_t nr_sim_lanes_tests, nr_sim_engine_tests, nr_sim_count_tests;
 
 #endif

@@ -78,7 +78,7 @@ static bool options_ok(const struct gm_sim_options *opt)
 	       !(opt->flags &
 		 ~(GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE | GM_SIM_NO_LINK |
 		   GM_SIM_IN_PLACE | GM_SIM_SPARSE | GM_SIM_SHARE | GM_SIM_READ_PEER |
-		   GM_SIM_NO_ATOMICS | GM_SIM_PEER_OPS | GM_SIM_NO_ACCESSED)) &&
+		   GM_SIM_NO_ATOMICS | GM_SIM_PEER_OPS | GM_SIM_NO_ACCESSED | GM_SIM_COUNTERS)) &&
 	       opt->va_bits >= 22 && opt->va_bits <= 48;
 }
 
@@ -206,6 +206,7 @@ int gm_sim_create(const struct gm_sim_options *options, struct gm_sim **out)
 		    : opt.flags & GM_SIM_SHARE	? GM_SHARE
 						: GM_EXCLUSIVE;
 	pthread_mutex_init(&sim->inject_lock, NULL);
+	pthread_mutex_init(&sim->count_lock, NULL);
 	err = mmu_init(sim, &opt);
 	if (err)
 		goto err_free;
@@ -233,6 +234,7 @@ err_lanes:
 err_mmu:
 	mmu_fini(sim);
 err_free:
+	pthread_mutex_destroy(&sim->count_lock);
 	pthread_mutex_destroy(&sim->inject_lock);
 	free(sim);
 	return err;
@@ -248,6 +250,7 @@ int gm_sim_destroy(struct gm_sim *sim)
 	gm_sim_lanes_fini(sim);
 	gm_sim_faults_fini(sim);
 	mmu_fini(sim);
+	pthread_mutex_destroy(&sim->count_lock);
 	pthread_mutex_destroy(&sim->inject_lock);
 	free(sim);
 	return 0;
@@ -375,6 +378,7 @@ void gm_sim_op_pmap_destroy(struct gm_dev *dev, void *pmap)
 		gm_sim_pmap_unshare(&ctx->owner->pmap, &ctx->pmap);
 	else
 		gm_sim_pmap_fini(&ctx->pmap);
+	free(ctx->counts.slot);
 	free(ctx);
 }
 

@@ -8,10 +8,11 @@
  *	sim_engine.c  the copy engine
  *	sim_lanes.c   lanes, kernels, accessors
  *	sim_fault.c   fault buffer, fault thread, replay
+ *	sim_count.c   access counters
  *	sim_va.c      addresses that are the device's own
  *	sim_peer_os.c what a device with an OS of its own does in one message
  *
- * Locks: run_lock, fault.lock, engine.lock and inject_lock are each taken with no
+ * Locks: run_lock, fault.lock, engine.lock, inject_lock and count_lock are each taken with no
  * other of them held, and no call into gmem is made under one. A letter after a
  * field names the lock that guards it; none: it does not change after creation.
  */
@@ -26,6 +27,19 @@
 
 #include "sim_mmu.h"
 
+#define GM_SIM_LINE 64U /* bytes of memory that are fetched at once */
+#define GM_SIM_TELL 8U	/* lines of a page, until gmem is told */
+
+struct gm_sim_slot {
+	uint64_t key; /* page, and one; 0: free */
+	uint32_t lines;
+};
+
+struct gm_sim_counts {
+	struct gm_sim_slot *slot; /* count_lock */
+	uint64_t size, used;	  /* count_lock */
+};
+
 /* A device attached to an address space; what gmem knows as the pmap. */
 struct gm_sim_ctx {
 	struct gm_sim_pmap pmap;
@@ -34,6 +48,7 @@ struct gm_sim_ctx {
 	struct gm_context *gm;
 	struct gm_as *as;    /* a device of the kernel's: what it is attached to, */
 	unsigned int number; /* and the kernel's name for this */
+	struct gm_sim_counts counts;
 };
 
 /* Fields without a letter: the thread that runs as this lane. */
@@ -48,6 +63,7 @@ struct gm_sim_lane {
 	uint32_t recording;
 	uint32_t recorded_access;
 	uint64_t recorded_page, recorded_line;
+	uint64_t counted_line; /* of the last access, of a device that counts */
 	pthread_t thread;
 	uint64_t job; /* the last one it ran */
 	/* The fault it waits for; fault.lock */
@@ -164,6 +180,7 @@ struct gm_sim {
 	int hnode;	      /* its node */
 	unsigned int nr_ctxs; /* atomic */
 
+	pthread_mutex_t count_lock;
 	pthread_mutex_t inject_lock;
 	struct gm_sim_injection inject[GM_SIM_NR_OPS];
 	struct gm_tlb_range occupied[GM_SIM_OCCUPIED]; /* gm_sim_occupy(); inject_lock */
@@ -231,6 +248,9 @@ int gm_sim_faults_init(struct gm_sim *sim, unsigned int size);
 void gm_sim_faults_fini(struct gm_sim *sim);
 /* The access can be replayed (0), or what became of the fault. Called with no lock held. */
 int gm_sim_fault(struct gm_sim_lane *lane, uint64_t va, uint32_t access);
+
+/* sim_count.c */
+void gm_sim_count_line(struct gm_sim_lane *lane, uint64_t va);
 
 /* sim_lanes.c */
 int gm_sim_lanes_init(struct gm_sim *sim, unsigned int n);

@@ -37,7 +37,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define MAX_REPLAYS 1000 /* of a fault that meets -EBUSY or -EAGAIN */
-#define LINE 64U	 /* bytes of memory that are fetched at once */
+#define NOTHING UINT64_MAX
 
 /* ------------------------------------------------------------------ accesses */
 
@@ -62,12 +62,11 @@ static bool busy_wait(struct gm_sim_lane *lane, int err, unsigned int *busy)
  * The access has been made, all in one page; the lane's word is not held. An access to the line
  * of the one before says nothing new, as long as the lane has not lost its translation.
  */
-#define NOTHING UINT64_MAX
-
 __attribute__((noinline)) static void lane_record(struct gm_sim_lane *lane, uint64_t va, size_t len,
 						  uint32_t access, uint32_t recording)
 {
-	uint64_t page = va / GM_SIM_4K, first = va / LINE, last = (va + len - 1) / LINE;
+	uint64_t page = va / GM_SIM_4K, first = va / GM_SIM_LINE;
+	uint64_t last = (va + len - 1) / GM_SIM_LINE;
 	uint32_t lines = (uint32_t)(last - first) + 1;
 
 	if (lane->recording != recording)
@@ -122,6 +121,36 @@ static inline int lane_translate(struct gm_sim_lane *lane, uint64_t va, uint32_t
 	return unlikely(*pa == GM_SIM_NO_PA) ? lane_miss(lane, va, access, pa) : 0;
 }
 
+/*
+ * The device counts. What it uses in place it fetches, and counts first, line by line: gmem may
+ * take the page to the device for it, and then the rest is there.
+ */
+__attribute__((noinline)) static int lane_counted(struct gm_sim_lane *lane, uint64_t va,
+						  size_t *len, uint32_t access, uint64_t *pa)
+{
+	size_t line = GM_SIM_LINE - va % GM_SIM_LINE;
+
+	if (!(*pa & GM_SIM_HOST_PA)) {
+		lane->counted_line = (va + *len - 1) / GM_SIM_LINE;
+		return 0;
+	}
+	*len = *len < line ? *len : line;
+	gm_sim_tlb_unlock(lane->tlb);
+	gm_sim_count_line(lane, va);
+	return lane_translate(lane, va, access, pa);
+}
+
+/* As lane_translate(), for @len bytes, or the first of them: how many there are. */
+static inline int lane_reach(struct gm_sim_lane *lane, uint64_t va, size_t *len, uint32_t access,
+			     uint64_t *pa)
+{
+	int err = lane_translate(lane, va, access, pa);
+
+	return !err && unlikely(lane->sim->flags & GM_SIM_COUNTERS)
+		       ? lane_counted(lane, va, len, access, pa)
+		       : err;
+}
+
 __attribute__((noreturn)) static void lane_end(struct gm_sim_lane *lane, int err)
 {
 	lane->err = err;
@@ -167,7 +196,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 
 	if (unlikely(va & (size - 1)))
 		lane_end(lane, -EINVAL);
-	err = lane_translate(lane, va, access, &pa);
+	err = lane_reach(lane, va, &size, access, &pa);
 	if (unlikely(err))
 		lane_end(lane, err);
 	return gm_sim_at(lane->ctx->pmap.mmu, pa);
@@ -308,7 +337,7 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 
 		if (n > len)
 			n = len;
-		err = lane_translate(lane, va, in ? GM_WRITE : GM_READ, &pa);
+		err = lane_reach(lane, va, &n, in ? GM_WRITE : GM_READ, &pa);
 		if (err)
 			return err;
 		if (in) {

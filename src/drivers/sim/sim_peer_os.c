@@ -146,6 +146,8 @@ void gm_sim_peer_ops(const struct gm_sim *sim, struct gm_mmu *ops)
 {
 	if (!(sim->flags & GM_SIM_NO_ACCESSED))
 		ops->pmap_age = gm_sim_op_pmap_age;
+	if (sim->flags & GM_SIM_COUNTERS)
+		ops->flags = GM_MMU_COUNTS;
 	if (!(sim->flags & GM_SIM_PEER_OPS))
 		return;
 	ops->peer_map = peer_map;
