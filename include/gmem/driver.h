@@ -406,7 +406,7 @@ struct gm_dev_tunables {
 	uint64_t limit; /* use so many bytes of the memory at most, a multiple of 4 KiB; 0: all */
 	/*
 	 * Ping-pong, see gmem(7): pages that came back so often, each time within about so many
-	 * microseconds, then stay so long with whoever gets them.
+	 * microseconds, then stay so long with whoever gets them, or 256 times as long in host memory.
 	 */
 	uint32_t thrash_times;	  /* 0: 3 */
 	uint32_t thrash_lapse_us; /* 0: 500; at most a second */

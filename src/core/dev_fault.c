@@ -13,8 +13,9 @@
  * faults that wait for our block; the block is unlocked before the next try, and
  * tries are counted. Every other error ends the fault at once.
  *
- * A page that goes back and forth may be held by another (pingpong.c): that is -EBUSY too, and
- * at once, for to wait here would keep others from the address space.
+ * A page that goes back and forth is used in host memory, where the device can. Else it may be held
+ * by another (pingpong.c): that is -EBUSY too, and at once, for to wait here would keep others from
+ * the address space.
  *
  * Locking. The address space is read-locked from lookup to the end, so that the region
  * stays; faults of a batch in one block share one lock of it.
@@ -203,6 +204,24 @@ static void more_pieces(struct gm_context *ctx, struct gm_block *block,
 	}
 }
 
+/*
+ * Where a page goes back and forth, and the device can: it stays in host memory, for a while, and
+ * all use it there. -EOPNOTSUPP: it does not, or cannot.
+ */
+static int share_fault(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
+		       uint32_t access, uint64_t now)
+{
+	unsigned int first, n, piece = place->page & ~(GM_PINGPONG_PAGES - 1), end;
+
+	if (place->window->mode == GM_REPLICATE ||
+	    !gm_pingpong_share(block, ctx->dev, place->page, now))
+		return -EOPNOTSUPP;
+	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
+	end = GM_MIN(first + n, piece + GM_PINGPONG_PAGES);
+	first = GM_MAX(first, piece);
+	return gm_use_host(ctx, block, place, first, end - first, access);
+}
+
 /* Does somebody hold the page, of which the device needs the whole unit? */
 static bool is_held(struct gm_context *ctx, const struct gm_block *block,
 		    const struct gm_place *place, uint64_t now)
@@ -291,6 +310,7 @@ void gm_dev_counted(struct gm_context *ctx, struct gm_block *block, const struct
 	struct gm_policy_move move;
 
 	if (gm_dev_gone(ctx->dev) || !gm_policy_may_leave(ctx, block, place) ||
+	    gm_pingpong_shares(block, place->page, now) ||
 	    gm_pingpong_held(block, gm_party(ctx->dev), place->page, 1, now))
 		return;
 	gm_policy_counted(ctx, block, place->page, times, &move);
@@ -313,6 +333,8 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		return -EADDRNOTAVAIL;
 	if (dev->unit > 1 && gm_unit_bad(block, dev, place->page))
 		return -EHWPOISON;
+	if (gm_pingpong_is_over(block, now))
+		gm_pingpong_unshare(block);
 	err = gm_hint_fault(ctx, block, place, access);
 	if (err != -EOPNOTSUPP)
 		return err;
@@ -323,6 +345,11 @@ static int dev_fault(struct gm_context *ctx, struct gm_block *block, const struc
 		if (!err)
 			gm_count(dev, ctx->as, dev_faults_map, 1);
 		return err;
+	}
+	if (block->pingpong && !gm_is_on(dev, block, place->page)) {
+		err = share_fault(ctx, block, place, access, now);
+		if (err != -EOPNOTSUPP)
+			return err;
 	}
 	if (gm_is_on(dev, block, place->page)) {
 		gm_count(dev, ctx->as, dev_faults_map, 1);

@@ -11,7 +11,16 @@
  * many times in a row (the threshold, with no longer pause than two lapses) is ping-pong. The
  * numbers that are there by default are those of NVIDIA's UVM: 3 times, 500 microseconds.
  *
- * The cure. Whoever has got such pieces of the block holds them for a time (the hold). A fault of
+ * The cure, where the devices among the parties can use host memory in place: the next fault of one
+ * on such a piece brings it home, if it is not there, and maps it where it is. All parties use it there and
+ * nothing moves any more, nor does anybody wait. That is for a bounded time (256 holds from the
+ * first such piece of the block on), for sides may fall out of step, and the link is slower than
+ * the device's memory. Nothing watches a clock: a fault of a device on the block that comes later
+ * has the pieces unmapped, and they move when they are touched again; of a device that counts its
+ * uses a counted notice does, and the policy has its say. Whoever still uses them in turn pays
+ * for as many moves as it took to detect it, once in this time.
+ *
+ * The cure for others. Whoever has got such pieces of the block holds them for a time (the hold). A fault of
  * another party that wants one of them waits until that is over: a device's is -EBUSY, which
  * devices replay, the CPU's sleeps with nothing locked, once at most. What a fault moves by a
  * guess leaves out what others hold. When the hold is over the first to come gets the pieces,
@@ -27,8 +36,8 @@
  * speed does not come into it. (A CPU's fault that has waited does not wait for a third party's hold
  * again: with three parties there may be one move more a hold and thread.)
  *
- * Where a party can use pages where they are (an aperture, a peer that is read, host memory
- * mapped in place) nothing moves in the first place, and nothing is noticed here.
+ * Where a party uses pages where they are (an aperture, a peer that is read, mode GM_REPLICATE)
+ * nothing moves in the first place, and nothing is noticed here.
  *
  * Only faults count, and only faults wait: hints, pins, evictions, draining and removal
  * move what they move. So what a mask says went to a party may be elsewhere by now; therefore a fault
@@ -42,9 +51,10 @@
  */
 #include "core/pingpong.h"
 
-#include "core/trace.h"
+#include "core/fault.h"
 
-#define PIECE_PAGES 16U /* 64 KiB: 32 pieces, a bit each */
+#define PIECE_PAGES GM_PINGPONG_PAGES
+#define SHARED_HOLDS 256U
 
 struct gm_pingpong {
 	uint64_t since;	     /* the masks' younger halves began */
@@ -55,6 +65,8 @@ struct gm_pingpong {
 	uint32_t again[2];   /* ... more than once */
 	uint32_t times;	     /* pieces came back again, in a row */
 	uint8_t party[2];
+	uint32_t shared;       /* pieces that devices use in host memory, in place */
+	uint64_t shared_until; /* of all of these */
 };
 
 size_t gm_pingpong_size(void)
@@ -132,6 +144,73 @@ void gm_pingpong_clip_to(const struct gm_block *block, unsigned int party, unsig
 	}
 	*first = lo;
 	*n = hi - lo;
+}
+
+/* Can all who take it from one another use it in host memory? */
+static bool all_can_share(const struct gm_pingpong *p, const struct gm_object *obj)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct gm_dev *dev = p->party[i] == GM_PARTY_HOST
+						   ? NULL
+						   : gm_core.dev[p->party[i] - 1];
+
+		if (dev && !gm_can_use_host(dev, obj))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Is the piece of @page one that goes back and forth? Then @dev, whose fault it is, uses it in host
+ * memory for now, if it can, and all others too: who cannot would take it away at every turn.
+ */
+bool gm_pingpong_share(struct gm_block *block, const struct gm_dev *dev, unsigned int page,
+		       uint64_t now)
+{
+	uint64_t lapse = gm_load(&dev->thrash_lapse), hold = gm_load(&dev->thrash_hold);
+	uint32_t threshold = gm_load(&dev->thrash_times), piece = pieces(page, 1);
+	struct gm_pingpong *p = block->pingpong;
+
+	if (!threshold || !gm_can_use_host(dev, block->obj) || !all_can_share(p, block->obj))
+		return false;
+	if (p->shared & piece)
+		return now < p->shared_until;
+	if (p->times < threshold || now - p->last > 2 * (lapse + hold) ||
+	    !((p->again[0] | p->again[1]) & piece))
+		return false;
+	if (!p->shared)
+		p->shared_until = now + SHARED_HOLDS * hold;
+	p->shared |= piece;
+	return now < p->shared_until;
+}
+
+bool gm_pingpong_shares(const struct gm_block *block, unsigned int page, uint64_t now)
+{
+	const struct gm_pingpong *p = block->pingpong;
+
+	return p && (p->shared & pieces(page, 1)) && now < p->shared_until;
+}
+
+/* The time in place of the block's pieces is over: nobody has them mapped there any more. */
+void gm_pingpong_unshare(struct gm_block *block)
+{
+	struct gm_pingpong *p = block->pingpong;
+
+	for (unsigned int first = 0; first < GM_BLOCK_PAGES; first += PIECE_PAGES) {
+		if (!(p->shared & pieces(first, 1)))
+			continue;
+		if (gm_unmap_in_place(block, first, PIECE_PAGES))
+			return; /* the rest stays, and the next fault tries again */
+		gm_mirror(block, first, PIECE_PAGES); /* those who are not here by our leave */
+		p->shared &= ~pieces(first, 1);
+	}
+}
+
+bool gm_pingpong_is_over(const struct gm_block *block, uint64_t now)
+{
+	const struct gm_pingpong *p = block->pingpong;
+
+	return p && p->shared && now >= p->shared_until;
 }
 
 /* Which of the two @party is; if none yet, it takes the place of whoever is not @other. */

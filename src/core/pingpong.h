@@ -6,6 +6,7 @@
 #include "core/core.h"
 
 #define GM_PARTY_HOST 0U
+#define GM_PINGPONG_PAGES 16U /* of a piece, 64 KiB: 32 of them, a bit each */
 
 static inline unsigned int gm_party(const struct gm_dev *dev)
 {
@@ -35,6 +36,16 @@ static inline uint64_t gm_pingpong_held(const struct gm_block *block, unsigned i
 {
 	return block->pingpong ? gm_pingpong_held_for(block, party, first, n, now) : 0;
 }
+
+bool gm_pingpong_share(struct gm_block *block, const struct gm_dev *dev, unsigned int page,
+		       uint64_t now);
+
+/* Is it so already, and for how long it may be is not over? */
+bool gm_pingpong_shares(const struct gm_block *block, unsigned int page, uint64_t now);
+
+/* There are pieces of which it is over; they are to be unmapped. Block locked. */
+bool gm_pingpong_is_over(const struct gm_block *block, uint64_t now);
+void gm_pingpong_unshare(struct gm_block *block);
 
 /* Narrow what is to move to @party for a fault on @page to what nobody else holds. Block locked. */
 static inline void gm_pingpong_clip(const struct gm_block *block, unsigned int party,

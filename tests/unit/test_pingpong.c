@@ -30,6 +30,16 @@ static struct unit *usual(void **state)
 
 	for (unsigned int i = 0; i < UNIT_DEVS; i++)
 		tune(unit_dev(u, i), &(struct gm_dev_tunables){ 0 });
+	gm_fake_set_no_in_place(true);
+	return u;
+}
+
+/* The same with devices that can use host memory in place. */
+static struct unit *able(void **state)
+{
+	struct unit *u = usual(state);
+
+	gm_fake_set_no_in_place(false);
 	return u;
 }
 
@@ -363,6 +373,23 @@ static void huge(void **state)
 	assert_int_equal(dev_fault(u, 0, va, GM_WRITE), -EBUSY);
 }
 
+/* Device 0 becomes one that cannot use host memory in place, for its base page is larger. */
+static void large_pages(struct unit *u)
+{
+	struct gm_sim_options opt = { .size = sizeof(opt),
+				      .memory = 4 * BLOCK,
+				      .base = 1ULL << 40,
+				      .pgsize_bitmap = 1 << 16 | 1 << 21,
+				      .lanes = 2,
+				      .flags = GM_SIM_CHECK | GM_SIM_SYNC_FAULTS };
+
+	assert_int_equal(gm_sim_detach(u->ctx[0]), 0);
+	assert_int_equal(gm_sim_destroy(u->sim[0]), 0);
+	assert_int_equal(gm_sim_create(&opt, &u->sim[0]), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], u->as, &u->ctx[0]), 0);
+	tune(unit_dev(u, 0), &(struct gm_dev_tunables){ .granule = 64 << 10 });
+}
+
 /* A device that maps host memory in place is on the host's side. */
 static void in_place(void **state)
 {
@@ -370,6 +397,8 @@ static void in_place(void **state)
 	struct gm_context *ctx = gm_context_find(u->as, unit_dev(u, 1));
 	uint64_t va = unit_alloc(u, BLOCK);
 
+	gm_fake_set_no_in_place(false);
+	large_pages(u);
 	assert_int_equal(gm_context_set_mode(ctx, va, BLOCK, GM_REPLICATE), 0);
 	unit_store(u, CPU, va, 1);
 	for (unsigned int i = 0; i < MOVES / 2; i++) {
@@ -385,9 +414,148 @@ static void in_place(void **state)
 	assert_int_equal(dev_fault(u, 1, va, GM_WRITE), -EBUSY);
 }
 
+/* ------------------------------------------------------------ where devices can share */
+
+#define SHARED (256 * HOLD)
+
+/*
+ * The CPU and a device that can use host memory in place write a page in turn: once it is noticed
+ * nothing moves any more, and nobody waits.
+ */
+static void shared(void **state)
+{
+	struct unit *u = able(state);
+	uint64_t va = unit_alloc(u, BLOCK), before, faults;
+
+	unit_fill(u, CPU, va, BLOCK, 1);
+	provoke_cpu(u, va);
+	before = moves(u);
+	assert_int_equal(before, MOVES);
+	for (uint64_t i = 0; i < 100; i++) {
+		unit_store(u, 0, va, 2 * i);
+		assert_int_equal(unit_load(u, CPU, va), 2 * i);
+		unit_store(u, CPU, va, 2 * i + 1);
+		assert_int_equal(unit_load(u, 0, va), 2 * i + 1);
+	}
+	assert_int_equal(moves(u), before);
+	assert_int_equal(unit_as_stats(u->as).faults_held, 0);
+	assert_int_equal(unit_as_stats(u->as).remote_maps, 1);
+	assert_int_equal(unit_as_stats(u->as).thrashes, 1);
+	unit_on(u->as, va, PAGE, GM_NODE_HOST);
+	/* The rest of the piece came mapped with it; the next one moves as ever. */
+	faults = unit_as_stats(u->as).dev_faults;
+	unit_load(u, 0, va + 15 * PAGE);
+	assert_int_equal(unit_as_stats(u->as).dev_faults, faults);
+	unit_load(u, 0, va + 16 * PAGE);
+	unit_on(u->as, va + 16 * PAGE, PAGE, unit_node(u, 0));
+	unit_on(u->as, va, 16 * PAGE, GM_NODE_HOST);
+	/* Another device comes to share it, or takes it for a hint. */
+	unit_store(u, 1, va, 7);
+	unit_on(u->as, va, PAGE, GM_NODE_HOST);
+	assert_int_equal(unit_load(u, 0, va), 7);
+	assert_int_equal(gm_advise(u->as, unit_node(u, 1), va, PAGE, GM_PREFETCH), 0);
+	unit_on(u->as, va, PAGE, unit_node(u, 1));
+	assert_int_equal(unit_load(u, CPU, va), 7);
+}
+
+/* The device has it when it is noticed: it is the next to ask who brings it home. */
+static void shared_devices(void **state)
+{
+	struct unit *u = able(state);
+	uint64_t va = unit_alloc(u, BLOCK), before;
+
+	for (uint64_t i = 0; i < MOVES / 2 + 1; i++) {
+		unit_store(u, 0, va, i);
+		assert_int_equal(unit_load(u, 1, va), i);
+		unit_store(u, 1, va, i);
+	}
+	unit_on(u->as, va, PAGE, GM_NODE_HOST);
+	before = moves(u);
+	assert_true(before <= 2 * MOVES); /* each may be by way of the host */
+	for (uint64_t i = 0; i < 100; i++) {
+		unit_store(u, (int)(i % 3) - 1, va, i);
+		assert_int_equal(unit_load(u, (int)((i + 1) % 3) - 1, va), i);
+	}
+	assert_int_equal(moves(u), before);
+	assert_int_equal(unit_as_stats(u->as).faults_held, 0);
+}
+
+/* It is for a while: a fault on the block that comes later ends it, and the page moves again. */
+static void shared_ends(void **state)
+{
+	struct unit *u = able(state);
+	uint64_t va = unit_alloc(u, BLOCK), other = va + 100 * PAGE, before;
+
+	unit_fill(u, CPU, va, BLOCK, 1);
+	provoke_cpu(u, va);
+	unit_store(u, 0, va, 3);
+	before = moves(u);
+	pass(SHARED - 100 * US);
+	assert_int_equal(dev_fault(u, 0, other, GM_WRITE), 0);
+	assert_int_equal(unit_load(u, 0, va), 3); /* by the mapping that it has */
+	unit_on(u->as, va, PAGE, GM_NODE_HOST);
+	pass(100 * US);
+	/* It cannot be taken away: it stays, and what is asked for is had all the same. */
+	gm_sim_inject(u->sim[0], GM_SIM_PMAP_RELEASE, 0, 1, -EIO);
+	assert_int_equal(dev_fault(u, 0, other, GM_WRITE), 0);
+	assert_int_equal(unit_load(u, 0, va), 3);
+	unit_on(u->as, va, PAGE, GM_NODE_HOST);
+	assert_int_equal(moves(u), before + 1);
+	assert_int_equal(dev_fault(u, 0, other, GM_WRITE), 0);
+	assert_int_equal(unit_load(u, 0, va), 3);
+	unit_on(u->as, va, PAGE, unit_node(u, 0));
+	assert_int_equal(moves(u), before + 2);
+	/* It has to be noticed again. */
+	for (unsigned int i = 0; i < MOVES / 2 - 1; i++) {
+		assert_int_equal(cpu_fault(u, va), 0);
+		assert_int_equal(dev_fault(u, 0, va, GM_WRITE), 0);
+		unit_on(u->as, va, PAGE, unit_node(u, 0));
+	}
+}
+
+/* Who cannot is held, and so is who can: else the one would take it from the other at every turn. */
+static void mixed(void **state)
+{
+	struct unit *u = able(state);
+	uint64_t va = unit_alloc(u, BLOCK), begin, time, turns = 0, before;
+
+	large_pages(u);
+	unit_fill(u, CPU, va, BLOCK, 1);
+	before = moves(u);
+	begin = gm_os_now_ns();
+	while (gm_os_now_ns() - begin < 50 * HOLD) {
+		unit_store(u, 0, va, ++turns);
+		assert_int_equal(unit_load(u, 1, va), turns);
+		unit_store(u, 1, va, ++turns);
+		assert_int_equal(unit_load(u, 0, va), turns);
+	}
+	time = gm_os_now_ns() - begin;
+	assert_true(turns >= time / HOLD / 2);
+	assert_true((moves(u) - before) / 16 <= 2 * (MOVES + 1 + time / HOLD));
+	assert_true(unit_as_stats(u->as).faults_held > 0);
+	assert_int_equal(unit_as_stats(u->as).remote_maps, 0);
+}
+
+/* Without memory for the mapping, or for what is held in place, it is as if none could be made. */
+static void shared_without_memory(void **state)
+{
+	struct unit *u = able(state);
+	uint64_t va = unit_alloc(u, BLOCK);
+
+	unit_store(u, CPU, va, 1);
+	provoke_cpu(u, va);
+	gm_fake_inject(GM_FAKE_IN_PLACE_HOLD, 0, UINT32_MAX, -ENOMEM);
+	assert_int_equal(dev_fault(u, 0, va, GM_WRITE), -EBUSY);
+	pass(HOLD);
+	assert_int_equal(dev_fault(u, 0, va, GM_WRITE), 0);
+	unit_on(u->as, va, PAGE, unit_node(u, 0));
+	gm_fake_inject_clear();
+	assert_int_equal(unit_as_stats(u->as).remote_maps, 0);
+}
+
 static void tunables(void **state)
 {
-	struct unit *u = *state;
+	struct unit *u = usual(state);
 	struct gm_dev_tunables t = { .size = sizeof(t),
 				     .thrash_lapse_us = GM_THRASH_LAPSE_MAX + 1 };
 	uint64_t va = unit_alloc(u, BLOCK);
@@ -492,6 +660,11 @@ int main(void)
 		TEST(tunables),
 		TEST(history),
 		TEST(three),
+		TEST(shared),
+		TEST(shared_devices),
+		TEST(shared_ends),
+		TEST(mixed),
+		TEST(shared_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

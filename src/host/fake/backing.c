@@ -272,7 +272,7 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 
 bool gm_os_backing_in_place(const struct gm_object *obj)
 {
-	return !obj || !(gm_object_flags(obj) & GM_OBJECT_REGISTERED);
+	return !fake_opt.no_in_place && (!obj || !(gm_object_flags(obj) & GM_OBJECT_REGISTERED));
 }
 
 /* ---------------------------------------------------------------- held in place */

@@ -94,6 +94,11 @@ int gm_os_usable(void)
 	return fake_opt.usable;
 }
 
+void gm_fake_set_no_in_place(bool no)
+{
+	fake_opt.no_in_place = no;
+}
+
 void gm_fake_set_no_map_read(bool no)
 {
 	fake_opt.no_map_read = no;

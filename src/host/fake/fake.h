@@ -75,6 +75,8 @@ void gm_fake_set_arm_granule(uint64_t bytes);
 void gm_fake_set_memory_low(bool low);
 /* Pages cannot be mapped for reading only, as on an old kernel. */
 void gm_fake_set_no_map_read(bool no);
+/* No device can use host memory in place, as if no link were coherent. */
+void gm_fake_set_no_in_place(bool no);
 /* What gm_os_usable() says: 0, or why this process may not use gmem. */
 void gm_fake_set_usable(int err);
 void gm_fake_set_memory_total(uint64_t bytes); /* 1 GiB at first */

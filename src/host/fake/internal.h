@@ -74,7 +74,7 @@ struct fake_count {
 extern struct fake_count fake_count; /* atomic */
 
 struct fake_options {
-	bool threaded, auto_work, memory_low, verbose, no_map_read;
+	bool threaded, auto_work, memory_low, verbose, no_map_read, no_in_place;
 	unsigned int tasks;
 	uint64_t max_run, arm_granule, memory_total, max_held;
 	int usable;
