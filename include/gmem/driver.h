@@ -570,13 +570,15 @@ GM_API extern uint32_t gm_recording;
  * gm_record_access - the device has accessed the page of @va
  * @va: the device's address
  * @access: GM_READ, GM_WRITE, or GM_WRITE | GM_ATOMIC
+ * @lines: how many pieces of 64 bytes of the page it has used; the one that the same processor
+ *	has used just before is not counted again, so this may be 0
  *
  * Optional, for a device that can tell; nobody else sees an access that does not fault. Told
  * once the access has been made, and before anybody learns that it was; asked gm_recording first.
- * An access to the page that the same processor has just accessed need not be told. Called with no
+ * An access to the piece that the same processor has just accessed need not be told. Called with no
  * lock held that a fault takes; it may wait for a disk. User host only.
  */
-GM_API void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access);
+GM_API void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access, uint32_t lines);
 
 #ifdef __cplusplus
 }

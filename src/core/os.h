@@ -198,7 +198,8 @@ struct gm_event {
 	uint64_t time; /* when it was over */
 	uint64_t ns;   /* how long it took */
 	uint32_t pages, n;
-	int from, to; /* node ids */
+	uint32_t lines; /* ACCESS: of 64 bytes, see gm_record_access() */
+	int from, to;	/* node ids */
 	int err;
 };
 
@@ -417,7 +418,7 @@ void gm_trace(enum gm_event_kind kind, bool on);
  * for. Called with no lock held.
  */
 struct gm_context;
-void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access);
+void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access, uint32_t lines);
 void gm_note_cpu(struct gm_as *as, uint64_t va, uint32_t access);
 
 /* A number that no other address space, or object, has or had; not 0. */

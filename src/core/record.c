@@ -40,10 +40,14 @@ static void name_device(struct gm_event *ev, const struct gm_context *ctx)
 	ev->pages = dev->unit;
 }
 
-void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access, uint32_t lines)
 {
 	struct gm_event ev = {
-		.kind = GM_EVENT_ACCESS, .va = va, .len = GM_PAGE_SIZE, .n = access
+		.kind = GM_EVENT_ACCESS,
+		.va = va,
+		.len = GM_PAGE_SIZE,
+		.n = access,
+		.lines = lines,
 	};
 	struct gm_as *as = ctx->as;
 	const struct gm_seen *w;

@@ -7,7 +7,7 @@
  * the distance, zigzag, from where the slot's walk goes on, else the low byte of the page, whose
  * other bits are a varint; MORE: a byte of the third column says which fields differ from the
  * slot's, and these follow as varints, in this order: bit 0 device, 1 object, 2 kind of access,
- * 3 run length. The others' fields, varints: OBJECT its pages, flags; PRESENT, DISCARD object,
+ * 3 run length. Its byte of the fourth column has the lines. The others' fields, varints: OBJECT its pages, flags; PRESENT, DISCARD object,
  * page, pages; CPU_FAULT object, page, access; HINT object, page, pages, device, advice; UNMAP
  * object.
  *
@@ -37,6 +37,7 @@
 int gm_trace_columns_alloc(struct gm_trace_columns *c)
 {
 	memset(c, 0, sizeof(*c));
+	c->n = GM_TRACE_COLUMNS;
 	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++) {
 		c->data[i] = malloc(gm_trace_column_max(i));
 		if (!c->data[i]) {
@@ -166,6 +167,8 @@ static void encode_access(struct gm_trace_codec *codec, struct gm_trace_columns 
 		put_byte(c, GM_TRACE_LOWS, (unsigned int)(rec->page & 255));
 		put_number(c, rec->page >> 8);
 	}
+	if (c->n > GM_TRACE_LINES)
+		put_byte(c, GM_TRACE_LINES, rec->lines);
 	slot_used(codec, i,
 		  (struct gm_trace_slot){ rec->dev, rec->object, rec->what, rec->pages,
 					  rec->page + rec->pages });
@@ -273,6 +276,7 @@ static void decode_access(struct input *in, unsigned int tag, struct gm_trace_re
 	rec->object = s->object;
 	rec->what = s->what;
 	rec->pages = s->pages;
+	rec->lines = in->c->n > GM_TRACE_LINES ? get_byte(in, GM_TRACE_LINES) : GM_TRACE_PAGE_LINES;
 	s->next = rec->page + rec->pages;
 	slot_used(in->codec, i, *s);
 }
@@ -333,9 +337,11 @@ static const char *object_add(struct gm_trace_known *known, const struct gm_trac
 	return NULL;
 }
 
-/* Does it name a device, and say a thing, that its kind may? */
+/* Does it name a device, and say things, that its kind may? */
 static bool is_sound(const struct gm_trace_known *known, const struct gm_trace_record *rec)
 {
+	if (rec->lines > (rec->kind == GM_TRACE_ACCESS ? GM_TRACE_MAX_LINES : 0))
+		return false;
 	switch (rec->kind) {
 	case GM_TRACE_ACCESS:
 		return rec->dev && rec->dev <= known->nr_devs &&

@@ -3,21 +3,22 @@
  * A trace in bytes. Numbers are little-endian.
  *
  *	header	magic (8), version (4), page size (4), CRC of these (4)
- *	chunk	mark (4), records (4), bytes of three columns (3 x 4), and of each compressed
- *		(3 x 4), CRC of these and of the data (4), data: a zstd frame for each column
+ *	chunk	mark (4), records (4), bytes of four columns (4 x 4), and of each compressed
+ *		(4 x 4), CRC of these and of the data (4), data: a zstd frame for each column
  *	...
  *	footer	mark (4), chunks (8), records of each kind (7 x 8), pages accessed (8), pages of
  *		all objects (8), devices (4), of each its pages and base page (8 + 8), CRC of
  *		these (4)
  *	tail	bytes of the footer (4), magic (8)
  *
- * A record is a tag (first column) and, by its kind, bytes in the other two. All but ACCESS
+ * A record is a tag (first column) and, by its kind, bytes in the others. All but ACCESS
  * have varints in the third, see codec.c. Accesses are many, and programs walk through
  * memory in several places at once, so eight slots remember the last eight walks, each with
  * the device, object, kind of access and run length that it had. A tag names a slot; the
  * second column has the distance from where that walk would go on, or, far away, the low byte
  * of the page's number. Columns keep like with like: a random page then costs little more
- * than the bits that are random in it.
+ * than the bits that are random in it. The fourth has the lines of each access; it is not there
+ * in version 1, in which accesses are of whole pages.
  */
 #ifndef GM_TRACE_FORMAT_H
 #define GM_TRACE_FORMAT_H
@@ -25,8 +26,8 @@
 #include "trace/trace.h"
 
 #define GM_TRACE_HEADER 20U
-#define GM_TRACE_CHUNK 36U  /* before its data */
-#define GM_TRACE_FOOTER 92U /* with the CRC, without devices */
+#define GM_TRACE_CHUNK_MAX 44U /* before its data, see gm_trace_chunk_head() */
+#define GM_TRACE_FOOTER 92U    /* with the CRC, without devices */
 #define GM_TRACE_DEV 16U
 #define GM_TRACE_TAIL 12U
 
@@ -35,7 +36,17 @@
 #define GM_TRACE_CHUNK_MARK 0x4b4e4843U	 /* "CHNK" */
 #define GM_TRACE_FOOTER_MARK 0x544f4f46U /* "FOOT" */
 
-enum { GM_TRACE_TAGS, GM_TRACE_LOWS, GM_TRACE_RESTS, GM_TRACE_COLUMNS };
+enum { GM_TRACE_TAGS, GM_TRACE_LOWS, GM_TRACE_RESTS, GM_TRACE_LINES, GM_TRACE_COLUMNS };
+
+static inline unsigned int gm_trace_columns_of(uint32_t version)
+{
+	return version == 1 ? GM_TRACE_LINES : GM_TRACE_COLUMNS;
+}
+
+static inline uint32_t gm_trace_chunk_head(unsigned int columns)
+{
+	return 12 + 8 * columns;
+}
 
 #define GM_TRACE_CHUNK_RECORDS (1U << 20) /* what comes again within these costs little */
 #define GM_TRACE_RECORD_MAX 64U		  /* no record's varints are longer */
@@ -43,6 +54,7 @@ enum { GM_TRACE_TAGS, GM_TRACE_LOWS, GM_TRACE_RESTS, GM_TRACE_COLUMNS };
 
 /* A chunk's columns, not compressed. */
 struct gm_trace_columns {
+	unsigned int n; /* how many there are, by the version */
 	uint8_t *data[GM_TRACE_COLUMNS];
 	uint32_t len[GM_TRACE_COLUMNS]; /* of the first: how many records */
 };
@@ -96,7 +108,7 @@ uint32_t gm_trace_crc(uint32_t crc, const void *bytes, size_t len); /* CRC-32C; 
 size_t gm_trace_seal_max(void);
 long gm_trace_seal(const struct gm_trace_columns *c, uint8_t *out, size_t room);
 /* writer.c: the bytes of a header, and of a footer with its tail; how many. */
-size_t gm_trace_header(uint8_t *out);
+size_t gm_trace_header(uint32_t version, uint8_t *out);
 size_t gm_trace_footer(const struct gm_trace_info *info, uint8_t *out);
 #define GM_TRACE_FOOTER_MAX (GM_TRACE_FOOTER + GM_TRACE_MAX_DEVS * GM_TRACE_DEV + GM_TRACE_TAIL)
 

@@ -104,9 +104,10 @@ static int read_header(struct gm_trace_reader *r, struct gm_trace_error *error)
 	r->info.page_size = gm_trace_get32(h + 12);
 	if (!is_crc(h + 16, gm_trace_crc(0, h, 16)))
 		return wrong(error, -EBADMSG, 8, "the header is damaged");
-	if (r->info.version != GM_TRACE_VERSION)
-		return wrong(error, -EPROTONOSUPPORT, 8, "it is of version %u, and %u is known",
-			     r->info.version, GM_TRACE_VERSION);
+	if (!r->info.version || r->info.version > GM_TRACE_VERSION)
+		return wrong(error, -EPROTONOSUPPORT, 8,
+			     "it is of version %u, and up to %u is known", r->info.version,
+			     GM_TRACE_VERSION);
 	if (r->info.page_size != GM_PAGE_SIZE)
 		return wrong(error, -EPROTONOSUPPORT, 12, "its pages have %u bytes, not %llu",
 			     r->info.page_size, GM_PAGE_SIZE);
@@ -171,9 +172,9 @@ static int unpack(struct gm_trace_reader *r, const uint8_t *head, struct gm_trac
 {
 	const uint8_t *p = r->in;
 
-	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++) {
+	for (unsigned int i = 0; i < r->columns.n; i++) {
 		uint32_t raw = gm_trace_get32(head + 8 + 4 * i);
-		uint32_t packed = gm_trace_get32(head + 20 + 4 * i);
+		uint32_t packed = gm_trace_get32(head + 8 + 4 * (r->columns.n + i));
 		size_t got = ZSTD_decompress(r->columns.data[i], gm_trace_column_max(i), p, packed);
 
 		if (ZSTD_isError(got))
@@ -190,35 +191,36 @@ static int unpack(struct gm_trace_reader *r, const uint8_t *head, struct gm_trac
 
 static int read_chunk(struct gm_trace_reader *r, struct gm_trace_error *error)
 {
-	uint8_t head[GM_TRACE_CHUNK];
+	uint32_t before = gm_trace_chunk_head(r->columns.n);
+	uint8_t head[GM_TRACE_CHUNK_MAX];
 	uint64_t len = 0;
 	int err;
 
 	r->chunk = r->at;
-	if (r->end - r->at < sizeof(head))
+	if (r->end - r->at < before)
 		return wrong(error, -EBADMSG, r->at, "a chunk is cut off");
-	err = bytes_at(r, r->at, head, sizeof(head), error);
+	err = bytes_at(r, r->at, head, before, error);
 	if (err)
 		return err;
 	if (gm_trace_get32(head) != GM_TRACE_CHUNK_MARK)
 		return wrong(error, -EBADMSG, r->at, "no chunk begins where one should");
-	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++) {
+	for (unsigned int i = 0; i < r->columns.n; i++) {
 		if (gm_trace_get32(head + 8 + 4 * i) > gm_trace_column_max(i))
 			return wrong(error, -EBADMSG, r->at, "a chunk is too large");
-		len += gm_trace_get32(head + 20 + 4 * i);
+		len += gm_trace_get32(head + 8 + 4 * (r->columns.n + i));
 	}
 	r->left = gm_trace_get32(head + 4);
 	if (!r->left || r->left != gm_trace_get32(head + 8) ||
-	    len > gm_trace_seal_max() - GM_TRACE_CHUNK)
+	    len > gm_trace_seal_max() - GM_TRACE_CHUNK_MAX)
 		return wrong(error, -EBADMSG, r->at, "the size of a chunk is wrong");
-	if (len > r->end - r->at - sizeof(head))
+	if (len > r->end - r->at - before)
 		return wrong(error, -EBADMSG, r->at, "a chunk is cut off");
-	err = bytes_at(r, r->at + sizeof(head), r->in, len, error);
+	err = bytes_at(r, r->at + before, r->in, len, error);
 	if (err)
 		return err;
-	if (!is_crc(head + 32, gm_trace_crc(gm_trace_crc(0, head, 32), r->in, len)))
+	if (!is_crc(head + before - 4, gm_trace_crc(gm_trace_crc(0, head, before - 4), r->in, len)))
 		return wrong(error, -EBADMSG, r->at, "the checksum of a chunk is wrong");
-	r->at += sizeof(head) + len;
+	r->at += before + len;
 	gm_trace_codec_init(&r->codec);
 	r->seen.chunks++;
 	return unpack(r, head, error);
@@ -227,7 +229,7 @@ static int read_chunk(struct gm_trace_reader *r, struct gm_trace_error *error)
 /* All that the chunk has belongs to a record. */
 static int end_chunk(struct gm_trace_reader *r, struct gm_trace_error *error)
 {
-	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++)
+	for (unsigned int i = 0; i < r->columns.n; i++)
 		if (r->codec.at[i] != r->columns.len[i])
 			return wrong(error, -EBADMSG, r->chunk, "a chunk has bytes of no record");
 	return 0;
@@ -316,6 +318,7 @@ static int begin(struct gm_trace_reader *r, struct gm_trace_reader **out,
 		gm_trace_reader_close(r);
 		return err;
 	}
+	r->columns.n = gm_trace_columns_of(r->info.version);
 	gm_trace_reader_rewind(r);
 	*out = r;
 	return 0;

@@ -5,8 +5,9 @@
  * and pages are counted from an object's begin. Nor does it say what gmem did, but where
  * programs asked for it: it is what a policy has to cope with.
  *
- * A writer merges: accesses of one device, of one kind, to consecutive pages are one record
- * with a run length, and an access to the page that the same device has just accessed is none.
+ * A writer merges: accesses of one device, of one kind, to consecutive pages, of which as much
+ * was used, are one record with a run length; an access to the page that the same device has
+ * just accessed is none, but its lines are that one's.
  *
  * Locking: none; a writer or reader is used by one thread at a time.
  */
@@ -18,7 +19,10 @@
 
 #include <gmem/gmem.h>
 
-#define GM_TRACE_VERSION 1U
+#define GM_TRACE_VERSION 2U
+#define GM_TRACE_LINE 64U /* bytes that a device fetches at once */
+#define GM_TRACE_MAX_LINES 255U
+#define GM_TRACE_PAGE_LINES (GM_PAGE_SIZE / GM_TRACE_LINE) /* version 1 does not say: all */
 #define GM_TRACE_MAX_DEVS 64U
 #define GM_TRACE_MAX_OBJECTS (1U << 20)
 #define GM_TRACE_MAX_PAGES (GM_OBJECT_MAX_SIZE / GM_PAGE_SIZE) /* of an object */
@@ -44,6 +48,10 @@ enum gm_trace_kind {
  * HINT		yes	yes		0: the host	enum gm_advice
  * DISCARD	yes	yes		0		0
  * UNMAP	yes	0, its size	0		0
+ *
+ * Lines, of an ACCESS: how often, while it was at each page of the run, the device went from one
+ * line of the page to another, or came to the first. 0: it used the very line that it had used
+ * last; GM_TRACE_MAX_LINES: as often, or more. Others have 0.
  */
 struct gm_trace_record {
 	enum gm_trace_kind kind;
@@ -52,6 +60,7 @@ struct gm_trace_record {
 	uint32_t what;
 	uint64_t page;
 	uint64_t pages; /* 1 at least */
+	uint32_t lines;
 };
 
 struct gm_trace_dev {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The writer of traces. A record waits until the next one does not continue it; chunks are
- * written when they are full. The first failure is kept: nothing is written after it, and
+ * The writer of traces. Accesses to one page are gathered until something else comes, and only
+ * then is it known whether they continue a run; the run waits for what does not continue it.
+ * Chunks are written when they are full. The first failure is kept: nothing is written after it, and
  * whoever closes the trace hears of it, for a trace with a hole is none.
  */
 #define _GNU_SOURCE
@@ -25,6 +26,7 @@ struct gm_trace_writer {
 	struct gm_trace_codec codec;
 	struct gm_trace_columns columns;
 	struct gm_trace_record waiting; /* pages 0: none */
+	struct gm_trace_record visit;	/* behind it: a page that is being accessed; so too */
 	uint8_t *out;
 };
 
@@ -32,7 +34,7 @@ struct gm_trace_writer {
 
 size_t gm_trace_seal_max(void)
 {
-	size_t size = GM_TRACE_CHUNK;
+	size_t size = GM_TRACE_CHUNK_MAX;
 
 	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++)
 		size += ZSTD_compressBound(gm_trace_column_max(i));
@@ -42,27 +44,27 @@ size_t gm_trace_seal_max(void)
 long gm_trace_seal(const struct gm_trace_columns *c, uint8_t *out, size_t room)
 {
 	uint8_t *head = gm_trace_put32(out, GM_TRACE_CHUNK_MARK);
-	size_t used = GM_TRACE_CHUNK, len[GM_TRACE_COLUMNS];
+	size_t before = gm_trace_chunk_head(c->n), used = before, len[GM_TRACE_COLUMNS];
 
 	head = gm_trace_put32(head, c->len[GM_TRACE_TAGS]);
-	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++) {
+	for (unsigned int i = 0; i < c->n; i++) {
 		len[i] = ZSTD_compress(out + used, room - used, c->data[i], c->len[i], LEVEL);
 		if (ZSTD_isError(len[i]))
 			return -ENOMEM;
 		used += len[i];
 		head = gm_trace_put32(head, c->len[i]);
 	}
-	for (unsigned int i = 0; i < GM_TRACE_COLUMNS; i++)
+	for (unsigned int i = 0; i < c->n; i++)
 		head = gm_trace_put32(head, (uint32_t)len[i]);
-	gm_trace_put32(head, gm_trace_crc(gm_trace_crc(0, out, GM_TRACE_CHUNK - 4),
-					  out + GM_TRACE_CHUNK, used - GM_TRACE_CHUNK));
+	gm_trace_put32(head,
+		       gm_trace_crc(gm_trace_crc(0, out, before - 4), out + before, used - before));
 	return (long)used;
 }
 
-size_t gm_trace_header(uint8_t *out)
+size_t gm_trace_header(uint32_t version, uint8_t *out)
 {
 	memcpy(out, GM_TRACE_MAGIC, 8);
-	gm_trace_put32(out + 8, GM_TRACE_VERSION);
+	gm_trace_put32(out + 8, version);
 	gm_trace_put32(out + 12, (uint32_t)GM_PAGE_SIZE);
 	gm_trace_put32(out + 16, gm_trace_crc(0, out, 16));
 	return GM_TRACE_HEADER;
@@ -150,22 +152,64 @@ static int put_waiting(struct gm_trace_writer *w)
 	return w->err;
 }
 
-/* Does it say nothing that the one that waits does not say, with a page more perhaps? */
-static bool continues(struct gm_trace_record *old, const struct gm_trace_record *rec)
+/* Is it what the one that waits says, of the pages that come next? */
+static bool continues(const struct gm_trace_record *old, const struct gm_trace_record *rec)
 {
-	uint64_t end = old->page + old->pages;
+	return old->pages && old->kind == rec->kind && old->dev == rec->dev &&
+	       old->object == rec->object && old->what == rec->what && old->lines == rec->lines &&
+	       rec->page == old->page + old->pages && rec->kind != GM_TRACE_OBJECT &&
+	       rec->kind != GM_TRACE_CPU_FAULT && rec->kind != GM_TRACE_HINT;
+}
 
-	if (!old->pages || old->kind != rec->kind || old->dev != rec->dev ||
-	    old->object != rec->object)
-		return false;
-	if (rec->kind == GM_TRACE_ACCESS && rec->pages == 1 && rec->page == end - 1 &&
-	    !(rec->what & ~old->what & ~GM_READ))
-		return true;
-	if (rec->kind == GM_TRACE_OBJECT || rec->kind == GM_TRACE_CPU_FAULT ||
-	    rec->kind == GM_TRACE_HINT || rec->what != old->what || rec->page != end)
-		return false;
-	old->pages += rec->pages;
-	return true;
+static int append(struct gm_trace_writer *w, const struct gm_trace_record *rec)
+{
+	int err;
+
+	if (continues(&w->waiting, rec)) {
+		w->waiting.pages += rec->pages;
+		return w->err;
+	}
+	err = put_waiting(w);
+	w->waiting = *rec;
+	return err;
+}
+
+/* The page that was accessed is left. */
+static int end_visit(struct gm_trace_writer *w)
+{
+	struct gm_trace_record rec = w->visit;
+
+	w->visit.pages = 0;
+	return rec.pages ? append(w, &rec) : w->err;
+}
+
+/* Is it of the page that is being accessed, and, but for lines, nothing new? */
+static bool is_again(const struct gm_trace_record *visit, const struct gm_trace_record *rec)
+{
+	return visit->pages && visit->dev == rec->dev && visit->object == rec->object &&
+	       visit->page == rec->page && rec->pages == 1 &&
+	       !(rec->what & ~visit->what & ~GM_READ);
+}
+
+static int put_access(struct gm_trace_writer *w, const struct gm_trace_record *rec)
+{
+	struct gm_trace_record *visit = &w->visit, before = *rec;
+	int err;
+
+	if (is_again(visit, rec)) {
+		visit->lines += rec->lines;
+		if (visit->lines > GM_TRACE_MAX_LINES)
+			visit->lines = GM_TRACE_MAX_LINES;
+		return 0;
+	}
+	err = end_visit(w);
+	before.pages--;
+	if (before.pages && !err)
+		err = append(w, &before);
+	*visit = *rec;
+	visit->page += before.pages;
+	visit->pages = 1;
+	return err;
 }
 
 int gm_trace_writer_put(struct gm_trace_writer *w, const struct gm_trace_record *rec)
@@ -176,11 +220,10 @@ int gm_trace_writer_put(struct gm_trace_writer *w, const struct gm_trace_record 
 		return w->err;
 	if (gm_trace_check(&w->known, rec))
 		return fail(w, -EINVAL);
-	if (continues(&w->waiting, rec))
-		return 0;
-	err = put_waiting(w);
-	w->waiting = *rec;
-	return err;
+	if (rec->kind == GM_TRACE_ACCESS)
+		return put_access(w, rec);
+	err = end_visit(w);
+	return err ? err : append(w, rec);
 }
 
 int gm_trace_writer_dev(struct gm_trace_writer *w, uint64_t pages, uint64_t base_page)
@@ -230,7 +273,7 @@ int gm_trace_writer_open(const char *path, struct gm_trace_writer **out)
 		err = -errno;
 		goto err_free;
 	}
-	put_bytes(w, header, gm_trace_header(header)); /* a failure is kept */
+	put_bytes(w, header, gm_trace_header(GM_TRACE_VERSION, header)); /* a failure is kept */
 	*out = w;
 	return 0;
 
@@ -244,6 +287,7 @@ int gm_trace_writer_close(struct gm_trace_writer *w)
 	uint8_t footer[GM_TRACE_FOOTER_MAX];
 	int err;
 
+	end_visit(w);
 	put_waiting(w);
 	put_chunk(w);
 	put_bytes(w, footer, gm_trace_footer(&w->info, footer));

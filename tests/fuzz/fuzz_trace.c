@@ -36,23 +36,28 @@ static void read_columns(const uint8_t *data, size_t size)
 {
 	struct gm_trace_info info = { .chunks = 1, .nr_devs = 2, .dev = { { 9, 1 }, { 9, 1 } } };
 	size_t room = GM_TRACE_HEADER + gm_trace_seal_max() + GM_TRACE_FOOTER_MAX;
-	size_t tags = size > 2 ? data[0] : 0, lows = size > 2 ? data[1] : 0, len;
+	size_t tags = size > 3 ? data[0] : 0, lows = size > 3 ? data[1] : 0, len;
+	size_t lines = size > 3 ? data[2] >> 1 : 0;
+	uint32_t version = size > 3 && data[2] & 1 ? 1 : GM_TRACE_VERSION;
 	struct gm_trace_columns c;
 	uint8_t *out = malloc(room);
 
-	data += 2;
-	size -= size > 2 ? 2 : size;
-	if (!out || !tags || tags + lows > size || gm_trace_columns_alloc(&c)) {
+	data += 3;
+	size -= size > 3 ? 3 : size;
+	if (!out || !tags || tags + lows + lines > size || gm_trace_columns_alloc(&c)) {
 		free(out);
 		return;
 	}
 	memcpy(c.data[GM_TRACE_TAGS], data, tags);
 	memcpy(c.data[GM_TRACE_LOWS], data + tags, lows);
-	memcpy(c.data[GM_TRACE_RESTS], data + tags + lows, size - tags - lows);
+	memcpy(c.data[GM_TRACE_LINES], data + tags + lows, lines);
+	memcpy(c.data[GM_TRACE_RESTS], data + tags + lows + lines, size - tags - lows - lines);
+	c.n = gm_trace_columns_of(version);
 	c.len[GM_TRACE_TAGS] = (uint32_t)tags;
 	c.len[GM_TRACE_LOWS] = (uint32_t)lows;
-	c.len[GM_TRACE_RESTS] = (uint32_t)(size - tags - lows);
-	len = gm_trace_header(out);
+	c.len[GM_TRACE_RESTS] = (uint32_t)(size - tags - lows - lines);
+	c.len[GM_TRACE_LINES] = (uint32_t)lines;
+	len = gm_trace_header(version, out);
 	len += (size_t)gm_trace_seal(&c, out + len, room - len);
 	len += gm_trace_footer(&info, out + len);
 	read_all(out, len);

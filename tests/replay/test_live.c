@@ -5,7 +5,8 @@
  * compared with a replay under the same policy and with as much memory, to the last page.
  *
  * What the CPU touches without a fault is in no trace, nor does it move anything. The device has
- * no accessed bits here: its TLB hides uses from them, and a replay has none.
+ * no accessed bits here: its TLB hides uses from them, and a replay has none. Where it counts what
+ * it uses of host memory in place, the trace says how much of each page that can be.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -77,6 +78,29 @@ static void stream(struct live *l)
 		for (uint64_t i = 0; i < l->pages; i += 7)
 			sum = (uint8_t)(sum + l->a[i * PAGE]);
 	}
+}
+
+static void look_kernel(struct gm_sim_lane *lane, void *arg)
+{
+	struct live *l = arg;
+	uint8_t x[1000];
+
+	for (unsigned int i = 0; i < 300; i++) {
+		uint8_t *p = l->a + any(l, l->pages - 2) * PAGE;
+
+		for (uint64_t n = any(l, 12); n; n--)
+			gm_sim_load8(lane, p + any(l, 4) * 40);
+		gm_sim_read(lane, x, p + any(l, 2 * PAGE), any(l, sizeof(x)));
+	}
+}
+
+/* Much or little of a page, and of one page after another. */
+static void looks(struct live *l)
+{
+	memset(l->a, 1, l->pages * PAGE);
+	ok(gm_sim_launch(l->ctx, copy_kernel, l));
+	for (unsigned int round = 0; round < 4; round++)
+		ok(gm_sim_launch(l->ctx, look_kernel, l));
 }
 
 static void update_kernel(struct gm_sim_lane *lane, void *arg)
@@ -173,6 +197,7 @@ struct setting {
 	const char *names;
 	uint32_t granule;
 	uint64_t blocks; /* of device memory; the data have six */
+	bool counts;	 /* what it uses of host memory in place */
 };
 
 static void live_start(struct live *l, const struct setting *s, const char *path)
@@ -181,7 +206,8 @@ static void live_start(struct live *l, const struct setting *s, const char *path
 					    .memory = s->blocks * BLOCK,
 					    .base = BASE,
 					    .lanes = 1,
-					    .flags = GM_SIM_SYNC_FAULTS | GM_SIM_NO_ACCESSED };
+					    .flags = GM_SIM_SYNC_FAULTS | GM_SIM_NO_ACCESSED |
+						     (s->counts ? GM_SIM_COUNTERS : 0) };
 	/* Another thread that services faults may hold a lock for a while after that. */
 	const struct gm_as_options as = { .size = sizeof(as), .flags = GM_AS_INLINE };
 	const struct gm_dev_tunables tune = { .size = sizeof(tune),
@@ -230,6 +256,7 @@ static void check(void (*program)(struct live *l), const struct setting *s, stru
 		.memory = { s->blocks * BLOCK / PAGE },
 		.base = BASE,
 		.no_accessed = true,
+		.in_place = s->counts,
 	};
 	struct gm_replay_result r;
 	struct replay_trace trace;
@@ -259,6 +286,8 @@ static void check(void (*program)(struct live *l), const struct setting *s, stru
 	SAME(dev, dev_faults_map);
 	SAME(dev, evictions);
 	SAME(dev, evictions_direct);
+	SAME(dev, remote_maps);
+	SAME(dev, remote_bytes);
 	SAME(as, cpu_faults_moved);
 	SAME(as, fault_errors);
 	assert_int_equal(r.hints_failed, 0);
@@ -266,16 +295,21 @@ static void check(void (*program)(struct live *l), const struct setting *s, stru
 	seen->pages_to_dev += dev.pages_to_dev;
 	seen->pages_zeroed += dev.pages_zeroed;
 	seen->cpu_faults_moved += as.cpu_faults_moved;
+	seen->remote_maps += dev.remote_maps;
+	seen->remote_bytes += dev.remote_bytes;
+	assert_true(s->counts || !dev.remote_maps);
 }
 
-static void check_all(void (*program)(struct live *l))
+static struct gm_stats check_all(void (*program)(struct live *l))
 {
 	static const struct setting policies[] = {
-		{ "density/lru-2m", "density/lru-2m", 0, 0 },
-		{ "fixed:4k/lru-2m", "fixed/lru-2m", 4096, 0 },
-		{ "fixed:2m/clock", "fixed/clock", 2 << 20, 0 },
-		{ "stream:4k/s3fifo", "stream/s3fifo", 4096, 0 },
-		{ "density:16k/clock", "density/clock", 16384, 0 },
+		{ "density/lru-2m", "density/lru-2m", 0, 0, false },
+		{ "fixed:4k/lru-2m", "fixed/lru-2m", 4096, 0, false },
+		{ "fixed:2m/clock", "fixed/clock", 2 << 20, 0, false },
+		{ "stream:4k/s3fifo", "stream/s3fifo", 4096, 0, false },
+		{ "density:16k/clock", "density/clock", 16384, 0, false },
+		{ "auto/rrip", "auto/rrip", 0, 0, false },
+		{ "auto/rrip", "auto/rrip", 0, 0, true },
 	};
 	struct gm_stats seen = { 0 };
 
@@ -287,41 +321,53 @@ static void check_all(void (*program)(struct live *l))
 			check(program, &s, &seen);
 		}
 	}
+	print_message("%llu mapped in place, %llu bytes used so\n",
+		      (unsigned long long)seen.remote_maps, (unsigned long long)seen.remote_bytes);
 	/* Otherwise it would show nothing. */
-	assert_true(seen.evictions && seen.pages_to_dev && seen.pages_zeroed &&
-		    seen.cpu_faults_moved);
+	assert_true(seen.evictions && seen.pages_to_dev && seen.remote_maps);
+	return seen;
+}
+
+static void moves_all_ways(struct gm_stats seen)
+{
+	assert_true(seen.pages_zeroed && seen.cpu_faults_moved);
 }
 
 static void test_stream(void **state)
 {
 	(void)state;
-	check_all(stream);
+	moves_all_ways(check_all(stream));
 }
 
 static void test_updates(void **state)
 {
 	(void)state;
-	check_all(updates);
+	moves_all_ways(check_all(updates));
+}
+
+static void test_looks(void **state)
+{
+	(void)state;
+	assert_true(check_all(looks).remote_bytes);
 }
 
 static void test_strides(void **state)
 {
 	(void)state;
-	check_all(strides);
+	moves_all_ways(check_all(strides));
 }
 
 static void test_hints(void **state)
 {
 	(void)state;
-	check_all(hints);
+	moves_all_ways(check_all(hints));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_updates),
-		cmocka_unit_test(test_strides),
+		cmocka_unit_test(test_stream), cmocka_unit_test(test_updates),
+		cmocka_unit_test(test_looks),  cmocka_unit_test(test_strides),
 		cmocka_unit_test(test_hints),
 	};
 	struct gm_as *as;

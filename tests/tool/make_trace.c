@@ -53,7 +53,8 @@ static int write_all(struct gm_trace_writer *w, const char *pattern, uint64_t pa
 					       .object = (uint32_t)object,
 					       .what = i % 3 ? GM_READ : GM_WRITE,
 					       .page = page_of(pattern, i, pages),
-					       .pages = 1 });
+					       .pages = 1,
+					       .lines = 1 });
 	for (uint64_t page = 0; page < pages; page += 16)
 		gm_trace_writer_put(w, &(struct gm_trace_record){ .kind = GM_TRACE_CPU_FAULT,
 								  .object = (uint32_t)object,

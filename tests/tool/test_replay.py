@@ -100,6 +100,7 @@ class Results(Case):
             online = [n for n, r in score.items() if r["kind"] == "online"]
             self.assertEqual(moved[cell["best_online"]], min(moved[n] for n in online))
             for name, r in score.items():
+                self.assertEqual(r["remote_bytes"], 0)
                 self.assertEqual(r["bytes"], moved[name] * PAGE)
                 self.assertAlmostEqual(r["to_optimum"], moved[name] / moved["optimum"], 6)
                 self.assertAlmostEqual(r["to_baseline"], moved[name] / moved[BASELINE], 6)
@@ -186,6 +187,23 @@ class Results(Case):
                         for a in ([], ["--background"]))
         self.assertNotEqual(plain["ns"], ahead["ns"])
         self.assertGreater(ahead["evictions"], 0)
+
+    def test_in_place(self):
+        """Of a page at random a line: that is less than even the optimum moves."""
+        path = self.trace("random", 4096, 20000)
+        args = ("-p", "auto/rrip", "-m", "50%", path)
+        plain, here = (self.cells(*a, *args) for a in ([], ["--in-place"]))
+        self.assertEqual((plain["in_place"], here["in_place"]), (False, True))
+        first, second = (c["cells"][0]["results"] for c in (plain, here))
+        self.assertEqual(first[1:], second[1:]) # these leave nothing in place
+        score = second[0]
+        self.assertGreater(score["remote_bytes"], 0)
+        self.assertEqual(score["remote_bytes"] % 64, 0)
+        self.assertEqual(score["bytes"], (score["pages_in"] + score["pages_out"]) * PAGE
+                         + score["remote_bytes"])
+        self.assertGreater(first[0]["to_optimum"], 1)
+        self.assertLess(score["to_optimum"], 1)
+        self.assertIn("in place", self.good("--in-place", *args))
 
     def test_policies(self):
         """The baseline is there once, be it asked for or not."""

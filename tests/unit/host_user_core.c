@@ -419,8 +419,9 @@ uint64_t gm_object_id(const struct gm_object *obj)
 	return 1;
 }
 
-void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+void gm_note_access(struct gm_context *ctx, uint64_t va, uint32_t access, uint32_t lines)
 {
+	(void)lines;
 	(void)ctx;
 	(void)va;
 	(void)access;

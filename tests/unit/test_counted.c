@@ -139,14 +139,14 @@ static void in_place(void **state)
 	assert_int_equal(own.counted, 1);
 	assert_int_equal(own.seen_counted.flags, GM_FAULT_IN_PLACE | GM_FAULT_COUNTED);
 	assert_int_equal(own.seen_counted.page, 20);
-	assert_in_range(own.seen_counted.times, 8, 16);
+	assert_int_equal(own.seen_counted.times, 8);
 	s = unit_as_stats(u->as);
 	assert_int_equal(s.remote_bytes, 64 * own.seen_counted.times);
 	assert_int_equal(unit_dev_stats(unit_dev(u, 0)).remote_bytes, s.remote_bytes);
 	unit_on(u->as, p, PAGE, GM_NODE_HOST);
 	lines(u, p, 64);
-	assert_int_equal(own.counted, 2);
-	assert_in_range(own.seen_counted.times, 63, 64); /* one was the last of the access before */
+	assert_int_equal(own.counted, 9);
+	assert_int_equal(own.seen_counted.times, 8);
 
 	/* What nobody has had yet is zeros, in host memory too. */
 	own.say = (struct gm_policy_move){ .first = 0, .n = 512, .in_place = 1 };
@@ -392,7 +392,7 @@ static void shared(void **state)
 	done();
 }
 
-/* auto: as ever while there is room; then in place, and what is counted is modest. */
+/* auto: as ever while there is room; then in place, and what is counted is modest, and rare. */
 static void by_default(void **state)
 {
 	struct unit *u = counting(state, 2, 0);
@@ -405,12 +405,16 @@ static void by_default(void **state)
 	unit_on(u->as, va, PAGE, node);
 	assert_int_equal(gm_advise(u->as, node, va, 2 * BLOCK, GM_PREFETCH), 0);
 	lines(u, va + 3 * BLOCK, 9);
+	for (unsigned int i = 0; i < 3; i++) /* not before four pages' worth */
+		lines(u, va + 3 * BLOCK, 64);
+	assert_int_equal(own.asked, 0);
 	lines(u, va + 3 * BLOCK, 64);
 	unit_on(u->as, va + 3 * BLOCK, PAGE, GM_NODE_HOST);
 	assert_true(own.asked > 0);
 	assert_int_equal(unit_as_stats(u->as).evictions, 0);
 	gm_mask_set(&own.go, 0, 8);
-	lines(u, va + 3 * BLOCK, 64);
+	for (unsigned int i = 0; i < 4; i++)
+		lines(u, va + 3 * BLOCK, 64);
 	unit_on(u->as, va + 3 * BLOCK, PAGE, node);
 	assert_int_equal(own.pressed, 0);
 	unit_verify(u, 0, va, 4 * BLOCK, 1);

@@ -133,7 +133,7 @@ static bool next(struct gm_trace_reader *r, struct gm_trace_record *rec)
 	return ret == 1;
 }
 
-/* kind, dev, object, what, page, pages */
+/* kind, dev, object, what, page, pages, lines */
 static void is_trace(const struct gm_trace_record *want, size_t n)
 {
 	struct gm_trace_reader *r = reader();
@@ -143,10 +143,13 @@ static void is_trace(const struct gm_trace_record *want, size_t n)
 		assert_true(next(r, &rec));
 		if (rec.kind != want[i].kind || rec.dev != want[i].dev ||
 		    rec.object != want[i].object || rec.what != want[i].what ||
-		    rec.page != want[i].page || rec.pages != want[i].pages)
-			fail_msg("record %zu: kind %d dev %u object %u what %u pages %llu+%llu", i,
-				 rec.kind, rec.dev, rec.object, rec.what,
-				 (unsigned long long)rec.page, (unsigned long long)rec.pages);
+		    rec.page != want[i].page || rec.pages != want[i].pages ||
+		    rec.lines != want[i].lines)
+			fail_msg("record %zu: kind %d dev %u object %u what %u pages %llu+%llu "
+				 "lines %u",
+				 i, rec.kind, rec.dev, rec.object, rec.what,
+				 (unsigned long long)rec.page, (unsigned long long)rec.pages,
+				 rec.lines);
 	}
 	assert_false(next(r, &rec));
 	gm_trace_reader_close(r);
@@ -159,21 +162,21 @@ static void is_trace(const struct gm_trace_record *want, size_t n)
 static void exactly(uint32_t as_flags)
 {
 	static const struct gm_trace_record want[] = {
-		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 1024 },
-		{ GM_TRACE_PRESENT, 0, 0, 0, 2, 6 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_READ, 3, 3 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 5, 1 },
-		{ GM_TRACE_CPU_FAULT, 0, 0, GM_WRITE, 4, 1 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_READ, 5, 1 },
-		{ GM_TRACE_PRESENT, 0, 0, 0, 600, 1 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 700, 1 },
-		{ GM_TRACE_CPU_FAULT, 0, 0, GM_READ, 700, 1 },
-		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 5, 2 },
-		{ GM_TRACE_HINT, 1, 0, GM_COLD, 0, 1024 },
-		{ GM_TRACE_HINT, 0, 0, GM_PREFETCH, 5, 1 },
-		{ GM_TRACE_DISCARD, 0, 0, 0, 510, 4 },
-		{ GM_TRACE_DISCARD, 0, 0, 0, 0, 512 },
-		{ GM_TRACE_UNMAP, 0, 0, 0, 0, 1024 },
+		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 1024, 0 },
+		{ GM_TRACE_PRESENT, 0, 0, 0, 2, 6, 0 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_READ, 3, 3, 1 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 5, 1, 2 },
+		{ GM_TRACE_CPU_FAULT, 0, 0, GM_WRITE, 4, 1, 0 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_READ, 5, 1, 0 }, /* of the line used last */
+		{ GM_TRACE_PRESENT, 0, 0, 0, 600, 1, 0 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 700, 1, 1 },
+		{ GM_TRACE_CPU_FAULT, 0, 0, GM_READ, 700, 1, 0 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 5, 2, 0 },
+		{ GM_TRACE_HINT, 1, 0, GM_COLD, 0, 1024, 0 },
+		{ GM_TRACE_HINT, 0, 0, GM_PREFETCH, 5, 1, 0 },
+		{ GM_TRACE_DISCARD, 0, 0, 0, 510, 4, 0 },
+		{ GM_TRACE_DISCARD, 0, 0, 0, 0, 512, 0 },
+		{ GM_TRACE_UNMAP, 0, 0, 0, 0, 1024, 0 },
 	};
 	struct bench b = bench_open(as_flags, 1);
 	int node = gm_dev_hnode(gm_sim_dev(b.sim));
@@ -186,8 +189,8 @@ static void exactly(uint32_t as_flags)
 	assert_int_equal(gm_record_start(path), -EBUSY);
 	for (uint64_t i = 3; i < 6; i++)
 		dev_touch(b.ctx, p + i * PAGE, GM_READ);
-	dev_touch(b.ctx, p + 5 * PAGE + 9, GM_WRITE);
-	dev_touch(b.ctx, p + 5 * PAGE, GM_READ); /* says nothing new */
+	dev_touch(b.ctx, p + 5 * PAGE + 99, GM_WRITE);
+	dev_touch(b.ctx, p + 5 * PAGE, GM_READ); /* another line, and else nothing new */
 	mem[4 * PAGE] = 2;			 /* and with it come the pages around */
 	mem[3 * PAGE] = 2;
 	dev_touch(b.ctx, p + 5 * PAGE, GM_READ);
@@ -283,12 +286,12 @@ static void jobs(void **state)
 static void by_object(void **state)
 {
 	static const struct gm_trace_record want[] = {
-		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 1024 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 517, 1 },
-		{ GM_TRACE_ACCESS, 2, 0, GM_READ, 513, 2 },
-		{ GM_TRACE_OBJECT, 0, 1, 0, 0, 512 },
-		{ GM_TRACE_PRESENT, 0, 1, 0, 1, 1 },
-		{ GM_TRACE_ACCESS, 2, 1, GM_WRITE, 1, 1 },
+		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 1024, 0 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 517, 1, 1 },
+		{ GM_TRACE_ACCESS, 2, 0, GM_READ, 513, 2, 1 },
+		{ GM_TRACE_OBJECT, 0, 1, 0, 0, 512, 0 },
+		{ GM_TRACE_PRESENT, 0, 1, 0, 1, 1, 0 },
+		{ GM_TRACE_ACCESS, 2, 1, GM_WRITE, 1, 1, 1 },
 	};
 	struct gm_sim_options opt = { .size = sizeof(opt),
 				      .memory = 4 * BLOCK,

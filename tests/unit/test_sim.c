@@ -220,11 +220,12 @@ uint32_t gm_recording;
 
 struct recorded recorded;
 
-void gm_record_access(struct gm_context *c, uint64_t va, uint32_t access)
+void gm_record_access(struct gm_context *c, uint64_t va, uint32_t access, uint32_t lines)
 {
 	(void)c;
 	assert_true(recorded.n < 64);
 	recorded.page[recorded.n] = (va - (uintptr_t)VA) / PAGE;
+	recorded.lines[recorded.n] = lines;
 	recorded.access[recorded.n++] = access;
 }
 

@@ -61,6 +61,7 @@ extern int calls_left; /* until one fails that allocates or starts a thread; -1:
 struct recorded {
 	uint64_t page[64]; /* of VA */
 	uint32_t access[64];
+	uint32_t lines[64];
 	unsigned int n;
 };
 extern struct recorded recorded;

@@ -428,10 +428,12 @@ static void walk(struct gm_sim_lane *lane, void *arg)
 
 	(void)arg;
 	gm_sim_load8(lane, VA + 3 * PAGE);
-	gm_sim_load32(lane, VA + 3 * PAGE + 8);	       /* again: not told */
-	gm_sim_store8(lane, VA + 3 * PAGE, 1);	       /* but this is of another kind, */
-	gm_sim_load64(lane, VA + 3 * PAGE);	       /* and this says less */
-	gm_sim_read(lane, bytes, VA + PAGE, PAGE + 1); /* a page after the other */
+	gm_sim_load32(lane, VA + 3 * PAGE + 8);		   /* the same line: not told */
+	gm_sim_load32(lane, VA + 3 * PAGE + 64);	   /* and another */
+	gm_sim_store8(lane, VA + 3 * PAGE + 70, 1);	   /* this is of another kind, */
+	gm_sim_load64(lane, VA + 3 * PAGE + 64);	   /* and this says less */
+	gm_sim_read(lane, bytes, VA + 3 * PAGE + 127, 66); /* two more, with what is told */
+	gm_sim_read(lane, bytes, VA + PAGE, PAGE + 1);	   /* a page after the other */
 	gm_sim_write(lane, VA + 5 * PAGE, bytes, 2 * PAGE);
 	gm_sim_add64(lane, word, 1);
 	gm_sim_xor64(lane, word, 1);
@@ -445,16 +447,19 @@ static void accesses_are_recorded(void **state)
 	static const struct {
 		uint64_t page;
 		uint32_t access;
+		uint32_t lines;
 	} want[] = {
-		{ 3, GM_READ },
-		{ 3, GM_WRITE },
-		{ 1, GM_READ },
-		{ 2, GM_READ },
-		{ 5, GM_WRITE },
-		{ 6, GM_WRITE },
-		{ 7, GM_WRITE | GM_ATOMIC },
-		{ 0, GM_READ },
-		{ 7, GM_WRITE | GM_ATOMIC },
+		{ 3, GM_READ, 1 },
+		{ 3, GM_READ, 1 },
+		{ 3, GM_WRITE, 0 },
+		{ 3, GM_READ, 2 },
+		{ 1, GM_READ, 64 },
+		{ 2, GM_READ, 1 },
+		{ 5, GM_WRITE, 64 },
+		{ 6, GM_WRITE, 64 },
+		{ 7, GM_WRITE | GM_ATOMIC, 1 },
+		{ 0, GM_READ, 1 },
+		{ 7, GM_WRITE | GM_ATOMIC, 1 },
 	};
 	struct gm_sim_options opt = small(GM_SIM_SYNC_FAULTS);
 	struct rig r;
@@ -472,18 +477,22 @@ static void accesses_are_recorded(void **state)
 	for (unsigned int i = 0; i < recorded.n; i++) {
 		assert_int_equal(recorded.page[i], want[i].page);
 		assert_int_equal(recorded.access[i], want[i].access);
+		assert_int_equal(recorded.lines[i], want[i].lines);
 	}
 
-	/* The page of the last access is new once it was lost in between, or in another recording. */
+	/* The page of the last access is new once it was lost in between, the line is not; in another
+	 * recording both are. */
 	recorded.n = 0;
 	assert_int_equal(gm_sim_access(r.ctx, VA + 7 * PAGE, &c, 1, GM_READ), 0);
 	assert_int_equal(recorded.n, 0);
 	assert_int_equal(page_home(r.gm, 7, true), 0);
 	assert_int_equal(gm_sim_access(r.ctx, VA + 7 * PAGE, &c, 1, GM_READ), 0);
 	assert_int_equal(recorded.n, 1);
+	assert_int_equal(recorded.lines[0], 0);
 	gm_recording = 2;
 	assert_int_equal(gm_sim_access(r.ctx, VA + 7 * PAGE, &c, 1, GM_READ), 0);
 	assert_int_equal(recorded.n, 2);
+	assert_int_equal(recorded.lines[1], 1);
 
 	/* What failed is none. */
 	assert_int_equal(gm_sim_access(r.ctx, VA + PAGES * PAGE, &c, 1, GM_READ), -EFAULT);

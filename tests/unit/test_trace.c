@@ -466,9 +466,9 @@ static void told(void **state)
 	node = gm_dev_hnode(toy.dev);
 	for (uint32_t kinds = 0; kinds <= RECORDED; kinds += RECORDED) {
 		gm_fake_trace(kinds);
-		gm_record_access(ctx, va + 3 * PAGE + 5, GM_WRITE);
-		gm_record_access(ctx, va + 2 * BLOCK, GM_WRITE);
-		gm_record_access(ctx, UINT64_MAX - PAGE, GM_WRITE); /* no window shows it */
+		gm_record_access(ctx, va + 3 * PAGE + 5, GM_WRITE, 7);
+		gm_record_access(ctx, va + 2 * BLOCK, GM_WRITE, 1);
+		gm_record_access(ctx, UINT64_MAX - PAGE, GM_WRITE, 1); /* no window shows it */
 		gm_note_cpu(u->as, va + BLOCK + 1, GM_READ);
 		gm_note_cpu(u->as, va + 2 * BLOCK, GM_READ);
 		gm_note_hint(u->as, GM_NODE_HOST, va + PAGE + 1, BLOCK, GM_COLD);
@@ -480,6 +480,7 @@ static void told(void **state)
 	expect(4, 0);
 	expect_pages(&event[0], GM_EVENT_ACCESS, 3 * PAGE, PAGE);
 	assert_int_equal(event[0].n, GM_WRITE);
+	assert_int_equal(event[0].lines, 7);
 	assert_int_equal(event[0].to, node);
 	assert_true(event[0].bytes > 0 && event[0].ns > 0);
 	assert_int_equal(event[0].pages, 1);

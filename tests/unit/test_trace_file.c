@@ -49,7 +49,13 @@ static uint64_t below(uint64_t n)
 static struct gm_trace_record access_of(uint32_t dev, uint32_t object, uint32_t what, uint64_t page,
 					uint64_t pages)
 {
-	return (struct gm_trace_record){ GM_TRACE_ACCESS, dev, object, what, page, pages };
+	return (struct gm_trace_record){ GM_TRACE_ACCESS, dev, object, what, page, pages, 3 };
+}
+
+static struct gm_trace_record lines_of(struct gm_trace_record rec, uint32_t lines)
+{
+	rec.lines = lines;
+	return rec;
 }
 
 static void put(struct gm_trace_writer *w, struct gm_trace_record rec)
@@ -65,6 +71,7 @@ static void same(const struct gm_trace_record *a, const struct gm_trace_record *
 	assert_int_equal(a->what, b->what);
 	assert_int_equal(a->page, b->page);
 	assert_int_equal(a->pages, b->pages);
+	assert_int_equal(a->lines, b->lines);
 }
 
 static struct gm_trace_reader *reader(void)
@@ -121,18 +128,18 @@ static void test_merge(void **state)
 	put(w, (struct gm_trace_record){ .kind = GM_TRACE_PRESENT, .page = 3, .pages = 4 });
 	put(w, (struct gm_trace_record){ .kind = GM_TRACE_PRESENT, .page = 7, .pages = 1 });
 	for (uint64_t page = 10; page < 15; page++) {
-		put(w, access_of(1, 0, GM_READ, page, 1));
-		put(w, access_of(1, 0, GM_READ, page, 1)); /* again */
+		put(w, lines_of(access_of(1, 0, GM_READ, page, 1), 1));
+		put(w, lines_of(access_of(1, 0, GM_READ, page, 1), 2)); /* again */
 	}
 	put(w, access_of(1, 0, GM_WRITE, 15, 1));	      /* of another kind */
-	put(w, access_of(1, 0, GM_READ, 15, 1));	      /* says nothing new */
+	put(w, lines_of(access_of(1, 0, GM_READ, 15, 1), 0)); /* says nothing new */
 	put(w, access_of(1, 0, GM_WRITE | GM_ATOMIC, 15, 1)); /* but this does */
 	put(w, access_of(2, 0, GM_WRITE | GM_ATOMIC, 16, 1)); /* another device */
 	put(w, access_of(2, 1, GM_WRITE | GM_ATOMIC, 0, 1));  /* another object */
-	put(w, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 0, 1 });
-	put(w, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 1, 1 });
-	put(w, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 0, 3 });
-	put(w, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 3, 3 });
+	put(w, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 0, 1, 0 });
+	put(w, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 1, 1, 0 });
+	put(w, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 0, 3, 0 });
+	put(w, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 3, 3, 0 });
 	put(w, (struct gm_trace_record){ .kind = GM_TRACE_DISCARD, .object = 1, .pages = 2 });
 	put(w, (struct gm_trace_record){ .kind = GM_TRACE_UNMAP, .object = 1, .pages = 7 });
 	assert_int_equal(gm_trace_writer_close(w), 0);
@@ -146,24 +153,57 @@ static void test_merge(void **state)
 	assert_int_equal(info->footprint, 107);
 	assert_int_equal(info->records[GM_TRACE_ACCESS], 5);
 	for (int pass = 0; pass < 2; pass++) {
-		expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, 0, 1, 0, 100 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, 1, 0, 0, 7 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_PRESENT, 0, 0, 0, 3, 5 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, 0, 1, 0, 100, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, 1, 0, 0, 7, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_PRESENT, 0, 0, 0, 3, 5, 0 });
 		expect(r, access_of(1, 0, GM_READ, 10, 5));
 		expect(r, access_of(1, 0, GM_WRITE, 15, 1));
 		expect(r, access_of(1, 0, GM_WRITE | GM_ATOMIC, 15, 1));
 		expect(r, access_of(2, 0, GM_WRITE | GM_ATOMIC, 16, 1));
 		expect(r, access_of(2, 1, GM_WRITE | GM_ATOMIC, 0, 1));
-		expect(r, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 0, 1 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 1, 1 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 0, 3 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 3, 3 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_DISCARD, 0, 1, 0, 0, 2 });
-		expect(r, (struct gm_trace_record){ GM_TRACE_UNMAP, 0, 1, 0, 0, 7 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 0, 1, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_CPU_FAULT, 0, 1, GM_READ, 1, 1, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 0, 3, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_HINT, 2, 1, GM_PREFETCH, 3, 3, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_DISCARD, 0, 1, 0, 0, 2, 0 });
+		expect(r, (struct gm_trace_record){ GM_TRACE_UNMAP, 0, 1, 0, 0, 7, 0 });
 		expect_end(r);
 		expect_end(r);
 		gm_trace_reader_rewind(r);
 	}
+	gm_trace_reader_close(r);
+}
+
+/* A run has as many lines everywhere; what is gathered of a page ends where it cannot be told. */
+static void test_lines(void **state)
+{
+	struct gm_trace_writer *w = writer();
+	struct gm_trace_reader *r;
+
+	(void)state;
+	gm_trace_writer_dev(w, 1024, 1);
+	gm_trace_writer_object(w, 100, 0);
+	put(w, lines_of(access_of(1, 0, GM_READ, 0, 4), 64));
+	put(w, lines_of(access_of(1, 0, GM_READ, 4, 1), 64));
+	put(w, lines_of(access_of(1, 0, GM_READ, 5, 1), 60));
+	put(w, lines_of(access_of(1, 0, GM_READ, 5, 1), 4));
+	put(w, lines_of(access_of(1, 0, GM_READ, 6, 2), 64));
+	put(w, lines_of(access_of(1, 0, GM_READ, 7, 1), 1)); /* the run's last page, once more */
+	put(w, lines_of(access_of(1, 0, GM_READ, 8, 1), 0));
+	put(w, lines_of(access_of(1, 0, GM_READ, 9, 1), 200));
+	put(w, lines_of(access_of(1, 0, GM_READ, 9, 1), 200));
+	put(w, lines_of(access_of(1, 0, GM_READ, 9, 1), 1));
+	put(w, lines_of(access_of(1, 0, GM_READ, 10, 1), GM_TRACE_MAX_LINES));
+	assert_int_equal(gm_trace_writer_close(w), 0);
+	r = reader();
+	assert_int_equal(gm_trace_reader_info(r)->version, 2);
+	assert_int_equal(gm_trace_reader_info(r)->accesses, 11);
+	expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, 0, 0, 0, 100, 0 });
+	expect(r, lines_of(access_of(1, 0, GM_READ, 0, 7), 64));
+	expect(r, lines_of(access_of(1, 0, GM_READ, 7, 1), 65));
+	expect(r, lines_of(access_of(1, 0, GM_READ, 8, 1), 0));
+	expect(r, lines_of(access_of(1, 0, GM_READ, 9, 2), GM_TRACE_MAX_LINES));
+	expect_end(r);
 	gm_trace_reader_close(r);
 }
 
@@ -214,6 +254,7 @@ static struct gm_trace_record random_record(const uint64_t *sizes, uint32_t obje
 		rec.kind = GM_TRACE_ACCESS;
 		rec.dev = 1 + (i & 1);
 		rec.what = whats[below(3)];
+		rec.lines = (uint32_t)below(GM_TRACE_MAX_LINES + 1);
 		if (below(2)) {
 			rec.page = (i * 7) % sizes[object];
 			rec.pages = 1;
@@ -243,7 +284,7 @@ static void test_random(void **state)
 	r = reader();
 	assert_true(gm_trace_reader_info(r)->chunks > 2);
 	for (uint32_t i = 0; i < 5; i++)
-		expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, i, i, 0, sizes[i] });
+		expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, i, i, 0, sizes[i], 0 });
 	seed = begin;
 	for (uint32_t i = 0; i < RECORDS; i++)
 		expect(r, random_record(sizes, 5, i));
@@ -357,7 +398,11 @@ static void test_cut_words(void **state)
 	assert_non_null(strstr(error.text, "checksum"));
 	assert_int_equal(error.offset, GM_TRACE_HEADER);
 	bytes[60] ^= 1;
-	bytes[8] = 2;
+	bytes[8] = GM_TRACE_VERSION + 1;
+	gm_trace_put32(bytes + 16, gm_trace_crc(0, bytes, 16));
+	assert_int_equal(read_bytes(bytes, len, &error), -EPROTONOSUPPORT);
+	assert_non_null(strstr(error.text, "up to 2"));
+	bytes[8] = 0;
 	gm_trace_put32(bytes + 16, gm_trace_crc(0, bytes, 16));
 	assert_int_equal(read_bytes(bytes, len, &error), -EPROTONOSUPPORT);
 	bytes[8] = GM_TRACE_VERSION;
@@ -367,40 +412,42 @@ static void test_cut_words(void **state)
 	free(bytes);
 }
 
-/* A file that is well, but for what its one chunk says. */
-static int read_chunk_of(const char *tags, size_t nr_tags, const char *lows, size_t nr_lows,
-			 const char *rests, size_t nr_rests, struct gm_trace_error *error)
+/* A chunk's columns, and which words say what is wrong with it. */
+struct chunk {
+	const char *column[GM_TRACE_COLUMNS];
+	size_t len[GM_TRACE_COLUMNS];
+	const char *words;
+};
+
+/* A file of a version that is well, but for what its one chunk says; the caller frees it. */
+static uint8_t *file_of(uint32_t version, const struct chunk *chunk,
+			const struct gm_trace_info *info, size_t *len)
 {
-	struct gm_trace_info info = { .chunks = 1, .nr_devs = 1, .dev = { { 9, 1 } } };
-	size_t room = GM_TRACE_HEADER + gm_trace_seal_max() + GM_TRACE_FOOTER_MAX, len;
+	size_t room = GM_TRACE_HEADER + gm_trace_seal_max() + GM_TRACE_FOOTER_MAX;
 	struct gm_trace_columns c;
 	uint8_t *out = malloc(room);
-	int ret;
 
 	assert_non_null(out);
 	assert_int_equal(gm_trace_columns_alloc(&c), 0);
-	memcpy(c.data[GM_TRACE_TAGS], tags, nr_tags);
-	memcpy(c.data[GM_TRACE_LOWS], lows, nr_lows);
-	memcpy(c.data[GM_TRACE_RESTS], rests, nr_rests);
-	c.len[GM_TRACE_TAGS] = (uint32_t)nr_tags;
-	c.len[GM_TRACE_LOWS] = (uint32_t)nr_lows;
-	c.len[GM_TRACE_RESTS] = (uint32_t)nr_rests;
-	len = gm_trace_header(out);
-	len += (size_t)gm_trace_seal(&c, out + len, room - len);
-	len += gm_trace_footer(&info, out + len);
-	ret = read_bytes(out, len, error);
+	c.n = gm_trace_columns_of(version);
+	for (unsigned int i = 0; i < c.n; i++) {
+		memcpy(c.data[i], chunk->column[i], chunk->len[i]);
+		c.len[i] = (uint32_t)chunk->len[i];
+	}
+	*len = gm_trace_header(version, out);
+	*len += (size_t)gm_trace_seal(&c, out + *len, room - *len);
+	*len += gm_trace_footer(info, out + *len);
 	gm_trace_columns_free(&c);
-	free(out);
-	return ret;
+	return out;
 }
 
 static void test_unsound(void **state)
 {
-	static const struct {
-		const char *tags, *lows, *rests, *words;
-		size_t nr_tags, nr_lows, nr_rests;
-	} chunks[] = {
-#define CHUNK(t, l, r, words) { t, l, r, words, sizeof(t) - 1, sizeof(l) - 1, sizeof(r) - 1 }
+	static const struct chunk chunks[] = {
+#define CHUNK_LINES(t, l, r, n, words)                                                             \
+	{ { t, l, r, n }, { sizeof(t) - 1, sizeof(l) - 1, sizeof(r) - 1, sizeof(n) - 1 }, words }
+/* With as many lines as are looked at before something else is wrong. */
+#define CHUNK(t, l, r, words) CHUNK_LINES(t, l, r, "\x01", words)
 		CHUNK("\x07", "", "", "no kind"),
 		CHUNK("\x08", "", "\x05\x00", "no kind"), /* a slot for an object */
 		CHUNK("\x00", "", "", "not complete"),
@@ -420,19 +467,57 @@ static void test_unsound(void **state)
 		CHUNK("\x00\x03", "", "\x05\x00\x00\x00\x03", "names a device"),
 		CHUNK("\x00\x06", "", "\x05\x00\x01", "object that there is not"),
 		CHUNK("\x00", "\x01", "\x05\x00", "bytes of no record"),
-		CHUNK("\x00", "", "\x05\x00", "counts other records"),
+		CHUNK("\x00", "", "\x05\x00", "bytes of no record"),
+		CHUNK_LINES("\x00", "", "\x05\x00", "", "counts other records"),
+		CHUNK_LINES("\x00\x42", "\x00", "\x05\x00", "", "not complete"),
+		CHUNK_LINES("\x00\x42", "\x00", "\x05\x00", "\x01\x01", "bytes of no record"),
 	};
+	struct gm_trace_info info = { .chunks = 1, .nr_devs = 1, .dev = { { 9, 1 } } };
 	struct gm_trace_error error;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(chunks) / sizeof(*chunks); i++) {
-		assert_int_equal(read_chunk_of(chunks[i].tags, chunks[i].nr_tags, chunks[i].lows,
-					       chunks[i].nr_lows, chunks[i].rests,
-					       chunks[i].nr_rests, &error),
-				 -EBADMSG);
+		size_t len;
+		uint8_t *bytes = file_of(GM_TRACE_VERSION, &chunks[i], &info, &len);
+
+		assert_int_equal(read_bytes(bytes, len, &error), -EBADMSG);
+		free(bytes);
 		if (!strstr(error.text, chunks[i].words))
 			fail_msg("chunk %zu: %s", i, error.text);
 	}
+}
+
+/* Files of version 1 say nothing of lines: each page was used whole. */
+static void test_old(void **state)
+{
+	static const struct chunk chunk = CHUNK("\x00\x42\xc2", "\x04\x00", "\x0a\x00\x08\x03", "");
+	struct gm_trace_info info = { .chunks = 1,
+				      .nr_devs = 1,
+				      .dev = { { 9, 1 } },
+				      .records = { [GM_TRACE_OBJECT] = 1, [GM_TRACE_ACCESS] = 2 },
+				      .accesses = 4,
+				      .footprint = 10 };
+	struct gm_trace_error error;
+	struct gm_trace_reader *r;
+	size_t len;
+	uint8_t *bytes = file_of(1, &chunk, &info, &len);
+
+	(void)state;
+	assert_int_equal(gm_trace_reader_open_memory(bytes, len, &r, &error), 0);
+	assert_int_equal(gm_trace_reader_info(r)->version, 1);
+	expect(r, (struct gm_trace_record){ GM_TRACE_OBJECT, 0, 0, 0, 0, 10, 0 });
+	expect(r, lines_of(access_of(1, 0, GM_READ, 2, 1), 64));
+	expect(r, lines_of(access_of(1, 0, GM_READ, 3, 3), 64));
+	expect_end(r);
+	gm_trace_reader_close(r);
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(read_bytes(bytes, cut, &error), -EBADMSG);
+	for (size_t i = 0; i < len; i++) {
+		bytes[i] ^= 1;
+		assert_int_equal(read_bytes(bytes, len, &error), -EBADMSG);
+		bytes[i] ^= 1;
+	}
+	free(bytes);
 }
 
 static void test_no_file(void **state)
@@ -474,7 +559,8 @@ int main(void)
 		cmocka_unit_test(test_random),	     cmocka_unit_test(test_small),
 		cmocka_unit_test(test_damaged),	     cmocka_unit_test(test_cut_words),
 		cmocka_unit_test(test_unsound),	     cmocka_unit_test(test_no_file),
-		cmocka_unit_test(test_writer_fails),
+		cmocka_unit_test(test_writer_fails), cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_old),
 	};
 
 	return cmocka_run_group_tests(tests, make_path, remove_path);

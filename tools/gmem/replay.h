@@ -46,7 +46,7 @@ struct replay_options {
 	unsigned int nr_entrants;
 	struct gm_replay_costs costs;
 	uint64_t jobs;
-	bool background;
+	bool background, in_place;
 	bool csv, json, markdown, quiet, help;
 	const char *mistake; /* an option that is none */
 };
@@ -59,6 +59,7 @@ struct replay_score {
 	uint64_t faults, soft, cpu; /* that moved pages; that mapped; of the CPU's */
 	uint64_t evicted;	    /* pages, for want of room */
 	uint64_t evictions;	    /* how they went: blocks, or pages */
+	uint64_t remote;	    /* bytes that devices used in place, in host memory */
 	uint64_t ns;
 	uint64_t hints_failed;
 };
@@ -97,6 +98,12 @@ int replay_print_json(const struct replay_options *opt, const struct replay_cell
 static inline uint64_t replay_moved(const struct replay_score *s)
 {
 	return s->in + s->out;
+}
+
+/* Bytes that went over the link. */
+static inline uint64_t replay_bytes(const struct replay_score *s)
+{
+	return replay_moved(s) * GM_PAGE_SIZE + s->remote;
 }
 
 /* The entrant that is the baseline, and the optimum; each is there once. */

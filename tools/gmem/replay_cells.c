@@ -41,6 +41,7 @@ static void score_gmem(const struct runs *r, const uint64_t *frames, const char 
 	struct gm_replay_options opt = { .costs = r->opt->costs,
 					 .policy = policy,
 					 .background = r->opt->background,
+					 .in_place = r->opt->in_place,
 					 .cpu_granule = REPLAY_CPU_GRANULE * GM_PAGE_SIZE };
 	struct gm_replay_result result;
 
@@ -57,6 +58,7 @@ static void score_gmem(const struct runs *r, const uint64_t *frames, const char 
 		.cpu = result.as.cpu_faults,
 		.evicted = result.dev.pages_evicted,
 		.evictions = result.dev.evictions,
+		.remote = result.remote_bytes,
 		.ns = result.ns,
 		.hints_failed = result.hints_failed,
 	};

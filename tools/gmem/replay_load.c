@@ -54,6 +54,7 @@ static int add_op(struct loader *l, const struct gm_trace_record *r)
 		op.advice = GM_DONTNEED;
 	else
 		op.access = (uint8_t)r->what;
+	op.lines = (uint8_t)r->lines;
 	if (to->t.nr_ops == l->room_ops) {
 		l->room_ops = l->room_ops ? 2 * l->room_ops : 4096;
 		to->ops = xrealloc(to->ops, l->room_ops, sizeof(*to->ops));

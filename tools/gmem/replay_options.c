@@ -28,6 +28,7 @@ enum key {
 	KEY_CPU_FAULT,
 	KEY_INVALIDATION,
 	KEY_BACKGROUND,
+	KEY_IN_PLACE,
 };
 
 static const struct argp_option options[] = {
@@ -40,6 +41,8 @@ static const struct argp_option options[] = {
 	  "that it touches; default: 50%,75%,90%",
 	  1 },
 	{ "background", KEY_BACKGROUND, NULL, 0, "Evict ahead of need, too", 1 },
+	{ "in-place", KEY_IN_PLACE, NULL, 0,
+	  "Devices can use host memory in place, and count what they use so", 1 },
 	{ "bandwidth", KEY_BANDWIDTH, "SIZE", 0, "Bytes a second over the link; default: 25 GB",
 	  2 },
 	{ "zero-bandwidth", KEY_ZERO_BANDWIDTH, "SIZE", 0,
@@ -202,6 +205,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_BACKGROUND:
 		o->background = true;
+		return 0;
+	case KEY_IN_PLACE:
+		o->in_place = true;
 		return 0;
 	case KEY_BANDWIDTH:
 		return parse_bandwidth("bandwidth", arg, &o->costs.bandwidth);

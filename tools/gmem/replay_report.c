@@ -39,16 +39,16 @@ unsigned int replay_best(const struct replay_options *opt, const struct replay_c
 	for (unsigned int i = 0; i < opt->nr_entrants; i++)
 		if (opt->entrants[i].kind == REPLAY_ONLINE &&
 		    (best == opt->nr_entrants ||
-		     replay_moved(&cell->scores[i]) < replay_moved(&cell->scores[best])))
+		     replay_bytes(&cell->scores[i]) < replay_bytes(&cell->scores[best])))
 			best = i;
 	return best;
 }
 
 double replay_ratio(const struct replay_cell *cell, unsigned int of, unsigned int to)
 {
-	uint64_t all = replay_moved(&cell->scores[to]);
+	uint64_t all = replay_bytes(&cell->scores[to]);
 
-	return all ? (double)replay_moved(&cell->scores[of]) / (double)all : -1;
+	return all ? (double)replay_bytes(&cell->scores[of]) / (double)all : -1;
 }
 
 struct mean {
@@ -110,9 +110,9 @@ static void print_score(const struct replay_options *opt, const struct replay_ce
 {
 	const struct replay_score *s = &cell->scores[i];
 
-	fprintf(out, "  %-20s %11s %11s %9s %9s %8s %10s %10s %9s %10s  %s\n",
+	fprintf(out, "  %-20s %11s %11s %9s %9s %9s %8s %10s %10s %9s %10s  %s\n",
 		opt->entrants[i].name, count_text(s->in).s, count_text(s->out).s,
-		size_text(replay_moved(s) * GM_PAGE_SIZE).s,
+		size_text(s->remote).s, size_text(replay_bytes(s)).s,
 		ratio_text(replay_ratio(cell, i, replay_optimum(opt))).s,
 		ratio_text(replay_ratio(cell, i, replay_baseline(opt))).s, count_text(s->faults).s,
 		count_text(s->soft).s, count_text(s->cpu).s, count_text(s->evictions).s,
@@ -126,8 +126,9 @@ static void print_cell(const struct replay_options *opt, const struct replay_cel
 	fprintf(out, "%s, device memory %s: %s of %s pages, %s accesses\n", cell->trace,
 		cell->memory, count_text(cell->pages).s, count_text(cell->footprint).s,
 		count_text(cell->touches).s);
-	fprintf(out, "  %-20s %11s %11s %9s %9s %8s %10s %10s %9s %10s  %s\n", "", "in", "out",
-		"bytes", "to opt", "to base", "faults", "soft", "CPU", "evictions", "time");
+	fprintf(out, "  %-20s %11s %11s %9s %9s %9s %8s %10s %10s %9s %10s  %s\n", "", "in", "out",
+		"in place", "bytes", "to opt", "to base", "faults", "soft", "CPU", "evictions",
+		"time");
 	for (unsigned int i = 0; i < opt->nr_entrants; i++)
 		print_score(opt, cell, i, out);
 	fprintf(out, "  best online: %s, %s of the optimum\n\n", opt->entrants[best].name,
@@ -145,9 +146,10 @@ int replay_print(const struct replay_options *opt, const struct replay_cell *cel
 	unsigned int optimum = replay_optimum(opt), baseline = replay_baseline(opt);
 
 	fprintf(out,
-		"Pages that moved: in, copied to the device; out, copied from it. Faults of "
-		"devices, which moved something\nor only mapped it (soft), and of the CPU. "
-		"Baseline: %s. Time is virtual.\n\n",
+		"Pages that moved: in, copied to the device; out, copied from it; and what devices "
+		"used in place. Faults of\ndevices, which moved something or only mapped it "
+		"(soft), "
+		"and of the CPU. Baseline: %s. Time is virtual.\n\n",
 		REPLAY_BASELINE);
 	for (unsigned int i = 0; i < nr_cells(opt); i++)
 		print_cell(opt, &cells[i], out);
@@ -237,7 +239,8 @@ static void csv_ratio(double ratio, FILE *out)
 int replay_print_csv(const struct replay_options *opt, const struct replay_cell *cells, FILE *out)
 {
 	fputs("trace,memory,memory_pages,footprint_pages,accesses,policy,kind,pages_in,pages_out,"
-	      "pages_zeroed,bytes,dev_faults,soft_faults,cpu_faults,pages_evicted,evictions,ns,"
+	      "pages_zeroed,remote_bytes,bytes,dev_faults,soft_faults,cpu_faults,pages_evicted,"
+	      "evictions,ns,"
 	      "hints_failed,to_optimum,to_baseline\n",
 	      out);
 	for (unsigned int c = 0; c < nr_cells(opt); c++) {
@@ -245,12 +248,11 @@ int replay_print_csv(const struct replay_options *opt, const struct replay_cell 
 
 		for (unsigned int i = 0; i < opt->nr_entrants; i++) {
 			const struct replay_score *s = &cell->scores[i];
-			const uint64_t numbers[] = { s->in,	     s->out,
-						     s->zeroed,	     replay_moved(s) * GM_PAGE_SIZE,
-						     s->faults,	     s->soft,
-						     s->cpu,	     s->evicted,
-						     s->evictions,   s->ns,
-						     s->hints_failed };
+			const uint64_t numbers[] = {
+				s->in,		 s->out,       s->zeroed, s->remote,
+				replay_bytes(s), s->faults,    s->soft,	  s->cpu,
+				s->evicted,	 s->evictions, s->ns,	  s->hints_failed
+			};
 
 			csv_text(cell->trace, out);
 			fprintf(out, ",%s,%llu,%llu,%llu,%s,%s", cell->memory,
@@ -279,14 +281,14 @@ static json_t *score_json(const struct replay_options *opt, const struct replay_
 	const struct replay_score *s = &cell->scores[i];
 
 	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
 		"policy", opt->entrants[i].name, "kind", kind_names[opt->entrants[i].kind],
 		"pages_in", (json_int_t)s->in, "pages_out", (json_int_t)s->out, "pages_zeroed",
-		(json_int_t)s->zeroed, "bytes", (json_int_t)(replay_moved(s) * GM_PAGE_SIZE),
-		"dev_faults", (json_int_t)s->faults, "soft_faults", (json_int_t)s->soft,
-		"cpu_faults", (json_int_t)s->cpu, "pages_evicted", (json_int_t)s->evicted,
-		"evictions", (json_int_t)s->evictions, "ns", (json_int_t)s->ns, "hints_failed",
-		(json_int_t)s->hints_failed, "to_optimum",
+		(json_int_t)s->zeroed, "remote_bytes", (json_int_t)s->remote, "bytes",
+		(json_int_t)replay_bytes(s), "dev_faults", (json_int_t)s->faults, "soft_faults",
+		(json_int_t)s->soft, "cpu_faults", (json_int_t)s->cpu, "pages_evicted",
+		(json_int_t)s->evicted, "evictions", (json_int_t)s->evictions, "ns",
+		(json_int_t)s->ns, "hints_failed", (json_int_t)s->hints_failed, "to_optimum",
 		ratio_json(replay_ratio(cell, i, replay_optimum(opt))), "to_baseline",
 		ratio_json(replay_ratio(cell, i, replay_baseline(opt))));
 }
@@ -325,9 +327,9 @@ int replay_print_json(const struct replay_options *opt, const struct replay_cell
 	json_array_append_new(means, mean_json("best online of each",
 					       replay_mean_best(opt, cells, optimum),
 					       replay_mean_best(opt, cells, baseline)));
-	root = json_pack("{s:s, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o}", "version",
-			 GMEM_VERSION, "baseline", REPLAY_BASELINE, "costs", "bandwidth",
-			 (json_int_t)opt->costs.bandwidth, "zero_bandwidth",
+	root = json_pack("{s:s, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o}", "version",
+			 GMEM_VERSION, "baseline", REPLAY_BASELINE, "in_place", opt->in_place,
+			 "costs", "bandwidth", (json_int_t)opt->costs.bandwidth, "zero_bandwidth",
 			 (json_int_t)opt->costs.zero_bandwidth, "latency_ns",
 			 (json_int_t)opt->costs.latency_ns, "dev_fault_ns",
 			 (json_int_t)opt->costs.dev_fault_ns, "cpu_fault_ns",

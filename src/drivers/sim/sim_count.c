@@ -17,7 +17,6 @@
 
 #include "sim_dev.h"
 
-#define LINE 64U
 #define SLOTS_MIN 64U
 
 static struct gm_sim_slot *find(struct gm_sim_counts *c, uint64_t page)
@@ -49,35 +48,34 @@ static bool make_room(struct gm_sim_counts *c)
 	return true;
 }
 
-/* The page has had @lines more; how many there are to be told of. */
-static uint32_t count(struct gm_sim_counts *c, uint64_t page, uint32_t lines)
+/* The page has had a line more; how many there are to be told of. */
+static uint32_t count(struct gm_sim_counts *c, uint64_t page)
 {
 	struct gm_sim_slot *slot;
+	uint32_t lines;
 
 	if (!make_room(c))
 		return 0;
 	slot = find(c, page);
 	c->used += !slot->key;
 	slot->key = page + 1;
-	slot->lines += lines;
-	if (slot->lines < GM_SIM_TELL)
+	if (++slot->lines < GM_SIM_TELL)
 		return 0;
 	lines = slot->lines;
 	slot->lines = 0;
 	return lines;
 }
 
-/* The lane is about to use @len bytes at @va, in one page, in place. It holds no lock. */
-void gm_sim_count_lines(struct gm_sim_lane *lane, uint64_t va, size_t len)
+/* The lane is about to use the line at @va in place, or a part of it. It holds no lock. */
+void gm_sim_count_line(struct gm_sim_lane *lane, uint64_t va)
 {
-	uint64_t first = va / LINE, last = (va + len - 1) / LINE;
-	uint32_t lines = (uint32_t)(last - first + 1) - (first == lane->counted_line);
+	uint32_t lines;
 
-	lane->counted_line = last;
-	if (!lines)
+	if (lane->counted_line == va / GM_SIM_LINE)
 		return;
+	lane->counted_line = va / GM_SIM_LINE;
 	pthread_mutex_lock(&lane->sim->count_lock);
-	lines = count(&lane->ctx->counts, va / GM_SIM_4K, lines);
+	lines = count(&lane->ctx->counts, va / GM_SIM_4K);
 	pthread_mutex_unlock(&lane->sim->count_lock);
 	if (lines) /* a hint: what gmem makes of it is its affair */
 		gm_dev_accessed(lane->ctx->gm, va & ~(GM_SIM_4K - 1), GM_SIM_4K, lines);

@@ -27,7 +27,8 @@
 
 #include "sim_mmu.h"
 
-#define GM_SIM_TELL 8U /* lines of 64 bytes of a page, until gmem is told */
+#define GM_SIM_LINE 64U /* bytes of memory that are fetched at once */
+#define GM_SIM_TELL 8U	/* lines of a page, until gmem is told */
 
 struct gm_sim_slot {
 	uint64_t key; /* page, and one; 0: free */
@@ -58,11 +59,11 @@ struct gm_sim_lane {
 	unsigned int id;
 	jmp_buf end; /* where a lane goes that cannot go on */
 	int err;     /* why */
-	/* The access that was recorded last: of which recording; 0: none since the last miss */
+	/* The access that was recorded last, in which recording; no page: none since the last miss */
 	uint32_t recording;
 	uint32_t recorded_access;
-	uint64_t recorded_page;
-	uint64_t counted_line; /* of the last access in place */
+	uint64_t recorded_page, recorded_line;
+	uint64_t counted_line; /* of the last access, of a device that counts */
 	pthread_t thread;
 	uint64_t job; /* the last one it ran */
 	/* The fault it waits for; fault.lock */
@@ -249,7 +250,7 @@ void gm_sim_faults_fini(struct gm_sim *sim);
 int gm_sim_fault(struct gm_sim_lane *lane, uint64_t va, uint32_t access);
 
 /* sim_count.c */
-void gm_sim_count_lines(struct gm_sim_lane *lane, uint64_t va, size_t len);
+void gm_sim_count_line(struct gm_sim_lane *lane, uint64_t va);
 
 /* sim_lanes.c */
 int gm_sim_lanes_init(struct gm_sim *sim, unsigned int n);

@@ -37,6 +37,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define MAX_REPLAYS 1000 /* of a fault that meets -EBUSY or -EAGAIN */
+#define NOTHING UINT64_MAX
 
 /* ------------------------------------------------------------------ accesses */
 
@@ -58,29 +59,35 @@ static bool busy_wait(struct gm_sim_lane *lane, int err, unsigned int *busy)
 }
 
 /*
- * The access has been made; the lane's word is not held. An access to the page of the one
- * before says nothing new, as long as the lane has not lost its translation.
+ * The access has been made, all in one page; the lane's word is not held. An access to the line
+ * of the one before says nothing new, as long as the lane has not lost its translation.
  */
-__attribute__((noinline)) static void lane_record(struct gm_sim_lane *lane, uint64_t va,
+__attribute__((noinline)) static void lane_record(struct gm_sim_lane *lane, uint64_t va, size_t len,
 						  uint32_t access, uint32_t recording)
 {
-	uint64_t page = va / GM_SIM_4K;
+	uint64_t page = va / GM_SIM_4K, first = va / GM_SIM_LINE;
+	uint64_t last = (va + len - 1) / GM_SIM_LINE;
+	uint32_t lines = (uint32_t)(last - first) + 1;
 
-	if (lane->recording == recording && lane->recorded_page == page &&
-	    !(access & ~lane->recorded_access & ~GM_READ))
+	if (lane->recording != recording)
+		lane->recorded_page = lane->recorded_line = NOTHING;
+	lines -= first == lane->recorded_line;
+	if (!lines && lane->recorded_page == page && !(access & ~lane->recorded_access & ~GM_READ))
 		return;
+	if (lane->recorded_page != page || access & GM_WRITE)
+		lane->recorded_access = access;
 	lane->recording = recording;
 	lane->recorded_page = page;
-	lane->recorded_access = access;
-	gm_record_access(lane->ctx->gm, va, access);
+	lane->recorded_line = last;
+	gm_record_access(lane->ctx->gm, va, access, lines);
 }
 
-static inline void lane_made(struct gm_sim_lane *lane, const void *va, uint32_t access)
+static inline void lane_made(struct gm_sim_lane *lane, const void *va, size_t len, uint32_t access)
 {
 	uint32_t recording = __atomic_load_n(&gm_recording, __ATOMIC_RELAXED);
 
 	if (unlikely(recording))
-		lane_record(lane, (uintptr_t)va, access, recording);
+		lane_record(lane, (uintptr_t)va, len, access, recording);
 }
 
 /*
@@ -92,7 +99,7 @@ static int lane_miss(struct gm_sim_lane *lane, uint64_t va, uint32_t access, uin
 	unsigned int busy = 0;
 	int err;
 
-	lane->recording = 0;
+	lane->recorded_page = NOTHING;
 	*pa = gm_sim_mmu_walk(&lane->ctx->pmap, lane->tlb, va, access);
 	while (*pa == GM_SIM_NO_PA) {
 		gm_sim_tlb_unlock(lane->tlb);
@@ -114,17 +121,34 @@ static inline int lane_translate(struct gm_sim_lane *lane, uint64_t va, uint32_t
 	return unlikely(*pa == GM_SIM_NO_PA) ? lane_miss(lane, va, access, pa) : 0;
 }
 
-/* As lane_translate(), for @len bytes; what a device that counts uses in place is counted first. */
-static inline int lane_reach(struct gm_sim_lane *lane, uint64_t va, size_t len, uint32_t access,
+/*
+ * The device counts. What it uses in place it fetches, and counts first, line by line: gmem may
+ * take the page to the device for it, and then the rest is there.
+ */
+__attribute__((noinline)) static int lane_counted(struct gm_sim_lane *lane, uint64_t va,
+						  size_t *len, uint32_t access, uint64_t *pa)
+{
+	size_t line = GM_SIM_LINE - va % GM_SIM_LINE;
+
+	if (!(*pa & GM_SIM_HOST_PA)) {
+		lane->counted_line = (va + *len - 1) / GM_SIM_LINE;
+		return 0;
+	}
+	*len = *len < line ? *len : line;
+	gm_sim_tlb_unlock(lane->tlb);
+	gm_sim_count_line(lane, va);
+	return lane_translate(lane, va, access, pa);
+}
+
+/* As lane_translate(), for @len bytes, or the first of them: how many there are. */
+static inline int lane_reach(struct gm_sim_lane *lane, uint64_t va, size_t *len, uint32_t access,
 			     uint64_t *pa)
 {
 	int err = lane_translate(lane, va, access, pa);
 
-	if (!unlikely(*pa & GM_SIM_HOST_PA) || err || !(lane->sim->flags & GM_SIM_COUNTERS))
-		return err;
-	gm_sim_tlb_unlock(lane->tlb);
-	gm_sim_count_lines(lane, va, len);
-	return lane_translate(lane, va, access, pa);
+	return !err && unlikely(lane->sim->flags & GM_SIM_COUNTERS)
+		       ? lane_counted(lane, va, len, access, pa)
+		       : err;
 }
 
 __attribute__((noreturn)) static void lane_end(struct gm_sim_lane *lane, int err)
@@ -172,7 +196,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 
 	if (unlikely(va & (size - 1)))
 		lane_end(lane, -EINVAL);
-	err = lane_reach(lane, va, size, access, &pa);
+	err = lane_reach(lane, va, &size, access, &pa);
 	if (unlikely(err))
 		lane_end(lane, err);
 	return gm_sim_at(lane->ctx->pmap.mmu, pa);
@@ -190,7 +214,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 		p = lane_begin_access(lane, va, sizeof(type), GM_READ);                            \
 		__atomic_load(p, &v, __ATOMIC_RELAXED);                                            \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
-		lane_made(lane, va, GM_READ);                                                      \
+		lane_made(lane, va, sizeof(v), GM_READ);                                           \
 		return v;                                                                          \
 	}
 
@@ -206,7 +230,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 		p = lane_begin_access(lane, va, sizeof(type), GM_WRITE);                           \
 		__atomic_store(p, &v, __ATOMIC_RELAXED);                                           \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
-		lane_made(lane, va, GM_WRITE);                                                     \
+		lane_made(lane, va, sizeof(v), GM_WRITE);                                          \
 	}
 
 #define LANE_RMW(name, op, far)                                                                    \
@@ -221,7 +245,7 @@ static inline void *lane_begin_access(struct gm_sim_lane *lane, const void *p, s
 		p = lane_begin_access(lane, va, sizeof(v), atomic_access(lane->sim));              \
 		v = op(p, v, __ATOMIC_RELAXED);                                                    \
 		gm_sim_tlb_unlock(lane->tlb);                                                      \
-		lane_made(lane, va, GM_WRITE | GM_ATOMIC);                                         \
+		lane_made(lane, va, sizeof(v), GM_WRITE | GM_ATOMIC);                              \
 		return v;                                                                          \
 	}
 
@@ -273,7 +297,7 @@ double gm_sim_addf64(struct gm_sim_lane *lane, void *va, double v)
 	} while (!__atomic_compare_exchange(p, &old, &new, true, __ATOMIC_RELAXED,
 					    __ATOMIC_RELAXED));
 	gm_sim_tlb_unlock(lane->tlb);
-	lane_made(lane, va, GM_WRITE | GM_ATOMIC);
+	lane_made(lane, va, sizeof(v), GM_WRITE | GM_ATOMIC);
 	return old;
 }
 
@@ -313,7 +337,7 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 
 		if (n > len)
 			n = len;
-		err = lane_reach(lane, va, n, in ? GM_WRITE : GM_READ, &pa);
+		err = lane_reach(lane, va, &n, in ? GM_WRITE : GM_READ, &pa);
 		if (err)
 			return err;
 		if (in) {
@@ -324,7 +348,7 @@ static int lane_bulk(struct gm_sim_lane *lane, uint64_t va, uint8_t *out, const 
 			out += n;
 		}
 		gm_sim_tlb_unlock(lane->tlb);
-		lane_made(lane, (const void *)(uintptr_t)va, in ? GM_WRITE : GM_READ);
+		lane_made(lane, (const void *)(uintptr_t)va, n, in ? GM_WRITE : GM_READ);
 		va += n;
 		len -= n;
 	}

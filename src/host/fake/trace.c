@@ -55,7 +55,7 @@ unsigned int gm_fake_events(struct gm_event *to, unsigned int max)
 	return n;
 }
 
-void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access, uint32_t lines)
 {
-	gm_note_access(ctx, va, access);
+	gm_note_access(ctx, va, access, lines);
 }

@@ -36,7 +36,7 @@
 /* An event, with what must be known of its object and device, which may be gone when it is written. */
 struct entry {
 	enum gm_trace_kind kind;
-	uint32_t what;
+	uint32_t what, lines;
 	uint32_t flags;	 /* of the object */
 	uint64_t device; /* 0: none */
 	uint64_t memory, base_page;
@@ -130,6 +130,7 @@ void gm_record_event(const struct gm_event *ev)
 		e.what = ev->n & GM_ATOMIC  ? GM_WRITE | GM_ATOMIC
 			 : ev->n & GM_WRITE ? GM_WRITE
 					    : GM_READ;
+	e.lines = ev->lines < GM_TRACE_MAX_LINES ? ev->lines : GM_TRACE_MAX_LINES;
 	e.device = ev->ns;
 	e.memory = ev->bytes / GM_PAGE;
 	e.base_page = ev->pages;
@@ -230,6 +231,7 @@ static int write_entry(const struct entry *e)
 	out.object = (uint32_t)object;
 	out.page = e->offset;
 	out.pages = e->len;
+	out.lines = e->lines;
 	return gm_trace_writer_put(rec.writer, &out);
 }
 
@@ -263,9 +265,9 @@ void gm_record_drain(void)
 	pthread_mutex_unlock(&rec.write_lock);
 }
 
-void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access)
+void gm_record_access(struct gm_context *ctx, uint64_t va, uint32_t access, uint32_t lines)
 {
-	gm_note_access(ctx, va, access);
+	gm_note_access(ctx, va, access, lines);
 	gm_record_drain();
 }
 

@@ -4,7 +4,8 @@
  * but the clock.
  *
  * Accessed bits are a leaf's, as in hardware: a use of a page is noted with the page, and
- * counts for all of its leaf. There is no TLB which would hide a use.
+ * counts for all of its leaf. There is no TLB which would hide a use. Host memory that is mapped
+ * in place is fetched line by line, which costs bandwidth alone: so many are under way at a time.
  *
  * A copy, or a fill of zeros, costs its latency and its bytes at the link's, or the memory's,
  * bandwidth; an invalidation costs the same for any number of ranges. Nothing overlaps: the
@@ -44,7 +45,16 @@ static int pmap_enter(void *pmap, uint64_t va, uint64_t pa, uint64_t size, uint6
 	int flags = prot & GM_WRITE ? REPLAY_PRESENT | REPLAY_WRITABLE : REPLAY_PRESENT;
 
 	(void)pa;
-	flags |= __builtin_ctzll(leaf / GM_PAGE_SIZE) << REPLAY_LEAF_SHIFT;
+	flags |= __builtin_ctzll(leaf / GM_PAGE_SIZE) << REPLAY_LEAF_SHIFT; /* 9 at most */
+	memset(pages_at(pmap, va, size), flags, size / GM_PAGE_SIZE);
+	return 0;
+}
+
+static int pmap_enter_host(void *pmap, uint64_t va, uint64_t host, uint64_t size, uint32_t prot)
+{
+	int flags = REPLAY_PRESENT | REPLAY_IN_PLACE | (prot & GM_WRITE ? REPLAY_WRITABLE : 0);
+
+	(void)host;
 	memset(pages_at(pmap, va, size), flags, size / GM_PAGE_SIZE);
 	return 0;
 }
@@ -89,7 +99,7 @@ static int pmap_age(void *pmap, uint64_t va, uint64_t size, uint64_t *used)
 	uint64_t n = size / GM_PAGE_SIZE, at = va / GM_PAGE_SIZE;
 
 	for (uint64_t i = 0, next; i < n; i = next) {
-		uint64_t leaf = 1ULL << (page[i] >> REPLAY_LEAF_SHIFT);
+		uint64_t leaf = 1ULL << (page[i] >> REPLAY_LEAF_SHIFT & 15);
 		uint64_t first = ((at + i) & ~(leaf - 1)) - at; /* below 0 as well */
 
 		next = first + leaf < n ? first + leaf : n;
@@ -136,6 +146,7 @@ int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt,
 		      uint32_t base_page)
 {
 	uint64_t base = base_page ? base_page * GM_PAGE_SIZE : GM_PAGE_SIZE;
+	bool in_place = opt->in_place && base == GM_PAGE_SIZE;
 	const struct gm_mmu mmu = {
 		.size = sizeof(mmu),
 		.pgsize_bitmap = (PGSIZES & ~(base - 1)) | base,
@@ -148,6 +159,8 @@ int replay_dev_create(struct replay_dev *d, const struct gm_replay_options *opt,
 		.copy = copy,
 		.zero = zero,
 		.pmap_age = opt->no_accessed ? NULL : pmap_age,
+		.pmap_enter_host = in_place ? pmap_enter_host : NULL,
+		.flags = in_place ? GM_MMU_COUNTS : 0,
 	};
 	uint64_t bytes = pages * GM_PAGE_SIZE;
 	uint64_t whole = (bytes + GM_BLOCK_SIZE - 1) & ~(GM_BLOCK_SIZE - 1);

@@ -28,14 +28,19 @@ struct replay_object {
 #define REPLAY_PRESENT 1U
 #define REPLAY_WRITABLE 2U
 #define REPLAY_USED 4U
-#define REPLAY_LEAF_SHIFT 3 /* from there on: which size of a leaf maps it */
+#define REPLAY_LEAF_SHIFT 3  /* four bits: which size of a leaf maps it */
+#define REPLAY_IN_PLACE 128U /* it is host memory */
+
+#define REPLAY_LINE 64U /* bytes of host memory that a device fetches at once */
+#define REPLAY_TELL 8U	/* lines of a page that it has counted when it tells the core */
 
 /* A device; it is its own page table. */
 struct replay_dev {
 	struct gm_dev *dev;
 	struct gm_context *ctx;
-	uint8_t *page; /* REPLAY_PRESENT, ... from REPLAY_VA on */
-	uint64_t len;  /* of that, in pages */
+	uint8_t *page;	/* REPLAY_PRESENT, ... from REPLAY_VA on */
+	uint8_t *lines; /* of each, used in place since the core was told */
+	uint64_t len;	/* of that, in pages */
 };
 
 struct replay_host {

@@ -35,6 +35,7 @@ struct gm_replay_op {
 	uint8_t dev;
 	uint8_t access; /* GM_READ, GM_WRITE, with or without GM_ATOMIC */
 	uint8_t advice; /* enum gm_advice */
+	uint8_t lines;	/* ACCESS: of 64 bytes, that it uses of each page */
 	uint32_t object;
 	uint32_t page, n;
 };
@@ -75,15 +76,17 @@ struct gm_replay_options {
 	const char *policy;		 /* see gm_replay_policy_check() */
 	bool background;		 /* evict ahead of need, too */
 	bool no_accessed;		 /* the devices' page tables have no accessed bits */
-	uint32_t cpu_granule;		 /* as in struct gm_as_options */
-	uint64_t base;			 /* physical address of their memory */
+	bool in_place;	      /* they can use host memory in place, and count it: GM_MMU_COUNTS */
+	uint32_t cpu_granule; /* as in struct gm_as_options */
+	uint64_t base;	      /* physical address of their memory */
 };
 
 struct gm_replay_result {
-	struct gm_stats as;  /* the address space's counters */
-	struct gm_stats dev; /* sums over the devices */
-	uint64_t ns;	     /* virtual time */
-	uint64_t accesses;   /* pages touched by devices */
+	struct gm_stats as;    /* the address space's counters */
+	struct gm_stats dev;   /* sums over the devices */
+	uint64_t ns;	       /* virtual time */
+	uint64_t accesses;     /* pages touched by devices */
+	uint64_t remote_bytes; /* used in place in host memory, be it told to the core or not */
 	uint64_t hints_failed;
 	uint64_t failed_op; /* if the run failed: at which operation */
 };

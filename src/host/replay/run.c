@@ -33,6 +33,7 @@ struct run {
 	struct gm_as *as;
 	struct replayed *objects;
 	struct replay_dev devs[GM_REPLAY_DEVS];
+	uint64_t remote_ns; /* times bandwidth: what the clock has not been moved by */
 };
 
 /* ------------------------------------------------------------------ operations */
@@ -59,22 +60,50 @@ static int fault(struct run *r, struct replay_dev *d, uint64_t va, const uint8_t
 	return 0;
 }
 
-static int do_access(struct run *r, const struct gm_replay_op *op)
+/* A line of host memory in place; the core may take the page to the device for it. */
+static void use_line(struct run *r, struct replay_dev *d, uint64_t va)
 {
-	struct replay_dev *d = &r->devs[op->dev - 1];
+	uint8_t *lines = d->lines + (va - REPLAY_VA) / GM_PAGE_SIZE;
+
+	r->result->remote_bytes += REPLAY_LINE;
+	r->remote_ns += REPLAY_LINE * 1000000000ULL;
+	replay_host.now += r->remote_ns / r->opt->costs.bandwidth;
+	r->remote_ns %= r->opt->costs.bandwidth;
+	if (++*lines < REPLAY_TELL)
+		return;
+	*lines = 0;
+	(void)gm_dev_accessed(d->ctx, va, GM_PAGE_SIZE, REPLAY_TELL);
+	replay_run_work();
+}
+
+/* It fetches a line as often as the trace says, for as long as the page is in host memory. */
+static int use_page(struct run *r, struct replay_dev *d, uint64_t va, const struct gm_replay_op *op)
+{
 	unsigned int need = REPLAY_PRESENT | (op->access & GM_WRITE ? REPLAY_WRITABLE : 0);
-	/* What changes memory is a write, what else it may be. */
-	uint32_t access = op->access & GM_WRITE ? op->access & (GM_WRITE | GM_ATOMIC) : GM_READ;
-	uint64_t va = va_of(r, op->object, op->page);
+	/* What changes memory is a write; atomic operations go over the link, where there is need. */
+	uint32_t access = op->access & GM_WRITE ? GM_WRITE : GM_READ;
 	uint8_t *page = d->page + (va - REPLAY_VA) / GM_PAGE_SIZE;
 	int err = 0;
 
-	r->result->accesses += op->n;
-	for (uint32_t i = 0; i < op->n && !err; i++, va += GM_PAGE_SIZE, page++) {
+	for (uint32_t line = 0;; line++) {
 		if ((*page & need) != need)
 			err = fault(r, d, va, page, need, access);
 		*page |= REPLAY_USED;
+		if (err || line == op->lines || !(*page & REPLAY_IN_PLACE))
+			return err;
+		use_line(r, d, va);
 	}
+}
+
+static int do_access(struct run *r, const struct gm_replay_op *op)
+{
+	struct replay_dev *d = &r->devs[op->dev - 1];
+	uint64_t va = va_of(r, op->object, op->page);
+	int err = 0;
+
+	r->result->accesses += op->n;
+	for (uint32_t i = 0; i < op->n && !err; i++, va += GM_PAGE_SIZE)
+		err = use_page(r, d, va, op);
 	return err;
 }
 
@@ -288,7 +317,8 @@ static int devs_attach(struct run *r)
 
 		d->len = (replay_host.va_end - REPLAY_VA) / GM_PAGE_SIZE;
 		d->page = replay_sparse_alloc(d->len);
-		if (!d->page)
+		d->lines = replay_sparse_alloc(d->len);
+		if (!d->page || !d->lines)
 			return -ENOMEM;
 		err = gm_as_attach(r->as, d->dev, GM_EXCLUSIVE, &d->ctx);
 	}
@@ -331,6 +361,7 @@ static void end(struct run *r)
 	for (uint32_t i = 0; i < r->trace->nr_devs; i++) {
 		replay_bug_on(replay_dev_destroy(&r->devs[i]));
 		replay_sparse_free(r->devs[i].page, r->devs[i].len);
+		replay_sparse_free(r->devs[i].lines, r->devs[i].len);
 	}
 	for (uint32_t i = 0; r->objects && i < r->trace->nr_objects; i++)
 		free(r->objects[i].dropped);
