@@ -138,6 +138,7 @@ static void comings_and_goings(void **state)
 	struct unit *u = *state;
 	uint64_t va = unit_alloc(u, BLOCK);
 
+	gm_fake_set_no_in_place(true); /* what goes there and back moves */
 	unit_fill(u, 0, va, BLOCK, 1);
 	unit_verify(u, 1, va, BLOCK, 1);
 	assert_int_equal(gm_sim_detach(u->ctx[0]), -EBUSY);
