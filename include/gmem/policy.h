@@ -121,6 +121,7 @@ struct gm_policy_block {
 	uint8_t *bytes;
 	uint32_t aged;	  /* evict() only: the device could say what was used */
 	uint32_t hottest; /* evict() only: it is at the hot end, not the cold one */
+	uint32_t modest;  /* evict() only: nothing need go, see struct gm_policy_move */
 
 	/* Who else is asked, and what they remember: for policies that know each other. */
 	const struct gm_move_policy *move;

@@ -711,7 +711,8 @@ void gm_policy_used(struct gm_block *block, struct gm_dev *dev, unsigned int fir
 void gm_policy_went(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n,
 		    enum gm_policy_why why);
 void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
-		     unsigned int pressure, bool hottest, struct gm_policy_victims *victims);
+		     unsigned int pressure, bool hottest, bool modest,
+		     struct gm_policy_victims *victims);
 enum gm_policy_why gm_policy_why(enum gm_why why);
 void gm_clip(const struct gm_region *region, uint64_t index, unsigned int *first, unsigned int *n);
 

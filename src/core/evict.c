@@ -149,7 +149,8 @@ static void trace_evict(const struct gm_block *block, const struct gm_dev *dev, 
 
 /* Which pages are to go; NULL: all that may. False: none, the block is passed over. */
 static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsigned int pressure,
-		bool hottest, struct gm_policy_victims *victims, const struct gm_mask **mask)
+		bool hottest, bool modest, struct gm_policy_victims *victims,
+		const struct gm_mask **mask)
 {
 	const struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_mask cut;
@@ -161,7 +162,7 @@ static bool ask(struct gm_block *block, struct gm_dev *dev, uint64_t want, unsig
 		return true;
 	if (!hottest)
 		gm_store(&block->wanted, 0);
-	gm_policy_evict(block, dev, want, pressure, hottest, victims);
+	gm_policy_evict(block, dev, want, pressure, hottest, modest, victims);
 	if (gm_mask_count(&victims->probe, 0, GM_BLOCK_PAGES))
 		(void)gm_unmap_mask(block, dev, &victims->probe, &cut); /* whole leaves */
 	n = gm_mask_count(&victims->go, 0, GM_BLOCK_PAGES);
@@ -239,7 +240,7 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 		}
 		if (!victim)
 			return err && none == -ENOSPC ? err : none;
-		if (!ask(victim, dev, want, pressure, hottest, &victims, &mask)) {
+		if (!ask(victim, dev, want, pressure, hottest, false, &victims, &mask)) {
 			pressure++;
 			hottest = victims.hottest;
 			if (!victims.stays)
@@ -278,7 +279,7 @@ bool gm_reclaim_cold(struct gm_dev *dev, const struct gm_block *self, uint64_t n
 	victim = pick_victim(dev, limit, self, 0, 0, false, &none);
 	if (!victim)
 		return false;
-	if (ask(victim, dev, n, 0, false, &victims, &mask))
+	if (ask(victim, dev, n, 0, false, true, &victims, &mask))
 		err = evict_pages(victim, dev, mask, victims.stays, true);
 	else if (!victims.stays)
 		gm_resident_touch(victim, dev, true);

@@ -119,7 +119,7 @@ static void look(struct gm_block *block, const struct gm_dev *dev, const struct 
 	if (gm_load(&dev->hnode.limit))
 		v->frames = GM_MIN(v->frames, gm_load(&dev->hnode.limit));
 	v->want_bytes = 0;
-	v->aged = v->hottest = 0;
+	v->aged = v->hottest = v->modest = 0;
 }
 
 /* One call of a policy's: between begin() and end(). */
@@ -224,7 +224,8 @@ void gm_policy_counted(struct gm_context *ctx, struct gm_block *block, unsigned 
 
 /* Which pages are to go, whole units, all of which may: none, if the block is to be passed over. */
 void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
-		     unsigned int pressure, bool hottest, struct gm_policy_victims *victims)
+		     unsigned int pressure, bool hottest, bool modest,
+		     struct gm_policy_victims *victims)
 {
 	const struct gm_resident *res = gm_resident_find(block, dev);
 	struct gm_mask used = { { 0 } };
@@ -239,6 +240,7 @@ void gm_policy_evict(struct gm_block *block, struct gm_dev *dev, uint64_t want,
 	begin(&a, block, dev);
 	a.view.aged = aged;
 	a.view.hottest = hottest;
+	a.view.modest = modest;
 	for (unsigned int i = 0; i < GM_POLICY_WORDS; i++)
 		a.view.used.word[i] = used.word[i] & a.view.here.word[i];
 	a.view.evict->evict(a.view.evict_state, &a.view, GM_MAX(want, dev->unit), pressure,

@@ -17,7 +17,7 @@ static struct own {
 	unsigned int faults, counted;
 	struct gm_mask go;
 	uint32_t stays;
-	unsigned int asked, pressed; /* evict(); of these, with pressure */
+	unsigned int asked, pressed, modest; /* evict(); of these, with pressure, and not in need */
 } own;
 
 static void answer(struct gm_policy_move *move, const struct gm_policy_move *say, uint32_t page)
@@ -52,9 +52,9 @@ static void own_evict(void *state, struct gm_policy_block *block, uint64_t want,
 		      unsigned int pressure, struct gm_policy_victims *victims)
 {
 	(void)state;
-	(void)block;
 	(void)want;
 	own.asked++;
+	own.modest += block->modest;
 	own.pressed += pressure > 0;
 	victims->go = own.go;
 	victims->stays = own.stays;
@@ -205,6 +205,7 @@ static void modest(void **state)
 	assert_int_equal(own.counted, 1);
 	unit_on(u->as, p, PAGE, GM_NODE_HOST);
 	assert_int_equal(own.asked, 2);
+	assert_int_equal(own.modest, 2);
 	own.stays = 1;
 	lines(u, p, 8);
 	unit_on(u->as, p, PAGE, GM_NODE_HOST);

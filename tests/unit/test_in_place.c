@@ -109,8 +109,12 @@ static void told_of_new_mappings(void **state)
 static void revoked(void **state)
 {
 	struct unit *u = *state;
+	struct gm_dev_tunables t = {
+		.size = sizeof(t), .granule = PAGE, .no_grow = 1, .no_background = 1, .no_thrash = 1
+	}; /* else it stays, for all */
 	uint64_t va = unit_alloc(u, BLOCK), value;
 
+	assert_int_equal(gm_dev_tune(unit_dev(u, 1), &t), 0);
 	unit_fill(u, CPU, va, BLOCK, 1);
 	unit_verify(u, 0, va, BLOCK, 1);
 	for (uint64_t i = 0; i < 64; i++) { /* in turns, page by page */

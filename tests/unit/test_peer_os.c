@@ -301,6 +301,7 @@ static void unmap_fails(void **state)
 	struct unit *u = *state;
 	uint64_t va = unit_alloc(u, BLOCK), v = 0;
 
+	gm_fake_set_no_in_place(true); /* what goes there and back moves */
 	unit_fill(u, CPU, va, 16 * PAGE, 1);
 	for (unsigned int i = 0; i < 4; i++) {
 		unit_fill(u, 0, va, 16 * PAGE, i + 2);

@@ -11,7 +11,7 @@ static void tidings(void **state)
 	struct gm_page_info info;
 
 	own_choose(u, "own/own");
-	unit_tune(unit_dev(u, 0), 8 * PAGE, false, true);
+	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &tune), 0);
 	unit_load(u, 0, va + BLOCK + 21 * PAGE);
 	OWN_EXPECT({ 'f', 21, 8, 0, 1 }, { 'c', 16, 8, GM_POLICY_FAULT, 1 }, { 'u', 21, 1, 0, 1 });
 	/* It is there, but not mapped. */
@@ -53,12 +53,15 @@ static void answers(void **state)
 		{ .first = 1, .n = UINT32_MAX },
 		{ .first = UINT32_MAX, .n = 2 },
 	};
+	struct gm_dev_tunables tune = {
+		.size = sizeof(tune), .granule = 8 * PAGE, .no_background = 1, .no_thrash = 1
+	}; /* it goes there and back */
 	struct unit *u = *state;
 	uint64_t va = unit_alloc(u, 3 * BLOCK);
 	int node = unit_node(u, 0);
 
 	own_choose(u, "own/lru-2m");
-	unit_tune(unit_dev(u, 0), 8 * PAGE, false, true);
+	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &tune), 0);
 	for (unsigned int i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
 		own.move = nonsense[i];
 		own.move.n = own.move.n ? own.move.n : 0;

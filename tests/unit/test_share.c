@@ -86,6 +86,7 @@ static void both_are_invalidated(void **state)
 	struct unit *u = *state;
 	uint64_t va = unit_alloc(u, PAGE);
 
+	gm_fake_set_no_in_place(true); /* what goes there and back moves */
 	for (uint64_t i = 0; i < 10; i++) {
 		struct gm_stats a = stats(u, 0), b = stats(u, 1);
 
@@ -137,6 +138,7 @@ static void comings_and_goings(void **state)
 	struct unit *u = *state;
 	uint64_t va = unit_alloc(u, BLOCK);
 
+	gm_fake_set_no_in_place(true); /* what goes there and back moves */
 	unit_fill(u, 0, va, BLOCK, 1);
 	unit_verify(u, 1, va, BLOCK, 1);
 	assert_int_equal(gm_sim_detach(u->ctx[0]), -EBUSY);

@@ -10,6 +10,9 @@
  * as long as the block has such. The hand is the mechanism's list, and moves one page for each
  * that comes: else the harder memory is sought the sooner everything would look cold.
  *
+ * What is used in place in host memory and would come if something were cold (gm_policy_move.modest)
+ * moves the hand too, or nothing would cool; by as much for a page's worth of use as for a page.
+ *
  * Where all that the hand has come by is in use, what came last goes first, having been used
  * once, but for one page of four (bimodal insertion: Qureshi, Jaleel, Patt, Steely, Emer: "Adaptive
  * insertion policies for high performance caching", ISCA 2007). So of a loop that does not fit a
@@ -28,6 +31,8 @@
 #define HOT 7U
 #define SECOND_LOOK 4U /* one page of so many that come */
 #define PACE 8U	       /* pages the hand may look at, a question */
+#define MODEST_PACE                                                                                \
+	1U /* of a modest question: 512 bytes were used in place, the eighth of a page */
 #define CREDIT_MAX (2 * GM_POLICY_PAGES)
 #define COOLER 8U /* blocks passed over, until pages with one degree more may go */
 #define BATCH_MIN 16U
@@ -138,7 +143,7 @@ static void evict(void *state, struct gm_policy_block *block, uint64_t want, uns
 	if (!(block->word & LOOKED)) {
 		unsigned int here = gm_mask_count(&block->here, 0, GM_POLICY_PAGES);
 
-		earn(s, PACE);
+		earn(s, block->modest ? MODEST_PACE : PACE);
 		if (!pressure && s->credit < here) {
 			victims->stays = victims->hottest = 1;
 			return;
