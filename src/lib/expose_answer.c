@@ -220,6 +220,13 @@ static void answer_stats(struct gm_text *t)
 		    (unsigned long long)gm_host()->retained_bytes());
 }
 
+/* Said at the end of the process; expose_serve.c waits until then. */
+static void answer_final(struct gm_text *t)
+{
+	answer_stats(t);
+	gm_text_add(t, ",\"final\":true");
+}
+
 /* ---------------------------------------------------------------------- where pages are */
 
 #define NODES (GM_EXPOSE_DEVS + 2)
@@ -402,10 +409,8 @@ static const struct {
 	const char *name;
 	void (*answer)(struct gm_text *t);
 } requests[] = {
-	{ "stats", answer_stats },
-	{ "devices", answer_devices },
-	{ "ranges", answer_ranges },
-	{ "map", answer_map },
+	{ "stats", answer_stats }, { "devices", answer_devices }, { "ranges", answer_ranges },
+	{ "map", answer_map },	   { "final", answer_final },
 };
 
 static bool answer(struct gm_text *t, const char *request)
@@ -422,8 +427,8 @@ static bool answer(struct gm_text *t, const char *request)
 	}
 	gm_text_add(t, ",\"error\":\"no such request\",\"requests\":[");
 	for (size_t i = 0; i < n; i++)
-		gm_text_add(t, "\"%s\",", requests[i].name);
-	gm_text_add(t, "\"final\"]}\n");
+		gm_text_add(t, "%s\"%s\"", comma(t), requests[i].name);
+	gm_text_add(t, "]}\n");
 	return false;
 }
 

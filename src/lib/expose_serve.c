@@ -9,6 +9,10 @@
  * non-blocking, an answer waits for its reader in memory of our own, and who comes when all
  * places are taken gets that of the client that was silent for longest.
  *
+ * Who wants to know of every process that a command starts cannot look for sockets quickly enough: the
+ * environment's GMEM_STAT has the name of a socket of gmem-stat(1)'s, which is connected to and then is a
+ * client that has asked for "final".
+ *
  * It begins with the first address space and ends with the process, so that what is asked at its end can
  * be told. The thread blocks all signals. GMEM_EXPOSE=0 in the environment: there is none of it.
  *
@@ -247,24 +251,61 @@ static bool client_may(int fd)
 	       (!who.uid || who.uid == geteuid());
 }
 
-static void client_accept(void)
+/* @fd, which is connected, or -1; it is closed if there is to be none. */
+static struct client *client_begin(int fd)
 {
-	int fd = accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c = clients;
 
 	if (fd < 0)
-		return;
+		return NULL;
 	for (unsigned int i = 1; i < CLIENTS && c->sock.fd >= 0; i++)
 		if (clients[i].sock.fd < 0 || clients[i].seq < c->seq)
 			c = &clients[i];
 	if (!client_may(fd)) {
 		close(fd);
-		return;
+		return NULL;
 	}
 	client_end(c);
-	if (!sock_set(&c->sock, fd))
+	if (!sock_set(&c->sock, fd)) {
 		close(fd);
+		return NULL;
+	}
 	c->seq = ++seq;
+	return c;
+}
+
+static void client_accept(void)
+{
+	client_begin(accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+/* A name that begins with @ is of no file. It waits for no longer than a second. */
+static bool client_call(const char *name)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	const struct timeval second = { .tv_sec = 1 };
+	size_t len = strlen(name);
+	struct client *c;
+	int fd;
+
+	if (!len || len >= sizeof(to.sun_path))
+		return false;
+	memcpy(to.sun_path, name, len);
+	if (*name == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
+	len += offsetof(struct sockaddr_un, sun_path);
+	if (connect(fd, (const struct sockaddr *)&to, (socklen_t)len)) {
+		close(fd);
+		return false;
+	}
+	c = client_begin(fd);
+	if (c)
+		c->final = true;
+	return c != NULL;
 }
 
 /* ------------------------------------------------------------------------------- thread */
@@ -291,11 +332,10 @@ static void *serve(void *arg)
 {
 	struct pollfd fds[1 + CLIENTS];
 	struct client *of[1 + CLIENTS];
-	bool going = true;
 	nfds_t n;
 
 	(void)arg;
-	while (going) {
+	for (;;) {
 		pthread_mutex_lock(&clients_lock);
 		n = poll_set(fds, of);
 		pthread_mutex_unlock(&clients_lock);
@@ -309,30 +349,38 @@ static void *serve(void *arg)
 		} else if (fds[0].revents) {
 			unlink(address.sun_path);
 			listener.fd = -1;
-			going = open_listener();
+			open_listener();
 		}
 		pthread_mutex_unlock(&clients_lock);
 	}
-	return NULL;
+	return NULL; /* never */
 }
 
 /* Locked. */
 static void begin(void)
 {
-	const char *wish = secure_getenv("GMEM_EXPOSE");
+	const char *wish = secure_getenv("GMEM_EXPOSE"), *stat = secure_getenv("GMEM_STAT");
 	struct gm_user_thread thread;
+	bool called, listens;
 
 	pid = getpid(); /* once, whatever comes of it */
 	for (unsigned int i = 0; i < CLIENTS; i++)
 		clients[i].sock.fd = -1;
-	if ((wish && !strcmp(wish, "0")) || !open_listener())
+	if (wish && !strcmp(wish, "0"))
 		return;
-	if (gm_thread_start(&thread, "gmem/expose", serve, NULL)) {
-		unlink(address.sun_path);
-		sock_close(&listener);
+	called = stat && client_call(stat);
+	listens = open_listener();
+	if (!called && !listens)
+		return;
+	if (!gm_thread_start(&thread, "gmem/expose", serve, NULL)) {
+		pthread_detach(thread.id);
 		return;
 	}
-	pthread_detach(thread.id);
+	if (listens)
+		unlink(address.sun_path);
+	sock_close(&listener);
+	for (unsigned int i = 0; i < CLIENTS; i++)
+		client_end(&clients[i]);
 }
 
 void gm_expose_serve(void)
@@ -389,7 +437,7 @@ __attribute__((destructor)) static void fini(void)
 
 		if (!c->final || c->out.len || !sock_is_ours(&c->sock))
 			continue;
-		gm_expose_answer(&c->out, "stats");
+		gm_expose_answer(&c->out, "final");
 		client_flush(c);
 	}
 	if (listener.fd >= 0)

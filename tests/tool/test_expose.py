@@ -274,6 +274,7 @@ class Clients(Case):
         first, last = self.final("exit 5", 5)
         self.assertEqual(first["total"]["dev_faults"], 0)
         self.assertGreater(last["total"]["dev_faults"], 0)
+        self.assertEqual((first.get("final"), last["final"]), (None, True))
         self.assertEqual(self.sockets(), [])
 
     def test_no_final(self):
