@@ -80,8 +80,15 @@ struct gm_text {
 __attribute__((format(printf, 2, 3))) void gm_text_add(struct gm_text *t, const char *fmt, ...);
 void gm_text_free(struct gm_text *t);
 
-/* The answer to a request's line, one line. False: no such request; the answer says so. */
-bool gm_expose_answer(struct gm_text *t, const char *request);
+/*
+ * The answer to a request's line, one line; of no request it says so. @events is the client's, for
+ * "hot"; NULL until it has asked for that.
+ */
+void gm_expose_answer(struct gm_text *t, const char *request, struct gm_events **events);
+
+/* -------------------------------------------------------------- expose_hot.c */
+
+void gm_expose_hot(struct gm_text *t, struct gm_events **events);
 
 /* ------------------------------------------------------------- expose_serve.c */
 

@@ -407,13 +407,13 @@ static void answer_map(struct gm_text *t)
 
 static const struct {
 	const char *name;
-	void (*answer)(struct gm_text *t);
+	void (*answer)(struct gm_text *t); /* NULL: expose_hot.c */
 } requests[] = {
 	{ "stats", answer_stats }, { "devices", answer_devices }, { "ranges", answer_ranges },
-	{ "map", answer_map },	   { "final", answer_final },
+	{ "map", answer_map },	   { "final", answer_final },	  { "hot", NULL },
 };
 
-static bool answer(struct gm_text *t, const char *request)
+static void answer(struct gm_text *t, const char *request, struct gm_events **events)
 {
 	size_t n = sizeof(requests) / sizeof(*requests);
 
@@ -421,25 +421,25 @@ static bool answer(struct gm_text *t, const char *request)
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(requests[i].name, request) != 0)
 			continue;
-		requests[i].answer(t);
+		if (requests[i].answer)
+			requests[i].answer(t);
+		else
+			gm_expose_hot(t, events);
 		gm_text_add(t, "}\n");
-		return true;
+		return;
 	}
 	gm_text_add(t, ",\"error\":\"no such request\",\"requests\":[");
 	for (size_t i = 0; i < n; i++)
 		gm_text_add(t, "%s\"%s\"", comma(t), requests[i].name);
 	gm_text_add(t, "]}\n");
-	return false;
 }
 
-bool gm_expose_answer(struct gm_text *t, const char *request)
+void gm_expose_answer(struct gm_text *t, const char *request, struct gm_events **events)
 {
-	bool known = answer(t, request);
-
+	answer(t, request, events);
 	if (!t->failed)
-		return known;
+		return;
 	gm_text_free(t);
 	add_head(t);
 	gm_text_add(t, ",\"error\":\"no memory for the answer\"}\n");
-	return known;
 }

@@ -59,9 +59,10 @@ struct client {
 	size_t nr;
 	struct gm_text out;
 	size_t sent;
-	bool eof;   /* it says nothing more */
-	bool last;  /* nothing more is said to it after what is in @out */
-	bool final; /* it waits for the end */
+	struct gm_events *events; /* of "hot" */
+	bool eof;		  /* it says nothing more */
+	bool last;		  /* nothing more is said to it after what is in @out */
+	bool final;		  /* it waits for the end */
 };
 
 static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -150,6 +151,8 @@ static void client_end(struct client *c)
 {
 	sock_close(&c->sock);
 	gm_text_free(&c->out);
+	if (c->events)
+		gm_host()->events_close(c->events);
 	*c = (struct client){ .sock = { .fd = -1 } };
 }
 
@@ -180,7 +183,7 @@ static void client_answer(struct client *c, const char *request)
 		c->final = true;
 		return;
 	}
-	gm_expose_answer(&c->out, request);
+	gm_expose_answer(&c->out, request, &c->events);
 	c->last |= !c->out.s; /* there was no memory for a word */
 	client_flush(c);
 }
@@ -437,7 +440,7 @@ __attribute__((destructor)) static void fini(void)
 
 		if (!c->final || c->out.len || !sock_is_ours(&c->sock))
 			continue;
-		gm_expose_answer(&c->out, "final");
+		gm_expose_answer(&c->out, "final", &c->events);
 		client_flush(c);
 	}
 	if (listener.fd >= 0)

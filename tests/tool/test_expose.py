@@ -153,6 +153,35 @@ class Requests(Case):
         self.assertEqual(p.do("destroy"), 0)
         self.assertEqual(p.ask("map")["regions"], [])
 
+    def test_hot(self):
+        """From the first question on, and each time what was since the last."""
+        p = self.program()
+        with p.connect() as s, s.makefile("rw") as f:
+            def hot():
+                f.write("hot\n")
+                f.flush()
+                return json.loads(f.readline())
+
+            p.do("touch 5")
+            first = hot()
+            self.assertEqual((first["hot"], first["lost"]), ([], 0))
+            before = p.ask("stats")["total"]
+            p.do("touch 5")
+            o = hot()
+            after = p.ask("stats")["total"]
+            r = max(o["hot"], key=lambda r: r["faults"])
+            base = p.ask("ranges")["regions"][0]
+            self.assertGreaterEqual(r["addr"] + r["len"], base["addr"])
+            self.assertLess(r["addr"], base["addr"] + base["len"])
+            self.assertEqual(r["len"], 2 * MIB)
+            if not o["lost"]:
+                for key in ("bytes_to_dev", "bytes_to_host"):
+                    self.assertEqual(sum(r[key] for r in o["hot"]) + o["others"][key],
+                                     after[key] - before[key])
+            # A fault is told of when it is over, which its thread does not wait for.
+            self.assertEqual([r for r in hot()["hot"] if r["bytes_to_dev"]], [])
+        self.assertEqual(p.ask("stats")["pid"], p.pid)
+
     def test_ended(self):
         """What has ended counts still, and is told of."""
         p = self.program()
@@ -176,7 +205,7 @@ class Requests(Case):
             with self.subTest(bad=bad):
                 o = p.ask(bad)
                 self.assertEqual(o["error"], "no such request")
-                self.assertEqual(o["requests"], ["stats", "devices", "ranges", "map", "final"])
+                self.assertEqual(o["requests"], ["stats", "devices", "ranges", "map", "final", "hot"])
         # A line that does not end; and then nobody listens any more.
         for n in (128, 129, 100000):
             try:
