@@ -31,6 +31,7 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  record    the same, and record what it touches as a trace\n"
 			  "  replay    run recorded traces through policies, without hardware\n"
 			  "  stat      what gmem counts of a program, or of a process\n"
+			  "  top       the same of all processes, live, and how full devices are\n"
 			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
 			  "\v"
 			  "Examples:\n"
@@ -40,6 +41,7 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  gmem demo --help         all there is to choose\n"
 			  "  gmem replay --help       the same, of replaying\n"
 			  "  gmem stat -- ./program   run it, and say what moved and why\n"
+			  "  gmem top                 what is going on now\n"
 			  "\n"
 			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
 			  "cannot be used.";
@@ -103,6 +105,8 @@ int main(int argc, char **argv)
 		return check_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "stat"))
 		return stat_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "top"))
+		return top_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "topo"))
 		return topo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
