@@ -96,6 +96,8 @@ extern const struct CMUnitTest cf_attr_tests[];
 extern const size_t cf_nr_attr_tests;
 extern const size_t cf_nr_hmm_tests, cf_nr_partial_tests, cf_nr_peers_tests;
 
+extern const struct CMUnitTest cf_expose_tests[];
+extern const size_t cf_nr_expose_tests;
 extern const struct CMUnitTest cf_events_tests[];
 extern const size_t cf_nr_events_tests;
 

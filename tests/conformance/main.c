@@ -85,6 +85,8 @@ int main(int argc, char **argv)
 		tests[n++] = cf_attr_tests[i];
 	for (size_t i = 0; i < cf_nr_lifecycle_tests; i++)
 		tests[n++] = cf_lifecycle_tests[i];
+	for (size_t i = 0; i < cf_nr_expose_tests; i++)
+		tests[n++] = cf_expose_tests[i];
 	for (size_t i = 0; i < cf_nr_events_tests; i++)
 		tests[n++] = cf_events_tests[i];
 	/* What the macro of cmocka's calls, which wants an array of known length. */

@@ -137,6 +137,8 @@ static void programs_kernel(void)
 	RUN("kernel", 0, "/prog/six");
 	RUN("kernel", 0, "/prog/gmem", "demo", "stream", "--size", "1M");
 	RUN("kernel", 0, "/prog/gmem", "check");
+	RUN("kernel", 0, "/prog/gmem", "stat", "-I", "100", "--", "/prog/oversubscribe");
+	RUN("kernel", 0, "/prog/gmem", "top", "-b", "-n", "1", "-d", "0.1");
 	RUN("auto", 0, "/prog/gmem", "topo", "--device", "sim,memory=4M", "--device",
 	    "sim,memory=8M", "--size", "2M", "--repeat", "2");
 	RUN("kernel", 0, "/prog/gmem", "topo", "--xml"); /* there is no device, so no link either */

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "demo.h"
+#include "live.h"
 #include "replay.h"
 #include "topo.h"
 #include "util.h"
@@ -29,6 +30,8 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  demo      run a workload on the simulated accelerator and check it\n"
 			  "  record    the same, and record what it touches as a trace\n"
 			  "  replay    run recorded traces through policies, without hardware\n"
+			  "  stat      what gmem counts of a program, or of a process\n"
+			  "  top       the same of all processes, live, and how full devices are\n"
 			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
 			  "\v"
 			  "Examples:\n"
@@ -37,6 +40,8 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  gmem demo stream         stream through a small device memory\n"
 			  "  gmem demo --help         all there is to choose\n"
 			  "  gmem replay --help       the same, of replaying\n"
+			  "  gmem stat -- ./program   run it, and say what moved and why\n"
+			  "  gmem top                 what is going on now\n"
 			  "\n"
 			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
 			  "cannot be used.";
@@ -98,6 +103,10 @@ int main(int argc, char **argv)
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
 	if (!strcmp(argv[line.command], "check"))
 		return check_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "stat"))
+		return stat_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "top"))
+		return top_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "topo"))
 		return topo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
