@@ -12,6 +12,7 @@
 #include "demo.h"
 #include "replay.h"
 #include "topo.h"
+#include "trace.h"
 #include "util.h"
 
 #define VERSION_TEXT "gmem " GMEM_VERSION
@@ -22,24 +23,27 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
-			  "\n"
-			  "Commands:\n"
-			  "  check     is this machine ready? What is missing, and what mends it\n"
-			  "  demo      run a workload on the simulated accelerator and check it\n"
-			  "  record    the same, and record what it touches as a trace\n"
-			  "  replay    run recorded traces through policies, without hardware\n"
-			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
-			  "\v"
-			  "Examples:\n"
-			  "  gmem check               the first thing to run\n"
-			  "  gmem demo                rank this Debian system's packages\n"
-			  "  gmem demo stream         stream through a small device memory\n"
-			  "  gmem demo --help         all there is to choose\n"
-			  "  gmem replay --help       the same, of replaying\n"
-			  "\n"
-			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
-			  "cannot be used.";
+static const char doc[] =
+	"One coherent address space over the CPU and accelerators.\n"
+	"\n"
+	"Commands:\n"
+	"  check     is this machine ready? What is missing, and what mends it\n"
+	"  demo      run a workload on the simulated accelerator and check it\n"
+	"  record    the same, and record what it touches as a trace\n"
+	"  replay    run recorded traces through policies, without hardware\n"
+	"  report    a page of HTML of what 'gmem trace' has written\n"
+	"  topo      CPU nodes, hnodes, and how fast the links between them are\n"
+	"  trace     run a program, and write what happens to its memory as a trace\n"
+	"\v"
+	"Examples:\n"
+	"  gmem check               the first thing to run\n"
+	"  gmem demo                rank this Debian system's packages\n"
+	"  gmem demo stream         stream through a small device memory\n"
+	"  gmem demo --help         all there is to choose\n"
+	"  gmem replay --help       the same, of replaying\n"
+	"\n"
+	"Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
+	"cannot be used.";
 
 struct command_line {
 	int command;	     /* where its name is in argv; 0: nowhere */
@@ -106,6 +110,10 @@ int main(int argc, char **argv)
 		return record_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "replay"))
 		return replay_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "trace"))
+		return trace_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "report"))
+		return report_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
 		    argv[line.command]);
 }

@@ -60,6 +60,7 @@ static void who(struct gm_event_record *r)
 	if (!tid)
 		tid = gettid();
 	r->tid = tid;
+	r->for_tid = (int32_t)gm_serviced_tid;
 	r->pid = r->as ? getpid() : 0;
 }
 
