@@ -212,6 +212,8 @@ int gm_trace_start(const struct gm_host *host, const char *path)
 	if (err)
 		goto err_stop;
 	trace.host = host;
+	trace.failed = false;
+	trace.lost = 0;
 	trace.json.pid = getpid();
 	err = start_thread();
 	if (err)
@@ -228,8 +230,8 @@ err_file:
 	return err;
 }
 
-/* With the program, when all of its own is done. */
-__attribute__((destructor)) static void trace_end(void)
+/* By itself with the program, when all of its own is done. */
+__attribute__((destructor)) void gm_trace_stop(void)
 {
 	char text[64];
 
