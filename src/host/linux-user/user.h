@@ -219,6 +219,9 @@ void gm_record_event(const struct gm_event *event);
 void gm_record_object_end(struct gm_object *obj);
 void gm_record_drain(void);
 
+/* probes.c */
+void gm_probe(const struct gm_event_record *record);
+
 /* sigbus.c */
 /* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */
 #define GM_SIGBUS_FAILED (-0x676d)
