@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "expose.h"
 #include "host.h"
 
 const char *gm_host_name(void)
@@ -21,7 +22,11 @@ int gm_as_create(const struct gm_as_options *opt, struct gm_as **as)
 	const struct gm_host *host;
 	int err = gm_host_choose(false, &host);
 
-	return err ? err : host->as_create(opt, as);
+	if (!err)
+		err = host->as_create(opt, as);
+	if (!err)
+		gm_expose_as_created(*as);
+	return err;
 }
 
 int gm_object_create(uint64_t size, uint32_t flags, struct gm_object **obj)
@@ -45,7 +50,11 @@ int gm_dev_create(const struct gm_mmu *mmu, const char *name, void *data, struct
 	const struct gm_host *host;
 	int err = gm_host_choose(true, &host);
 
-	return err ? err : host->dev_create(mmu, name, data, dev);
+	if (!err)
+		err = host->dev_create(mmu, name, data, dev);
+	if (!err)
+		gm_expose_dev_created(*dev, name);
+	return err;
 }
 
 int gm_dev_from_hnode(int hnode, struct gm_dev **dev)
@@ -166,7 +175,13 @@ void gm_retain_limit(uint64_t bytes)
 
 int gm_as_destroy(struct gm_as *as)
 {
-	return gm_host()->as_destroy(as);
+	struct gm_expose_ending end;
+	int err;
+
+	gm_expose_as_ending(as, &end);
+	err = gm_host()->as_destroy(as);
+	gm_expose_as_ended(as, &end, err);
+	return err;
 }
 
 int gm_as_fd(struct gm_as *as)
@@ -279,7 +294,13 @@ void gm_object_put(struct gm_object *obj)
 
 int gm_dev_destroy(struct gm_dev *dev)
 {
-	return gm_host()->dev_destroy(dev);
+	struct gm_expose_ending end;
+	int err;
+
+	gm_expose_dev_ending(dev, &end);
+	err = gm_host()->dev_destroy(dev);
+	gm_expose_dev_ended(dev, &end, err);
+	return err;
 }
 
 int gm_dev_hnode(const struct gm_dev *dev)

@@ -94,6 +94,11 @@ struct gm_host {
 	uint64_t (*retained_bytes)(void);
 	int (*record_start)(const char *path);
 	int (*record_stop)(void);
+
+	/* For expose.c. The first address of [va, end) that is mapped, and how far; or @end. */
+	uint64_t (*as_next)(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len);
+	/* The node of the first device; NULL: devices are what this process has created. */
+	int (*first_hnode)(void);
 };
 
 extern const struct gm_host gm_host_user, gm_host_kernel;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "core/os.h"
 #include "host.h"
 
 static int no_descriptors(int err)
@@ -103,4 +104,5 @@ const struct gm_host gm_host_user = {
 	.retained_bytes = gm_core_retained_bytes,
 	.record_start = gm_core_record_start,
 	.record_stop = gm_core_record_stop,
+	.as_next = gm_as_next,
 };

@@ -10,6 +10,8 @@
 
 #include "check.h"
 #include "demo.h"
+#include "live.h"
+#include "map.h"
 #include "replay.h"
 #include "topo.h"
 #include "trace.h"
@@ -23,27 +25,29 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char doc[] =
-	"One coherent address space over the CPU and accelerators.\n"
-	"\n"
-	"Commands:\n"
-	"  check     is this machine ready? What is missing, and what mends it\n"
-	"  demo      run a workload on the simulated accelerator and check it\n"
-	"  record    the same, and record what it touches as a trace\n"
-	"  replay    run recorded traces through policies, without hardware\n"
-	"  report    a page of HTML of what 'gmem trace' has written\n"
-	"  topo      CPU nodes, hnodes, and how fast the links between them are\n"
-	"  trace     run a program, and write what happens to its memory as a trace\n"
-	"\v"
-	"Examples:\n"
-	"  gmem check               the first thing to run\n"
-	"  gmem demo                rank this Debian system's packages\n"
-	"  gmem demo stream         stream through a small device memory\n"
-	"  gmem demo --help         all there is to choose\n"
-	"  gmem replay --help       the same, of replaying\n"
-	"\n"
-	"Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
-	"cannot be used.";
+static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
+			  "\n"
+			  "Commands:\n"
+			  "  check     is this machine ready? What is missing, and what mends it\n"
+			  "  demo      run a workload on the simulated accelerator and check it\n"
+			  "  map       where the pages of a process are, as a picture\n"
+			  "  record    the same, and record what it touches as a trace\n"
+			  "  replay    run recorded traces through policies, without hardware\n"
+			  "  report    a page of HTML of what 'gmem trace' has written\n"
+			  "  stat      what gmem counts of a program, or of a process\n"
+			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
+			  "  trace     what happens to a program's memory, for trace viewers\n"
+			  "\v"
+			  "Examples:\n"
+			  "  gmem check               the first thing to run\n"
+			  "  gmem demo                rank this Debian system's packages\n"
+			  "  gmem demo stream         stream through a small device memory\n"
+			  "  gmem demo --help         all there is to choose\n"
+			  "  gmem replay --help       the same, of replaying\n"
+			  "  gmem stat -- ./program   run it, and say what moved and why\n"
+			  "\n"
+			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
+			  "cannot be used.";
 
 struct command_line {
 	int command;	     /* where its name is in argv; 0: nowhere */
@@ -102,6 +106,8 @@ int main(int argc, char **argv)
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
 	if (!strcmp(argv[line.command], "check"))
 		return check_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "stat"))
+		return stat_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "topo"))
 		return topo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
@@ -110,6 +116,8 @@ int main(int argc, char **argv)
 		return record_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "replay"))
 		return replay_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "map"))
+		return map_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "trace"))
 		return trace_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "report"))

@@ -105,9 +105,8 @@ static bool load_region(struct map *m, const json_t *from, struct map_region *r)
 	    r->len < m->page)
 		return false;
 	r->runs = xrealloc(NULL, json_array_size(runs), sizeof(*r->runs));
-	json_array_foreach(runs, i, run)
-		if (!load_run(m, r, run, &r->runs[r->nr_runs++]))
-			return false;
+	json_array_foreach(runs, i,
+			   run) if (!load_run(m, r, run, &r->runs[r->nr_runs++])) return false;
 	return true;
 }
 
@@ -139,10 +138,10 @@ int map_load(struct map *m, const char *name, const json_t *answer)
 		return fail(RUN_BAD_INPUT, "%s: not a map, as 'gmem map --json' prints it", name);
 	snprintf(node_of(m, MAP_HOST)->name, sizeof(m->nodes[0].name), "host");
 	snprintf(node_of(m, MAP_NOWHERE)->name, sizeof(m->nodes[0].name), "nowhere yet");
-	json_array_foreach(json_object_get(answer, "devices"), i, v)
-		add_device(m, v);
+	json_array_foreach(json_object_get(answer, "devices"), i, v) add_device(m, v);
 	m->regions = xrealloc(NULL, json_array_size(regions), sizeof(*m->regions));
-	json_array_foreach(regions, i, v) {
+	json_array_foreach(regions, i, v)
+	{
 		m->regions[i] = (struct map_region){ .runs = NULL };
 		m->nr_regions++;
 		if (!load_region(m, v, &m->regions[i]))

@@ -77,6 +77,9 @@ int gm_k_register(struct gm_as *as, void *addr, uint64_t len);
 int gm_k_as_remap(struct gm_as *as, void *addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
 		  void **new_addr);
 
+/* maps.c */
+uint64_t gm_k_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len);
+
 /* job.c */
 int gm_k_job_start(const struct gm_hint *hints, unsigned int n, struct gm_job **job);
 int gm_k_job_wait(struct gm_job *job, uint64_t ns);

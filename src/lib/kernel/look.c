@@ -168,6 +168,11 @@ static int k_record_stop(void)
 	return -ENOENT;
 }
 
+static int k_first_hnode(void)
+{
+	return gm_kernel_first_hnode;
+}
+
 const struct gm_host gm_host_kernel = {
 	.name = "kernel",
 	.as_create = gm_k_as_create,
@@ -228,4 +233,6 @@ const struct gm_host gm_host_kernel = {
 	.retained_bytes = k_retained_bytes,
 	.record_start = k_record_start,
 	.record_stop = k_record_stop,
+	.as_next = gm_k_as_next,
+	.first_hnode = k_first_hnode,
 };
