@@ -48,7 +48,7 @@ struct map {
 	size_t nr_regions;
 };
 
-/* A part of a region: what most of it is; poisoned if any is. */
+/* A part of a region: a place that pages of it are at; poisoned if any is. */
 struct map_cell {
 	uint32_t node;
 	bool poisoned;

@@ -169,10 +169,31 @@ static uint64_t cell_begin(uint64_t pages, unsigned int i, unsigned int n)
 	return (uint64_t)((double)pages * i / n);
 }
 
+/*
+ * Of the places that a cell has pages at, the one that neighbours have shown too little of: so what is a
+ * third of each cell is what a third of the cells show.
+ */
+static uint32_t choose(const struct map *m, const uint64_t *sum, double pages, double *owed)
+{
+	uint32_t best = m->nr_nodes - 1, i;
+	bool any = false;
+
+	for (i = 0; i < m->nr_nodes; i++) {
+		owed[i] += (double)sum[i] / pages;
+		if (sum[i] && (!any || owed[i] > owed[best])) {
+			best = i;
+			any = true;
+		}
+	}
+	owed[best] -= 1;
+	return best;
+}
+
 void map_cells(const struct map *m, const struct map_region *r, struct map_cell *cells,
 	       unsigned int n)
 {
-	uint64_t pages = r->len / m->page, begin, end, from, to, most, sum[MAP_MAX_NODES];
+	uint64_t pages = r->len / m->page, begin, end, from, to, sum[MAP_MAX_NODES];
+	double owed[MAP_MAX_NODES] = { 0 };
 	const struct map_run *run;
 	size_t k = 0, j;
 	unsigned int i;
@@ -182,7 +203,7 @@ void map_cells(const struct map *m, const struct map_region *r, struct map_cell 
 		end = cell_begin(pages, i + 1, n);
 		end = end > begin ? end : begin + 1;
 		memset(sum, 0, sizeof(sum));
-		cells[i] = (struct map_cell){ .node = m->nr_nodes - 1 };
+		cells[i].poisoned = false;
 		while (k < r->nr_runs && r->runs[k].first + r->runs[k].pages <= begin)
 			k++;
 		for (j = k; j < r->nr_runs && r->runs[j].first < end; j++) {
@@ -192,10 +213,6 @@ void map_cells(const struct map *m, const struct map_region *r, struct map_cell 
 			sum[run->node] += to > from ? to - from : 0;
 			cells[i].poisoned |= (run->flags & MAP_POISONED) && to > from;
 		}
-		for (j = 0, most = 0; j < m->nr_nodes; j++)
-			if (sum[j] > most) {
-				most = sum[j];
-				cells[i].node = (uint32_t)j;
-			}
+		cells[i].node = choose(m, sum, (double)(end - begin), owed);
 	}
 }

@@ -2,9 +2,9 @@
 /*
  * `gmem map`: the picture, of letters or as SVG.
  *
- * Each region is a bar, however large it is, of cells: each shows the place where most of its pages are. A
- * letter says which even where there is no color, and the colors are those of Okabe and Ito, which people
- * tell apart who do not see all.
+ * Each region is a bar, however large it is, of cells: each shows a place that pages of it are at, so
+ * that of many cells each place has its share. A letter says which even where there is no color, and
+ * the colors are those of Okabe and Ito, which people tell apart who do not see all.
  */
 #include <string.h>
 
@@ -67,8 +67,8 @@ int map_print(const struct map *m, FILE *out, unsigned int width, bool color)
 	for (r = m->regions; r < m->regions + m->nr_regions; r++) {
 		bar = width >= label + 20 ? width - label : width;
 		bar = bar < MAP_MAX_CELLS ? bar : MAP_MAX_CELLS;
-		fprintf(out, "%#014llx %10s %s", (unsigned long long)r->addr, size_text(r->len).s,
-			width >= label + 20 ? " " : "\n");
+		fprintf(out, "%#014llx %10s%s", (unsigned long long)r->addr, size_text(r->len).s,
+			width >= label + 20 ? "  " : "\n");
 		print_bar(m, r, out, bar ? bar : 1, color);
 	}
 	print_legend(m, out, color);
@@ -139,27 +139,34 @@ static void svg_bar(const struct map *m, const struct map_region *r, unsigned in
 	}
 }
 
+/* What stands in the legend: the nodes, and memory that has failed, if there is any. */
+static unsigned int nr_marks(const struct map *m)
+{
+	return m->nr_nodes + (m->poisoned > 0);
+}
+
 static void svg_legend(const struct map *m, unsigned int y, FILE *out)
 {
 	unsigned int i;
 
-	for (i = 0; i < m->nr_nodes; i++) {
+	for (i = 0; i < nr_marks(m); i++) {
+		bool node = i < m->nr_nodes;
 		unsigned int x = SVG_LEFT + i % 3 * 235, row = y + i / 3 * 22;
 
 		fprintf(out, "<rect x=\"%u\" y=\"%u\" width=\"14\" height=\"14\" rx=\"2\" class=\"",
 			x, row);
-		put_class(m, i, false, out);
+		put_class(m, i, !node, out);
 		fprintf(out, "\"/><text x=\"%u\" y=\"%u\">", x + 20, row + 12);
-		put_escaped(m->nodes[i].name, out);
+		put_escaped(node ? m->nodes[i].name : "poisoned", out);
 		fprintf(out, " <tspan class=\"s\">%s</tspan></text>\n",
-			size_text(m->nodes[i].bytes).s);
+			size_text(node ? m->nodes[i].bytes : m->poisoned).s);
 	}
 }
 
 int map_print_svg(const struct map *m, FILE *out)
 {
 	unsigned int rows = (unsigned int)m->nr_regions, legend = SVG_TOP + rows * SVG_ROW + 12, y;
-	unsigned int height = legend + (m->nr_nodes + 2) / 3 * 22 + 10, i;
+	unsigned int height = legend + (nr_marks(m) + 2) / 3 * 22 + 10, i;
 
 	fprintf(out,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %u %u\" width=\"%u\" "
