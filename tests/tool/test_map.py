@@ -104,7 +104,6 @@ class Text(Case):
     def test_devices(self):
         """One that nobody has named, and as many as there may be."""
         m = a_map(*[((0, 8, n, 0),) for n in range(1, 65)], devices=())
-        self.assertEqual(len(set(self.bars(m))), 64 - 0 if False else len(set(self.bars(m))))
         self.assertIn("hnode 64 ", self.draw(m))
         self.write(a_map(*[((0, 8, n, 0),) for n in range(1, 66)], devices=()))
         self.fails(2, self.file, says=["region 65"])
@@ -122,7 +121,7 @@ class Text(Case):
 
     def test_json(self):
         m = a_map(self.HALVES)
-        self.assertEqual(json.loads(self.draw(m, "--json")), m)
+        self.assertEqual(json.loads(self.draw(m, "--json")), json.loads(json.dumps(m)))
 
 
 class Picture(Case):
@@ -203,26 +202,30 @@ class Live(Case):
     def test_demo(self):
         """All of the data of a demo that runs is somewhere."""
         env = {**os.environ, "XDG_RUNTIME_DIR": self.dir}
-        with subprocess.Popen([GMEM, "demo", "kv", "--size", "8M", "--iterations", "1000000", "-q"],
+        with subprocess.Popen([GMEM, "demo", "kv", "--size", "8M", "--iterations", "3000", "-q"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as p:
-            self.addCleanup(p.kill)
-            m = {"regions": []}
-            for _ in range(1000):
-                r = gmem(str(p.pid), "--json", env=env)
-                if p.poll() is not None:
-                    self.skipTest("no demo here: " + p.stderr.read().decode())
-                if r.returncode == 0:
-                    m = json.loads(r.stdout)
-                if any(run[2] >= 0 for region in m["regions"] for run in region["runs"]):
-                    break
-                threading.Event().wait(0.05)
-            region, = m["regions"]
-            self.assertEqual(sum(run[1] for run in region["runs"]) * 4096, region["len"])
-            self.assertGreaterEqual(region["len"], 8 << 20)
-            self.assertEqual(m["devices"][0]["hnode"], max(run[2] for run in region["runs"]))
-            out = gmem(str(p.pid), env=env).stdout
-            self.assertIn("gmem, process %d: 1 region\n" % p.pid, out)
-            p.kill()
+            try:
+                self.look(p, env)
+            finally:
+                p.kill()
+
+    def look(self, p, env):
+        m = {"regions": []}
+        for _ in range(200):
+            r = gmem(str(p.pid), "--json", env=env)
+            if p.poll() is not None:
+                self.skipTest("no demo here: " + p.stderr.read().decode())
+            if r.returncode == 0:
+                m = json.loads(r.stdout)
+            if any(run[2] >= 0 for region in m["regions"] for run in region["runs"]):
+                break
+            threading.Event().wait(0.05)
+        region, = m["regions"]
+        self.assertEqual(sum(run[1] for run in region["runs"]) * 4096, region["len"])
+        self.assertGreaterEqual(region["len"], 8 << 20)
+        self.assertEqual(m["devices"][0]["hnode"], max(run[2] for run in region["runs"]))
+        out = gmem(str(p.pid), env=env).stdout
+        self.assertIn("gmem, process %d: 1 region\n" % p.pid, out)
 
 
 if __name__ == "__main__":

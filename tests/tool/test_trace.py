@@ -22,7 +22,7 @@ GMEM = os.path.abspath(sys.argv[1])
 TIMEOUT = 300
 DEVICE = 1 << 29  # process numbers of devices, from here on
 ENV = {k: v for k, v in os.environ.items() if k not in ("GMEM_TRACE", "GMEM_QUIET")}
-DEMO = (GMEM, "demo", "kv", "--size", "8M", "--hbm", "2M", "-q", "--json")
+DEMO = (GMEM, "demo", "kv", "--size", "8M", "--hbm", "2M", "--iterations", "4", "-q", "--json")
 NUMBERS = ("as", "object", "offset", "len", "pages", "bytes", "from", "to")
 NAMES = {"fault": {"CPU fault", "device fault"}, "evict": {"evict"}, "thrash": {"thrash"},
          "migrate": {"move in", "move home", "prefetch", "move out", "rescue"}}
@@ -163,7 +163,7 @@ class Trace(Case):
         def kill(p):
             p.send_signal(signal.SIGKILL)
 
-        with subprocess.Popen(DEMO + ("--iterations", "100000"), stdout=subprocess.DEVNULL,
+        with subprocess.Popen(DEMO + ("--iterations", "3000"), stdout=subprocess.DEVNULL,
                               env={**ENV, "GMEM_TRACE": self.file}) as p:
             while p.poll() is None and not (os.path.exists(self.file) and
                                             os.path.getsize(self.file)):
