@@ -78,7 +78,9 @@ struct gm_event_record {
 	int32_t err;
 	int32_t pid; /* the process that made the address space; 0: not known here */
 	int32_t tid; /* the thread that told it; of a fault that a service thread serviced, that one */
-	uint64_t reserved[2]; /* 0; what later versions have to say */
+	int32_t for_tid; /* the thread that waits for the service thread, if it is that one; or 0 */
+	uint32_t reserved0;
+	uint64_t reserved; /* 0, both; what later versions have to say */
 };
 
 #define GM_EVENT_VERSION 1U

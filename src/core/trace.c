@@ -8,7 +8,8 @@
  */
 #include "core/trace.h"
 
-uint32_t gm_traced[GM_EVENT_ALL];
+/* Weak: a host has its own where others can raise the upper halves, which count too (USDT). */
+__attribute__((weak)) uint32_t gm_traced[GM_EVENT_ALL];
 
 void gm_trace(enum gm_event_kind kind, bool on)
 {

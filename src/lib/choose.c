@@ -65,13 +65,17 @@ static int decide(bool driver, const struct gm_host **host)
 }
 
 /* For a program that does not ask for it itself. */
-static void record(const struct gm_host *host)
+static void look_on(const struct gm_host *host)
 {
-	const char *path = secure_getenv("GMEM_RECORD");
+	const char *path = secure_getenv("GMEM_RECORD"), *trace = secure_getenv("GMEM_TRACE");
 	int err = path && *path ? host->record_start(path) : 0;
 
 	if (err)
 		gm_os_warn("GMEM_RECORD: cannot record", gm_strerror(err));
+	err = trace && *trace ? gm_trace_start(host, trace) : 0;
+	if (err)
+		gm_os_warn("GMEM_TRACE: cannot trace",
+			   err == -EEXIST ? "what is in the file is no trace" : strerror(-err));
 }
 
 int gm_host_choose(bool driver, const struct gm_host **host)
@@ -87,7 +91,7 @@ int gm_host_choose(bool driver, const struct gm_host **host)
 						 __ATOMIC_ACQUIRE))
 			mine = none;
 		else
-			record(mine);
+			look_on(mine);
 	}
 	*host = mine;
 	return 0;

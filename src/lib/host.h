@@ -119,6 +119,14 @@ const struct gm_host *gm_host(void);
 /* What a hint of gm_strerror() for the next @err in this thread is, see uffd_open.c. */
 void gm_set_detail(int err, const char *text);
 
+/*
+ * trace_file.c: write what happens to a file, until the program ends, or gm_trace_stop(). Fails:
+ * -EINVAL (no regular file); -EEXIST (there is something that is no trace); as open(2),
+ * eventfd(2), gm_events_open().
+ */
+int gm_trace_start(const struct gm_host *host, const char *path);
+void gm_trace_stop(void); /* harmless where nothing was started */
+
 /* The core's (as.c): structs that begin with their size. */
 int gm_struct_out(void *to, const void *from, size_t size);
 int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);

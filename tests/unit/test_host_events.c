@@ -118,7 +118,7 @@ static void several(void **state)
 		assert_true(r[i].from == 7 && r[i].to == 8 && !r[i].as && !r[i].object);
 		assert_int_equal(r[i].tid, gettid());
 		assert_int_equal(r[i].pid, 0); /* nobody's */
-		assert_true(!r[i].reserved[0] && !r[i].reserved[1]);
+		assert_true(!r[i].reserved0 && !r[i].reserved);
 	}
 	assert_int_equal(lost(all), 0);
 	assert_int_equal(lost(few), 1);

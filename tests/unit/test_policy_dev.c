@@ -11,7 +11,7 @@ static void tidings(void **state)
 	struct gm_page_info info;
 
 	own_choose(u, "own/own");
-	assert_int_equal(gm_dev_tune(unit_dev(u, 0), &tune), 0);
+	unit_tune(unit_dev(u, 0), 8 * PAGE, false, true);
 	unit_load(u, 0, va + BLOCK + 21 * PAGE);
 	OWN_EXPECT({ 'f', 21, 8, 0, 1 }, { 'c', 16, 8, GM_POLICY_FAULT, 1 }, { 'u', 21, 1, 0, 1 });
 	/* It is there, but not mapped. */

@@ -11,8 +11,10 @@
 #include "check.h"
 #include "demo.h"
 #include "live.h"
+#include "map.h"
 #include "replay.h"
 #include "topo.h"
+#include "trace.h"
 #include "util.h"
 
 #define VERSION_TEXT "gmem " GMEM_VERSION
@@ -28,11 +30,14 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "Commands:\n"
 			  "  check     is this machine ready? What is missing, and what mends it\n"
 			  "  demo      run a workload on the simulated accelerator and check it\n"
+			  "  map       where the pages of a process are, as a picture\n"
 			  "  record    the same, and record what it touches as a trace\n"
 			  "  replay    run recorded traces through policies, without hardware\n"
+			  "  report    a page of HTML of what 'gmem trace' has written\n"
 			  "  stat      what gmem counts of a program, or of a process\n"
 			  "  top       the same of all processes, live, and how full devices are\n"
 			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
+			  "  trace     what happens to a program's memory, for trace viewers\n"
 			  "\v"
 			  "Examples:\n"
 			  "  gmem check               the first thing to run\n"
@@ -115,6 +120,12 @@ int main(int argc, char **argv)
 		return record_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "replay"))
 		return replay_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "map"))
+		return map_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "trace"))
+		return trace_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "report"))
+		return report_main(argc - line.command, argv + line.command);
 	return fail(RUN_BAD_INPUT, "unknown command '%s': 'gmem --help' lists them",
 		    argv[line.command]);
 }

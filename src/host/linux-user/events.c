@@ -60,6 +60,7 @@ static void who(struct gm_event_record *r)
 	if (!tid)
 		tid = gettid();
 	r->tid = tid;
+	r->for_tid = (int32_t)gm_serviced_tid;
 	r->pid = r->as ? getpid() : 0;
 }
 
@@ -75,6 +76,7 @@ void gm_os_trace(const struct gm_event *event)
 		return;
 	gm_event_record(&record, event);
 	who(&record);
+	gm_probe(&record);
 	for (uint32_t i = 0; i < n; i++) {
 		if (!__atomic_load_n(&places[i].reader, __ATOMIC_RELAXED))
 			continue;

@@ -57,6 +57,8 @@ void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len)
 }
 
 /* A fault; and those that a service thread has put aside. */
+__thread uint32_t gm_serviced_tid;
+
 struct fault {
 	uint64_t va, until;
 	uint32_t access, tid;
@@ -76,7 +78,9 @@ static void service(struct gm_user_as *u, const struct fault *f, uint64_t *until
 	unmaps = __atomic_load_n(&u->unmaps, __ATOMIC_ACQUIRE);
 	woken_len = 0;
 	gm_note_cpu(u->as, va, f->access); /* before the thread that faulted goes on */
+	gm_serviced_tid = f->tid;
 	err = gm_cpu_fault_try(u->as, va, f->access, until);
+	gm_serviced_tid = 0;
 	if (until && *until)
 		return;
 	/* Of what is managed still, -EFAULT is a driver's; to wake would be to fault for ever. */

@@ -133,6 +133,8 @@ const char *gm_get_detail(int err);
 /* service.c */
 int gm_service_start(struct gm_user_as *u, const struct gm_as_options *opt);
 void gm_service_stop(struct gm_user_as *u);
+/* Whose fault this service thread is at; 0: nobody's, or it is not known. */
+extern __thread uint32_t gm_serviced_tid __attribute__((tls_model("initial-exec")));
 void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len);
 void gm_uffd_woken(uint64_t va, uint64_t len);
 
@@ -216,6 +218,9 @@ int gm_options_copy(void *to, size_t size, const void *from, size_t from_size);
 void gm_record_event(const struct gm_event *event);
 void gm_record_object_end(struct gm_object *obj);
 void gm_record_drain(void);
+
+/* probes.c */
+void gm_probe(const struct gm_event_record *record);
 
 /* sigbus.c */
 /* si_code of a SIGBUS that fail.c sends: the page could not be brought home; its bytes are gone */
