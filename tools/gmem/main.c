@@ -11,6 +11,7 @@
 #include "check.h"
 #include "demo.h"
 #include "replay.h"
+#include "run.h"
 #include "topo.h"
 #include "util.h"
 
@@ -29,6 +30,7 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  demo      run a workload on the simulated accelerator and check it\n"
 			  "  record    the same, and record what it touches as a trace\n"
 			  "  replay    run recorded traces through policies, without hardware\n"
+			  "  run       run a program with its heap in managed memory\n"
 			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
 			  "\v"
 			  "Examples:\n"
@@ -36,6 +38,8 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  gmem demo                rank this Debian system's packages\n"
 			  "  gmem demo stream         stream through a small device memory\n"
 			  "  gmem demo --help         all there is to choose\n"
+			  "  gmem run --host-limit 1G -- python3 big.py\n"
+			  "                           a program in less memory than it needs\n"
 			  "  gmem replay --help       the same, of replaying\n"
 			  "\n"
 			  "Exit status: 0 all is well; 1 the run failed; 2 misuse, or input that "
@@ -100,6 +104,8 @@ int main(int argc, char **argv)
 		return check_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "topo"))
 		return topo_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "run"))
+		return run_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "record"))
