@@ -13,18 +13,10 @@
  * are memory of the kernel's, not managed: they are needed all the time, and under locks.
  * A program's memory is too where the range is used up.
  *
- * fork(). Before it gmem brings all home, and waits until no call of its own is under way; the
- * allocator then takes all its locks. A hook that waited for gmem with such a lock held would
- * hold up both. So hooks pass a gate, which the first handler to run before a fork shuts:
- * where it is shut they say that they cannot drop anything, which the allocator puts up with.
- * In the child gmem is dead, and all of the range is plain memory.
- *
- * Locking. None in handing out: one counter. The gate is held for reading over a call of gmem's, and
- * for writing over fork(); a hook never waits for it.
+ * Locking. None: one counter. What drop.c says of fork() is why hooks never wait for gmem.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -39,8 +31,6 @@ struct gm_heap gm_heap;
 
 /* Few arenas, for each costs a program that starts; threads have caches of their own. */
 __attribute__((visibility("default"))) const char *malloc_conf = "narenas:4";
-
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 static void *pointer(uint64_t va)
 {
@@ -79,41 +69,6 @@ int gm_heap_reserve(void)
 	return 0;
 }
 
-static bool in_range(const void *addr)
-{
-	return (uint64_t)(uintptr_t)addr - gm_heap.begin < gm_heap.end - gm_heap.begin;
-}
-
-/* ---------------------------------------------------------------------------- the gate */
-
-bool gm_heap_gate_enter(void)
-{
-	return !pthread_rwlock_tryrdlock(&gate);
-}
-
-void gm_heap_gate_leave(void)
-{
-	pthread_rwlock_unlock(&gate);
-}
-
-void gm_heap_before_fork(void)
-{
-	pthread_rwlock_wrlock(&gate);
-}
-
-void gm_heap_in_parent(void)
-{
-	pthread_rwlock_unlock(&gate);
-}
-
-void gm_heap_in_child(void)
-{
-	static const pthread_rwlock_t open = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-
-	gate = open; /* it was this thread's, which has another number now */
-	gm_heap.devices = false;
-}
-
 /* --------------------------------------------------------------------------- the hooks */
 
 static void *map_apart(size_t size, size_t align)
@@ -134,7 +89,7 @@ static void *map_apart(size_t size, size_t align)
 }
 
 /* At @at exactly, if it is not 0. */
-static void *hand_out(uint64_t at, size_t size, size_t align)
+void *gm_heap_hand_out(uint64_t at, size_t size, size_t align)
 {
 	uint64_t next = __atomic_load_n(&gm_heap.next, __ATOMIC_RELAXED), va;
 
@@ -156,7 +111,7 @@ static void *extent_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, si
 	(void)arena;
 	if (align < GM_BLOCK_SIZE) {
 		gm_limit_wait();
-		p = hand_out((uint64_t)(uintptr_t)new_addr, size, align);
+		p = gm_heap_hand_out((uint64_t)(uintptr_t)new_addr, size, align);
 	}
 	if (!p && !new_addr)
 		p = map_apart(size, align);
@@ -167,26 +122,13 @@ static void *extent_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, si
 	return p;
 }
 
-static bool drop(void *addr, size_t len)
-{
-	bool failed;
-
-	if (!in_range(addr) || !gm_heap.devices)
-		return madvise(addr, len, MADV_DONTNEED);
-	if (!gm_heap_gate_enter())
-		return true;
-	failed = hmadvise(GM_NODE_HOST, addr, len, GM_DONTNEED);
-	gm_heap_gate_leave();
-	return failed;
-}
-
 static bool extent_purge(extent_hooks_t *hooks, void *addr, size_t size, size_t offset, size_t len,
 			 unsigned int arena)
 {
 	(void)hooks;
 	(void)size;
 	(void)arena;
-	return drop((char *)addr + offset, len);
+	return gm_heap_drop((char *)addr + offset, len, false);
 }
 
 static bool extent_split(extent_hooks_t *hooks, void *addr, size_t size, size_t size_a,
@@ -211,7 +153,7 @@ static bool extent_merge(extent_hooks_t *hooks, void *addr_a, size_t size_a, voi
 	(void)size_b;
 	(void)committed;
 	(void)arena;
-	return !in_range(addr_a) || !in_range(addr_b);
+	return !gm_heap_has(addr_a) || !gm_heap_has(addr_b);
 }
 
 /* What is missing the allocator does without: it keeps what it has, and all of it is committed. */

@@ -4,6 +4,8 @@
  *
  *	start.c		the beginning, and fork()
  *	heap.c		the range of addresses that the allocator gets its memory from
+ *	drop.c		bytes that nobody needs, dropped
+ *	map.c		memory that the program asks the kernel for
  *	limit.c		the limit: who is cold, and out with him
  *	own.c		memory of gmem's own, in the same process
  *	fds.c		descriptors of gmem's own, in the same process
@@ -29,11 +31,23 @@ extern struct gm_heap gm_heap;
 
 int gm_heap_reserve(void);
 int gm_heap_install(void);
-bool gm_heap_gate_enter(void);
-void gm_heap_gate_leave(void);
-void gm_heap_before_fork(void);
-void gm_heap_in_parent(void);
-void gm_heap_in_child(void);
+void *gm_heap_hand_out(uint64_t at, size_t size, size_t align);
+static inline bool gm_heap_has(const void *addr)
+{
+	return (uint64_t)(uintptr_t)addr - gm_heap.begin < gm_heap.end - gm_heap.begin;
+}
+
+/* drop.c: true if it failed, as with hooks; @wait: for a fork() that is under way, to end */
+bool gm_heap_drop(void *addr, size_t len, bool wait);
+int gm_drop_start(void);
+void gm_drop_before_fork(void);
+void gm_drop_in_parent(void);
+void gm_drop_in_child(void);
+
+/* map.c */
+int gm_map_start(void);
+void gm_map_before_fork(void);
+void gm_map_after_fork(void);
 
 /* limit.c */
 int gm_limit_start(int hnode, uint64_t limit);

@@ -3,7 +3,7 @@
  * The beginning: a heap in managed memory, before the program's own code runs.
  *
  * Theory. The order counts. The allocator has been used by then, by the dynamic linker, so its
- * handlers of fork() are registered before ours, and run after them: see heap.c. All
+ * handlers of fork() are registered before ours, and run after them: see drop.c. All
  * threads of gmem's are started, and all it needs is allocated, while the heap is
  * plain memory still; so nothing of gmem's is in what it manages, not even what the C library
  * allocates for a thread. The allocator's hooks come last. What was allocated before stays where it is.
@@ -16,28 +16,34 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <gmem/sim.h>
 
 #include "preload.h"
 #include "run_env.h"
 
-/* This host alone can register memory in place; the program may use whichever it likes. */
-static int choose_host(void)
+static void put_back(const char *name, const char *was)
 {
-	static const char name[] = "GMEM_HOST";
-	const char *host, *was = getenv(name);
-
-	if (setenv(name, "user", 1))
-		return -ENOMEM;
-	host = gm_host_name();
 	if (was)
 		setenv(name, was, 1);
 	else
 		unsetenv(name);
-	return host ? 0 : -EOPNOTSUPP;
+}
+
+/*
+ * The user host alone can register memory in place; the program may use whichever it likes. And
+ * what gmem warns of is of no concern where no page is ever on a device.
+ */
+static int create(const struct gm_run_env *env, struct gm_as **as)
+{
+	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = GM_HEAP_UNIT };
+	const char *host = getenv("GMEM_HOST"), *quiet = getenv("GMEM_QUIET");
+	int err = setenv("GMEM_HOST", "user", 1) || (!env->limit && setenv("GMEM_QUIET", "1", 1));
+
+	err = err ? -ENOMEM : gm_as_create(&opt, as);
+	put_back("GMEM_HOST", host);
+	put_back("GMEM_QUIET", quiet);
+	return err;
 }
 
 static int start_device(const struct gm_run_env *env, struct gm_as *as)
@@ -60,34 +66,47 @@ static int start_device(const struct gm_run_env *env, struct gm_as *as)
 		return err;
 	gm_retain_limit(0); /* a page that was pushed out is to be out */
 	gm_heap.devices = true;
-	return gm_limit_start(gm_dev_hnode(gm_sim_dev(sim)), env->limit);
+	err = gm_drop_start();
+	return err ? err : gm_limit_start(gm_dev_hnode(gm_sim_dev(sim)), env->limit);
+}
+
+static void before_fork(void)
+{
+	gm_drop_before_fork();
+	gm_map_before_fork();
+}
+
+static void in_parent(void)
+{
+	gm_map_after_fork();
+	gm_drop_in_parent();
 }
 
 static void in_child(void)
 {
-	gm_heap_in_child();
+	gm_map_after_fork();
+	gm_drop_in_child();
 	gm_own_fds_in_child();
 	gm_limit_in_child();
 }
 
 static int start(const struct gm_run_env *env)
 {
-	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = GM_HEAP_UNIT };
 	struct gm_as *as;
-	int err = choose_host();
+	int err = gm_heap_reserve();
 
 	if (!err)
-		err = gm_heap_reserve();
-	if (!err)
-		err = gm_as_create(&opt, &as);
+		err = create(env, &as);
 	if (!err)
 		err = gm_register(as, (void *)(uintptr_t)gm_heap.begin,
 				  gm_heap.end - gm_heap.begin);
 	if (!err && env->limit)
 		err = start_device(env, as);
 	if (!err)
-		err = -pthread_atfork(gm_heap_before_fork, gm_heap_in_parent, in_child);
-	return err ? err : gm_heap_install();
+		err = -pthread_atfork(before_fork, in_parent, in_child);
+	if (!err)
+		err = gm_heap_install();
+	return err ? err : gm_map_start();
 }
 
 __attribute__((constructor)) static void begin(void)

@@ -142,6 +142,14 @@ static int device(const struct line *line, struct gm_sim_options *opt)
 
 /* -------------------------------------------------------------------------- the machine */
 
+static void put_back(const char *name, const char *was)
+{
+	if (was)
+		setenv(name, was, 1);
+	else
+		unsetenv(name);
+}
+
 /* The two doors to a userfaultfd for faults of the kernel's. */
 static bool kernel_faults(void)
 {
@@ -157,7 +165,7 @@ static bool kernel_faults(void)
 /* Faults that the kernel takes, in system calls, must be gmem's too where pages go out. */
 static int check_machine(bool limit)
 {
-	const char *wish = getenv("GMEM_HOST");
+	const char *wish = getenv("GMEM_HOST"), *quiet = getenv("GMEM_QUIET");
 	struct gm_as *as;
 	int err;
 
@@ -165,14 +173,13 @@ static int check_machine(bool limit)
 		return fail(RUN_NOT_BY_GMEM, "run: GMEM_HOST=kernel, but the kernel host does not "
 					     "register memory in place: unset it");
 	setenv("GMEM_HOST", "user", 1);
+	setenv("GMEM_QUIET", "1", 1); /* what it would warn of is said below */
 	err = gm_as_create(NULL, &as);
 	if (err)
 		return fail(RUN_NOT_BY_GMEM, "run: %s", gm_strerror(err));
 	gm_as_destroy(as);
-	if (wish)
-		setenv("GMEM_HOST", wish, 1);
-	else
-		unsetenv("GMEM_HOST");
+	put_back("GMEM_HOST", wish);
+	put_back("GMEM_QUIET", quiet);
 	if (limit && !kernel_faults())
 		return fail(RUN_NOT_BY_GMEM,
 			    "run: --host-limit: system calls on memory that is out would fail: be "
