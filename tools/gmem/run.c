@@ -26,7 +26,7 @@
 #include "util.h"
 
 #define LIBRARY "libgmem_preload.so"
-#define SMALLEST_LIMIT (16ULL << 20)
+#define SMALLEST_LIMIT (8ULL << 20)
 
 enum key {
 	KEY_DEVICE = 256,
@@ -37,7 +37,7 @@ static const struct argp_option options[] = {
 	{ "device", KEY_DEVICE, "SPEC", 0, "The device that takes what is cold: " DEVICE_HELP, 1 },
 	{ "host-limit", KEY_LIMIT, "SIZE", 0,
 	  "Push what is cold out to the device, so that each process stays within so much host "
-	  "memory; from 16M, with or without a suffix K, M, G or T",
+	  "memory; from 8M, with or without a suffix K, M, G or T",
 	  1 },
 	{ "help", 'h', NULL, 0, "Print this help", 2 },
 	{ 0 },
@@ -74,7 +74,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!size_parse(arg, &line->limit) && line->limit >= SMALLEST_LIMIT)
 			return 0;
 		fail(RUN_NOT_BY_GMEM,
-		     "run: --host-limit %s: give a size from 16M up, such as 512M or 2G", arg);
+		     "run: --host-limit %s: give a size from 8M up, such as 512M or 2G", arg);
 		return ECANCELED;
 	case 'h':
 		line->help = true;
