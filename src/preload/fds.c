@@ -35,7 +35,7 @@ __attribute__((visibility("default"))) void closefrom(int first);
 
 static bool is_ours(unsigned int fd)
 {
-	for (int i = 0; i < MAX_FDS; i++)
+	for (int i = 0; i < MAX_FDS && fd < INT_MAX; i++)
 		if (__atomic_load_n(&fds[i], __ATOMIC_RELAXED) == (int)fd + 1)
 			return true;
 	return false;

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include <jemalloc/jemalloc.h>
@@ -44,16 +45,25 @@ static uint64_t align_up(uint64_t va, uint64_t align)
 
 /* ------------------------------------------------------------------------- the range */
 
-/* A range as large as four times the machine's memory, or as large as the process may have. */
+/*
+ * A range as large as four times the machine's memory; where a process may not have so many
+ * addresses, a quarter of them, for gmem needs as many again and the program has some of its own.
+ */
 int gm_heap_reserve(void)
 {
+	struct rlimit limit;
 	struct sysinfo info;
 	uint64_t size;
 	void *p;
 
-	if (sysinfo(&info))
+	if (sysinfo(&info) || getrlimit(RLIMIT_AS, &limit))
 		return -errno;
-	size = align_up((uint64_t)info.totalram * info.mem_unit * 4, GM_BLOCK_SIZE);
+	size = (uint64_t)info.totalram * info.mem_unit * 4;
+	if (limit.rlim_cur / 4 < size)
+		size = limit.rlim_cur / 4;
+	size = align_up(size, GM_BLOCK_SIZE);
+	if (size < SMALLEST_RANGE)
+		return -ENOMEM;
 	do {
 		p = mmap(NULL, size + GM_BLOCK_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
