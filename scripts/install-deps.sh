@@ -7,17 +7,17 @@ set -eu
 
 case "${1-}" in
 build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
-libzstd-dev libcmocka-dev" ;;
+libjemalloc-dev libzstd-dev libcmocka-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
-libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
-build-essential debhelper dh-dkms dkms dpkg-dev lintian make" ;;
+libjemalloc-dev libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
+build-essential debhelper dh-dkms dkms dpkg-dev lintian make redis-server redis-tools sqlite3 xz-utils" ;;
 deb) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
-libzstd-dev build-essential debhelper dh-dkms dpkg-dev" ;;
+libjemalloc-dev libzstd-dev build-essential debhelper dh-dkms dpkg-dev" ;;
 format) want="clang-format" ;;
 kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
-pkg-config libarchive-dev libhwloc-dev libjansson-dev libzstd-dev libcmocka-dev binutils" ;;
+pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libzstd-dev libcmocka-dev binutils" ;;
 kernel-debug) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
-pkg-config libarchive-dev libhwloc-dev libjansson-dev libzstd-dev libcmocka-dev binutils linux-source-6.1 flex bison bc \
+pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libzstd-dev libcmocka-dev binutils linux-source-6.1 flex bison bc \
 libelf-dev libssl-dev xz-utils" ;;
 *)
 	echo "usage: $0 build|check|deb|format|kernel|kernel-debug" >&2
