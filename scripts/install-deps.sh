@@ -10,7 +10,7 @@ build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-
 libjemalloc-dev libzstd-dev libcmocka-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
 libjemalloc-dev libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
-build-essential debhelper dh-dkms dkms dpkg-dev lintian make redis-server redis-tools sqlite3 xz-utils" ;;
+build-essential debhelper dh-dkms dkms dpkg-dev lintian make redis-tools sqlite3 xz-utils" ;;
 deb) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev \
 libjemalloc-dev libzstd-dev build-essential debhelper dh-dkms dpkg-dev" ;;
 format) want="clang-format" ;;
