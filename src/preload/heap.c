@@ -13,7 +13,8 @@
  * are memory of the kernel's, not managed: they are needed all the time, and under locks.
  * A program's memory is too where the range is used up.
  *
- * Locking. None: one counter. What drop.c says of fork() is why hooks never wait for gmem.
+ * Locking. None: one counter. A hook waits for gmem to drop bytes, and, above the limit, for a bounded
+ * time; never for a fork(): drop.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
