@@ -6,18 +6,18 @@
 set -eu
 
 case "${1-}" in
-build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libncurses-dev \
+build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev \
 libzstd-dev libcmocka-dev systemtap-sdt-dev" ;;
-check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libncurses-dev \
+check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev \
 libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
-build-essential debhelper dh-dkms dkms dpkg-dev lintian make systemtap-sdt-dev" ;;
-deb) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libncurses-dev \
+build-essential debhelper dh-dkms dkms dpkg-dev lintian make redis-tools sqlite3 systemtap-sdt-dev xz-utils" ;;
+deb) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev \
 libzstd-dev build-essential debhelper dh-dkms dpkg-dev systemtap-sdt-dev" ;;
 format) want="clang-format" ;;
 kernel) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
-pkg-config libarchive-dev libhwloc-dev libjansson-dev libncurses-dev libzstd-dev libcmocka-dev binutils" ;;
+pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev libzstd-dev libcmocka-dev binutils" ;;
 kernel-debug) want="gcc libc6-dev make linux-headers-amd64 qemu-system-x86 cpio meson ninja-build \
-pkg-config libarchive-dev libhwloc-dev libjansson-dev libncurses-dev libzstd-dev libcmocka-dev binutils linux-source-6.1 flex bison bc \
+pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev libzstd-dev libcmocka-dev binutils linux-source-6.1 flex bison bc \
 libelf-dev libssl-dev xz-utils" ;;
 *)
 	echo "usage: $0 build|check|deb|format|kernel|kernel-debug" >&2

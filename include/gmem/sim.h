@@ -65,6 +65,8 @@ struct gm_sim_options {
 	uint32_t fault_batch; /* faults the buffer holds; 0: 256 */
 	uint32_t flags;	      /* GM_SIM_* */
 	uint32_t va_bits;     /* of an address that it can name, 22 to 48; 0: 48 */
+	const char *
+		directory; /* its memory is a file without a name there; NULL: memory of the process's */
 };
 
 /** gm_sim_create - plug a device in: registers it and its memory with gmem */

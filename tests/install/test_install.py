@@ -35,7 +35,7 @@ def test_install(source, build, work):
     dest = os.path.join(work, "dest dir")
     run("meson", "install", "-C", build, "--no-rebuild", "--destdir", dest)
     for name in ("gmem", "libgmem.so", "libgmem_sim.so", "gmem.1", "gmem.4", "gmem.7",
-                 "gmem-check.1", "gmem-topo.1", "hmadvise.3", "gm_sim.3", "gmem-sim.pc"):
+                 "gmem-check.1", "gmem-run.1", "gmem-topo.1", "libgmem_preload.so", "hmadvise.3", "gm_sim.3", "gmem-sim.pc"):
         check(find(dest, name), name + " is not installed")
     check(any("/bash-completion/completions/" in p for p in find(dest, "gmem")),
           "bash's completion is not installed")

@@ -80,6 +80,9 @@ class Completion(unittest.TestCase):
     def test_program(self):
         """After -- it is another program's turn."""
         self.assertIn("bash", self.complete("demo", "--", "bas"))
+        self.assertIn("bash", self.complete("run", "bas"))
+        self.assertEqual(self.complete("run", "--host"), ["--host-limit"])
+        self.assertEqual(self.complete("run", "--device", ""), ["sim"])
 
 
 if __name__ == "__main__":

@@ -372,6 +372,8 @@ static void options(void **state)
 		{ { .size = sizeof(struct gm_sim_options), .tlb_entries = 1 << 20 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .copy_threads = 65 }, -EINVAL },
 		{ { .size = sizeof(struct gm_sim_options), .flags = 1U << 31 }, -EINVAL },
+		{ { .size = sizeof(struct gm_sim_options), .directory = "/dev/null" }, -ENOTDIR },
+		{ { .size = sizeof(struct gm_sim_options), .directory = "/nonexistent" }, -ENOENT },
 	};
 	struct {
 		struct gm_sim_options opt;

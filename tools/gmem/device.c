@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "device.h"
@@ -78,6 +79,18 @@ static int set_page(const char *spec, const char *value, struct gm_sim_options *
 	return RUN_OK;
 }
 
+/* The name is kept for as long as the command runs. */
+static int set_directory(const char *spec, const char *value, struct gm_sim_options *opt)
+{
+	struct stat st;
+
+	if (!value || stat(value, &st) || !S_ISDIR(st.st_mode))
+		return bad(spec, "dir", "give a directory that there is");
+	free((char *)opt->directory);
+	opt->directory = xstrndup(value, strlen(value));
+	return RUN_OK;
+}
+
 static int set(const char *spec, const char *key, const char *value, struct gm_sim_options *opt)
 {
 	if (!strcmp(key, "memory"))
@@ -88,9 +101,11 @@ static int set(const char *spec, const char *key, const char *value, struct gm_s
 		return set_number(spec, key, value, 0, MAX_ENGINES, &opt->copy_threads);
 	if (!strcmp(key, "page"))
 		return set_page(spec, value, opt);
+	if (!strcmp(key, "dir"))
+		return set_directory(spec, value, opt);
 	if (strcmp(key, "link"))
 		return bad(spec, key,
-			   "no such key: choose from memory, lanes, page, engines, link");
+			   "no such key: choose from memory, lanes, page, engines, dir, link");
 	if (!value || (strcmp(value, "yes") && strcmp(value, "no")))
 		return bad(spec, key, "give yes or no");
 	if (!strcmp(value, "no"))

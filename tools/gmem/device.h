@@ -9,7 +9,9 @@
 
 #define DEVICE_HELP                                                                                \
 	"KIND[,KEY=VALUE...]: KIND is sim; keys are memory=SIZE, lanes=N, page=SIZE (the base "    \
-	"page: 4K, 64K or 2M), engines=N (copy threads) and link=yes or no (to other devices)"
+	"page: 4K, 64K or 2M), engines=N (copy threads), dir=DIR (its memory is a file there) "    \
+	"and "                                                                                     \
+	"link=yes or no (to other devices)"
 
 /* What --device says; @opt is whole afterwards. RUN_OK, or RUN_BAD_INPUT with a message. */
 int device_parse(const char *spec, struct gm_sim_options *opt);

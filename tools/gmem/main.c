@@ -13,6 +13,7 @@
 #include "live.h"
 #include "map.h"
 #include "replay.h"
+#include "run.h"
 #include "topo.h"
 #include "trace.h"
 #include "util.h"
@@ -34,6 +35,7 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  record    the same, and record what it touches as a trace\n"
 			  "  replay    run recorded traces through policies, without hardware\n"
 			  "  report    a page of HTML of what 'gmem trace' has written\n"
+			  "  run       run a program with its heap in managed memory\n"
 			  "  stat      what gmem counts of a program, or of a process\n"
 			  "  top       the same of all processes, live, and how full devices are\n"
 			  "  topo      CPU nodes, hnodes, and how fast the links between them are\n"
@@ -44,6 +46,8 @@ static const char doc[] = "One coherent address space over the CPU and accelerat
 			  "  gmem demo                rank this Debian system's packages\n"
 			  "  gmem demo stream         stream through a small device memory\n"
 			  "  gmem demo --help         all there is to choose\n"
+			  "  gmem run --host-limit 1G -- python3 big.py\n"
+			  "                           a program in less memory than it needs\n"
 			  "  gmem replay --help       the same, of replaying\n"
 			  "  gmem stat -- ./program   run it, and say what moved and why\n"
 			  "  gmem top                 what is going on now\n"
@@ -114,6 +118,8 @@ int main(int argc, char **argv)
 		return top_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "topo"))
 		return topo_main(argc - line.command, argv + line.command);
+	if (!strcmp(argv[line.command], "run"))
+		return run_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "demo"))
 		return demo_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "record"))

@@ -8,11 +8,14 @@
  * what the device holds, which takes a working copy engine, and if it fails nothing
  * has happened yet.
  */
+#define _GNU_SOURCE
 #include "sim_dev.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define MAX_LANES 256
 #define MAX_TLB_ENTRIES (1U << 16)
@@ -112,17 +115,42 @@ static void mmu_fini(struct gm_sim *sim)
 	free(sim->mmu.table);
 }
 
-static int memory_map(struct gm_sim *sim)
+/*
+ * Memory that is a file takes none of the machine's for long: the kernel writes it out. The file
+ * has no name, so it goes with the mapping, however the process ends.
+ */
+static int memory_file(const char *directory, size_t len, void **map)
 {
+	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)len)) {
+		err = -errno;
+	} else {
+		*map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (*map == MAP_FAILED)
+			err = -ENOMEM;
+	}
+	close(fd);
+	return err;
+}
+
+static int memory_map(struct gm_sim *sim, const char *directory)
+{
+	void *map = MAP_FAILED;
+	int err = -ENOMEM;
 	uintptr_t p;
 
 	sim->map_len = sim->mmu.data + sim->mmu.tables + GM_SIM_2M;
-	sim->map = mmap(NULL, sim->map_len, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (sim->map == MAP_FAILED) {
-		sim->map = NULL;
-		return -ENOMEM;
-	}
+	if (directory)
+		err = memory_file(directory, sim->map_len, &map);
+	else
+		map = mmap(NULL, sim->map_len, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return err;
+	sim->map = map;
 	p = ((uintptr_t)sim->map + GM_SIM_2M - 1) & ~(uintptr_t)(GM_SIM_2M - 1);
 	sim->mmu.mem = (uint8_t *)p;
 	madvise(sim->mmu.mem, sim->mmu.data, MADV_HUGEPAGE); /* if it can */
@@ -166,7 +194,7 @@ static int mmu_init(struct gm_sim *sim, const struct gm_sim_options *opt)
 	}
 	err = tlbs_alloc(sim, opt->tlb_entries);
 	if (!err)
-		err = memory_map(sim);
+		err = memory_map(sim, opt->directory);
 	if (err)
 		goto err_fini;
 	gm_sim_mmu_init(mmu);

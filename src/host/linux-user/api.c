@@ -10,7 +10,8 @@
 
 static int init_err = -ENOMEM;
 
-__attribute__((constructor)) static void init(void)
+/* Before constructors without a number: one of the same library's uses gmem (src/preload). */
+__attribute__((constructor(101))) static void init(void)
 {
 	gm_fork_init();
 	/* gmem's page is 4 KiB, and a part of a larger one can be neither mapped nor revoked. */

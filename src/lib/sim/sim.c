@@ -72,6 +72,8 @@ static int plug_in(struct gm_sim *sim, const struct gm_sim_options *opt)
 
 	if (opt->flags & GM_SIM_COUNTERS)
 		return -EOPNOTSUPP; /* lanes are here, and memory in place is there */
+	if (opt->directory)
+		return -EOPNOTSUPP; /* the kernel's device has memory of the kernel's */
 	if (opt->flags & GM_SIM_APERTURE)
 		return -EOPNOTSUPP; /* where it would be is root's to say: gmem_sim.h */
 	if (opt->flags & GM_SIM_CHECK)
