@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The raw limits: userfaultfd, memcpy and madvise with nothing around them.
+ * The raw limits: userfaultfd, memcpy, madvise and mremap with nothing around them.
  *
  * No locks, no states, no page table of any device: what remains if a memory manager
  * cost nothing.
