@@ -2,52 +2,55 @@
 /*
  * The shelf: where the page table of a block goes while the CPU may not use it.
  *
- * Theory. To revoke 2 MiB by MADV_DONTNEED the kernel touches its record of each of 512 pages, and
- * again to map them: 65 us and 130 us, where the copy takes 105. But the entries that are dropped are
- * those that are made later, if the pages are retained (gm_retain(3)). So they are moved to another
- * mapping of the same bytes of the same file and back, by mremap() with MREMAP_DONTUNMAP: 10 us and
- * 6 us, for the pages as such are not touched. Where they come from stays mapped and armed, and is
- * empty: that is what revoked means. Nobody but this file knows the addresses of the shelf; what it
- * has there need not be right, for if a page is freed, or reclaimed, the kernel takes its entry
- * away wherever it is, and one that lacks costs a fault.
+ * Theory. To revoke 2 MiB by MADV_DONTNEED the kernel touches its record of each of 512 pages,
+ * and again to map them: 65 us and 130 us, where the copy takes 105. But the entries that are
+ * dropped are those that are made later, if the pages are retained (gm_retain(3)). So they are
+ * moved to another mapping of the same bytes of the same file and back, by mremap() with
+ * MREMAP_DONTUNMAP: 10 us and 6 us, for the pages as such are not touched. Where they come from
+ * stays mapped and armed, and is empty: that is what revoked means. Nobody but this file knows
+ * the addresses of the shelf; what it has there need not be right, for if a page is freed, or
+ * reclaimed, the kernel takes its entry away wherever it is, and one that lacks costs a fault.
  *
- * The shelf is reserved for all of an object when a block is first revoked as a whole, and
- * has a slot a block:
+ * The shelf is reserved for all of an object when a block is first revoked as a whole, and has a
+ * slot a block, which once used costs a page table, 4 KiB:
  *
  *	UNKNOWN		what is on it, if anything, is not worth to be put back
  *	MAPPED		a region has all pages of the block mapped, so that its page table is full
  *	SHELVED		on it is what a region had mapped, which may not have been all
  *	FULL		the same, and it was all
  *
- * A slot remembers the region too, but some bits of its address only: to be mistaken is to
- * find pages unmapped, which CPU faults map one by one. What may not be full when it is put back is
+ * A slot remembers the region too, but some bits of its address only: to be mistaken is to find
+ * pages unmapped, which CPU faults map one by one. What may not be full when it is put back is
  * filled up by MADV_POPULATE_READ before the block is armed again; all its pages exist.
  *
- * What is put back is a mapping of its own, not the one that was there; so it must be like
- * that. It is not done, and the block mapped and revoked as any other piece is,
+ * What is put back is a mapping of its own, not the one that was there; so it must be like that.
+ * It is not done, and the block mapped and revoked as any other piece is,
  *
- *	if there is no armed mapping of the application's any more, or several (it may call munmap(),
- *	mprotect() and madvise() as it likes): UFFDIO_CONTINUE of one page and of all tells
- *	if it is not readable and writable, as what is shelved is: MADV_POPULATE_WRITE of that page tells
+ *	if there is no armed mapping of the application's any more, or several (it may call
+ *	munmap(), mprotect() and madvise() as it likes): UFFDIO_CONTINUE of one page and of all
+ *	tells
+ *	if it is not readable and writable, as what is shelved is: MADV_POPULATE_WRITE of that
+ *	page tells
  *	if it is locked, for mremap() undoes that: msync() with MS_INVALIDATE tells
  *	if address space is limited: where mremap() gives up after it has unmapped its target, as
  *	it does at that limit, the target is to be mapped again, and that would be refused too
  *	if some of its pages are to be mapped for reading only (map.c)
  *
- * From when it is put back until it is armed again, a page that lacks is the kernel's to map: from the
- * file, where the bytes are, for the block is home and locked. If it cannot be armed the region says
- * so, and nothing of it is revoked before it is (map.c).
+ * From when it is put back until it is armed again, a page that lacks is the kernel's to map:
+ * from the file, where the bytes are, for the block is home and locked. If it cannot be armed the
+ * region says so, and nothing of it is revoked before it is (map.c).
  *
  * A core dump has what is on the shelf as it has the application's mapping, by the same flags.
  *
  * mremap() drops the registration with userfaultfd after it has tried to merge mappings, so
- * neighbouring slots are merged by another advice (MADV_RANDOM means nothing to shmem), and those of
- * the application when they are armed. A run of slots is a mapping between two others, and a process
- * may have 65530, so there is a bound to the number of runs.
+ * neighbouring slots are merged by another advice (MADV_RANDOM means nothing to shmem), and those
+ * of the application when they are armed. A run of slots is a mapping between two others, and a
+ * process may have 65530, so there is a bound to the number of runs.
  *
  * Locking. A slot is its block's, which the core has locked. shelf->lock over nr_runs and the
- * making of a slot, which looks at its neighbours. An address space's fail_lock over the way to the shelf, so that
- * poison (fail.c) is either wiped before or found in the application's mapping.
+ * making of a slot, which looks at its neighbours. An address space's fail_lock over the way to
+ * the shelf, so that poison (fail.c) is either wiped before or found in the application's
+ * mapping.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -354,7 +357,7 @@ static bool put_back(struct gm_user_shelf *s, struct gm_region *r, uint64_t i, u
 	return true;
 }
 
-/* Map [va, va+len), which exists, from the shelf. False: it is to be mapped otherwise. Block locked. */
+/* Map [va, va+len), which exists. False: it is to be mapped otherwise. Block locked. */
 bool gm_shelf_get(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	struct gm_user_shelf *s = __atomic_load_n(&gm_user_object(r->obj)->shelf, __ATOMIC_ACQUIRE);
