@@ -2,212 +2,22 @@
 /*
  * The linux-user host's shelf: page tables of whole blocks that are moved aside and put back. What
  * the CPU sees is the same as if they were dropped and made, in all that a program may do to its
- * mappings, and if the kernel refuses; that they were moved is counted.
- *
- * Linked with -Wl,--wrap for the calls of enum call, so that each of them can be made to fail.
+ * mappings; that they were moved is counted. test_host_shelf_refused.c has what the kernel refuses.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "host/linux-user/user.h"
-#include "host_user_core.h"
-
-#define PAGES (BLOCK / PAGE)
-
-/* ------------------------------------------------------------- calls that can fail */
-
-enum call { MMAP, MADVISE, MREMAP, MPROTECT, REGISTER, UNREGISTER, NR_CALLS };
-
-static struct plan {
-	unsigned int skip, count;
-	int err;
-} plan[NR_CALLS];
-static bool target_goes;   /* a move that fails has unmapped its target */
-static bool target_taken;  /* and something else was mapped there */
-static unsigned int moves; /* that were made */
-
-static void fail_next(enum call call, unsigned int skip, unsigned int count, int err)
-{
-	plan[call] = (struct plan){ .skip = skip, .count = count, .err = err };
-}
-
-static bool fails(enum call call)
-{
-	struct plan *p = &plan[call];
-
-	if (!p->count)
-		return false;
-	if (p->skip) {
-		p->skip--;
-		return false;
-	}
-	p->count--;
-	errno = p->err;
-	return true;
-}
-
-void *__real_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off);
-void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off);
-void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-{
-	return fails(MMAP) ? MAP_FAILED : __real_mmap64(addr, len, prot, flags, fd, off);
-}
-
-int __real_madvise(void *addr, size_t len, int advice);
-int __wrap_madvise(void *addr, size_t len, int advice);
-int __wrap_madvise(void *addr, size_t len, int advice)
-{
-	return fails(MADVISE) ? -1 : __real_madvise(addr, len, advice);
-}
-
-void *__real_mremap(void *from, size_t len, size_t new_len, int flags, ...);
-void *__wrap_mremap(void *from, size_t len, size_t new_len, int flags, void *to);
-void *__wrap_mremap(void *from, size_t len, size_t new_len, int flags, void *to)
-{
-	if (!fails(MREMAP)) {
-		moves++;
-		return __real_mremap(from, len, new_len, flags, to);
-	}
-	if (target_goes)
-		munmap(to, new_len);
-	if (target_taken)
-		__real_mmap64(to, new_len, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	errno = ENOMEM;
-	return MAP_FAILED;
-}
-
-int __real_mprotect(void *addr, size_t len, int prot);
-int __wrap_mprotect(void *addr, size_t len, int prot);
-int __wrap_mprotect(void *addr, size_t len, int prot)
-{
-	return fails(MPROTECT) ? -1 : __real_mprotect(addr, len, prot);
-}
-
-int __real_ioctl(int fd, unsigned long cmd, ...);
-int __wrap_ioctl(int fd, unsigned long cmd, void *arg);
-int __wrap_ioctl(int fd, unsigned long cmd, void *arg)
-{
-	if ((cmd == UFFDIO_REGISTER && fails(REGISTER)) ||
-	    (cmd == UFFDIO_UNREGISTER && fails(UNREGISTER)))
-		return -1;
-	return __real_ioctl(fd, cmd, arg);
-}
-
-/* -------------------------------------------------------------------------------- bench */
-
-/* Of four blocks the second is used; all its words are written, and it is armed. */
-static struct tc_bench set_up(uint32_t flags)
-{
-	struct tc_bench b = tc_set_up(flags);
-
-	memset(plan, 0, sizeof(plan));
-	target_goes = target_taken = false;
-	b.va += BLOCK;
-	for (uint64_t page = 0; page < PAGES; page++)
-		*tc_word(b.va + page * PAGE) = page;
-	assert_int_equal(gm_os_cpu_arm(b.r, b.va, BLOCK), 0);
-	moves = 0;
-	return b;
-}
-
-static void tear_down(struct tc_bench *b)
-{
-	memset(plan, 0, sizeof(plan));
-	tc_tear_down(b);
-	assert_int_equal(gm_os_metadata_bytes(), 0);
-}
-
-static uint64_t *alias(const struct tc_bench *b, uint64_t page)
-{
-	uint64_t bus, got;
-
-	assert_int_equal(gm_os_backing_get(b->obj, BLOCK + page * PAGE, PAGE, true, &bus, &got), 0);
-	gm_os_backing_put(b->obj, BLOCK + page * PAGE, PAGE);
-	return (uint64_t *)(uintptr_t)bus;
-}
-
-/* What the CPU has written is there; what is written while it may not, it finds. */
-static void rewrite(const struct tc_bench *b, uint64_t add)
-{
-	for (uint64_t page = 0; page < PAGES; page++)
-		*alias(b, page) += add;
-}
-
-/* How many faults does it take to read all, each page being @plus more than its number, and to write it? */
-static unsigned int faults_to_read(const struct tc_bench *b, uint64_t plus)
-{
-	unsigned int before = tc.faults;
-
-	for (uint64_t page = 0; page < PAGES; page++) {
-		assert_int_equal(*tc_word(b->va + page * PAGE), page + plus);
-		*tc_word(b->va + page * PAGE) = page + plus;
-	}
-	return tc.faults - before;
-}
-
-/* There and back once, @moved times by moving; nothing is mapped between, and all of it after. */
-static void round_trip(const struct tc_bench *b, uint64_t *plus, unsigned int moved)
-{
-	moves = 0;
-	assert_int_equal(gm_os_cpu_revoke(b->r, b->va, BLOCK), 0);
-	rewrite(b, 1000);
-	*plus += 1000;
-	assert_int_equal(gm_os_cpu_map(b->r, b->va, BLOCK), 0);
-	assert_int_equal(moves, moved);
-	assert_int_equal(faults_to_read(b, *plus), 0);
-}
-
-/* It is armed still: what is revoked faults. */
-static void is_armed(const struct tc_bench *b, uint64_t plus)
-{
-	assert_int_equal(gm_os_cpu_revoke(b->r, b->va, BLOCK), 0);
-	assert_int_equal(faults_to_read(b, plus), PAGES);
-}
-
-/* The permissions ("rw-s") of the mapping at @va, "" if there is none; @flags: has it those of smaps, too? */
-static void rights(uint64_t va, char perms[5], const char *flag, bool *has)
-{
-	FILE *f = fopen("/proc/self/smaps", "re");
-	unsigned long long begin, end;
-	char line[512], p[5];
-	bool here = false;
-
-	assert_non_null(f);
-	*perms = 0;
-	*has = false;
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%llx-%llx %4s", &begin, &end, p) == 3) {
-			here = begin <= va && va < end;
-			if (here)
-				strcpy(perms, p);
-		} else if (here && !strncmp(line, "VmFlags:", 8)) {
-			*has = strstr(line, flag) != NULL;
-		}
-	}
-	fclose(f);
-}
-
-static void assert_rights(uint64_t va, const char *expect, const char *flag, bool has)
-{
-	char perms[5];
-	bool got;
-
-	rights(va, perms, flag, &got);
-	assert_string_equal(perms, expect);
-	assert_int_equal(got, has);
-}
+#include "host_shelf.h"
 
 /* ------------------------------------------------------------------------ there and back */
 
@@ -555,123 +365,6 @@ static void program_forks(void **state)
 	tear_down(&b);
 }
 
-/* ------------------------------------------------------------------- what the kernel refuses */
-
-static void no_shelf(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < 4; i++) {
-		struct tc_bench b = set_up(GM_AS_INLINE);
-		struct proc_resources before = proc_resources();
-		uint64_t plus = 0;
-
-		fail_next(i < 2 ? MMAP : MADVISE, i % 2, 1, ENOMEM);
-		round_trip(&b, &plus, 0);
-		assert_int_equal(plan[i < 2 ? MMAP : MADVISE].count, 0);
-		proc_assert_same(before);
-		round_trip(&b, &plus, 2);
-		is_armed(&b, plus);
-		tear_down(&b);
-	}
-}
-
-/* Not there: its place is as it was, or empty, or somebody else's; that is never touched again. */
-static void cannot_be_put(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < 4; i++) {
-		struct tc_bench b = set_up(GM_AS_INLINE);
-		uint64_t plus = 0;
-
-		target_goes = i > 0;
-		target_taken = i == 2;
-		fail_next(MREMAP, 0, 1, ENOMEM);
-		if (i == 3)
-			fail_next(MADVISE, 2, 1, ENOMEM); /* two for the shelf, this for the slot */
-		round_trip(&b, &plus, 0);
-		round_trip(&b, &plus, i % 2 ? 2 : 0);
-		is_armed(&b, plus);
-		tear_down(&b);
-	}
-}
-
-/* Its rights cannot be made what they should be: it is not put back. */
-static void rights_are_refused(void **state)
-{
-	struct tc_bench b = set_up(GM_AS_INLINE);
-	uint64_t plus = 0;
-
-	(void)state;
-	fail_next(MPROTECT, 0, 1, ENOMEM);
-	round_trip(&b, &plus, 1);
-	assert_int_equal(plan[MPROTECT].count, 0);
-	round_trip(&b, &plus, 2);
-	is_armed(&b, plus);
-	tear_down(&b);
-}
-
-/* Not back: it is mapped page by page, at addresses that are mapped anew if they have to be. */
-static void cannot_be_put_back(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < 2; i++) {
-		struct tc_bench b = set_up(GM_AS_INLINE);
-		uint64_t plus = 0;
-
-		target_goes = i;
-		fail_next(MREMAP, 1, 1, ENOMEM);
-		round_trip(&b, &plus, 1);
-		assert_int_equal(plan[MREMAP].count, 0);
-		assert_rights(b.va, "rw-s", " dc", true);
-		round_trip(&b, &plus, 2);
-		is_armed(&b, plus);
-		fail_next(UNREGISTER, 0, 1, ENOMEM);
-		round_trip(&b, &plus, 0);
-		assert_int_equal(plan[UNREGISTER].count, 0);
-		round_trip(&b, &plus, 2);
-		is_armed(&b, plus);
-		tear_down(&b);
-	}
-}
-
-/* Not armed again: nothing of the region is revoked before it is. */
-static void cannot_be_armed(void **state)
-{
-	struct tc_bench b = set_up(GM_AS_INLINE);
-	uint64_t plus = 0;
-
-	(void)state;
-	fail_next(REGISTER, 0, 3, ENOMEM);
-	round_trip(&b, &plus, 2);
-	assert_int_equal(gm_os_cpu_revoke(b.r, b.va, BLOCK), -ENOMEM);
-	assert_int_equal(gm_os_cpu_revoke(b.r, b.va + PAGE, PAGE), -ENOMEM);
-	assert_int_equal(plan[REGISTER].count, 0);
-	assert_int_equal(faults_to_read(&b, plus), 0);
-	round_trip(&b, &plus, 2);
-	is_armed(&b, plus);
-	tear_down(&b);
-}
-
-static int child_hole(void)
-{
-	struct tc_bench b = set_up(GM_AS_INLINE);
-
-	gm_os_cpu_revoke(b.r, b.va, BLOCK);
-	target_goes = true;
-	fail_next(MREMAP, 0, 1, ENOMEM);
-	fail_next(MMAP, 0, 1, ENOMEM);
-	return gm_os_cpu_map(b.r, b.va, BLOCK);
-}
-
-static void cannot_be_mended(void **state)
-{
-	char said[512];
-
-	(void)state;
-	assert_true(proc_died_of(proc_child("hole", said, sizeof(said)), SIGABRT));
-	assert_non_null(strstr(said, "a part of managed memory is lost"));
-}
-
 /* ------------------------------------------------------------------------ many, and at once */
 
 /* Neighbours are one mapping; of those that lie apart there are only so many. */
@@ -770,32 +463,17 @@ static void held_while_away(void **state)
 	}
 }
 
-static int warm_up(void **state)
-{
-	struct tc_bench b = set_up(GM_AS_INLINE);
-
-	(void)state;
-	tear_down(&b);
-	tc_as_free(tc_as(0));
-	return 0;
-}
-
-int main(int argc, char **argv)
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(there_and_back),     cmocka_unit_test(was_not_full),
-		cmocka_unit_test(freed_meanwhile),    cmocka_unit_test(seen_twice),
-		cmocka_unit_test(not_for_the_shelf),  cmocka_unit_test(region_is_cut),
-		cmocka_unit_test(program_unmaps),     cmocka_unit_test(program_protects),
-		cmocka_unit_test(program_locks),      cmocka_unit_test(program_is_limited),
-		cmocka_unit_test(program_forks),      cmocka_unit_test(no_shelf),
-		cmocka_unit_test(cannot_be_put),      cmocka_unit_test(rights_are_refused),
-		cmocka_unit_test(cannot_be_put_back), cmocka_unit_test(cannot_be_armed),
-		cmocka_unit_test(cannot_be_mended),   cmocka_unit_test(number_of_mappings),
+		cmocka_unit_test(there_and_back),    cmocka_unit_test(was_not_full),
+		cmocka_unit_test(freed_meanwhile),   cmocka_unit_test(seen_twice),
+		cmocka_unit_test(not_for_the_shelf), cmocka_unit_test(region_is_cut),
+		cmocka_unit_test(program_unmaps),    cmocka_unit_test(program_protects),
+		cmocka_unit_test(program_locks),     cmocka_unit_test(program_is_limited),
+		cmocka_unit_test(program_forks),     cmocka_unit_test(number_of_mappings),
 		cmocka_unit_test(held_while_away),
 	};
 
-	if (argc == 3 && !strcmp(argv[1], "child"))
-		return child_hole();
 	return cmocka_run_group_tests_name("host_shelf", tests, warm_up, NULL);
 }

@@ -222,7 +222,7 @@ static bool slot_make(struct gm_user_shelf *s, uint64_t i)
 
 /* --------------------------------------------------------------------- there and back */
 
-/* Is [va, va+len) a block of its object and of the address space, and is nothing special about it? */
+/* Is [va, va+len) a block of its object and of the address space, and nothing special? */
 static bool is_plain(const struct gm_region *r, uint64_t va, uint64_t len)
 {
 	const struct gm_user_object *o = gm_user_object(r->obj);
@@ -306,9 +306,9 @@ static bool is_armed(const struct gm_user_as *u, uint64_t va, uint64_t len)
 }
 
 /*
- * Is what the application has at @va what the host has mapped there, as far as can be told? One page
- * is mapped by this; but for that one, to map all is refused, once it is known to be one mapping. If
- * so it is not armed any more: then the last question cannot end in a fault that waits for us.
+ * Is what the application has at @va what the host has mapped there, as far as can be told? One
+ * page is mapped by this; but for that one, to map all is refused, once it is known to be one
+ * mapping. If so it is not armed any more: then the last question cannot end in a fault that waits for us.
  */
 static bool disarm(const struct gm_user_as *u, uint64_t va)
 {
