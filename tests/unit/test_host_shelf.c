@@ -424,8 +424,8 @@ static void *count_up(void *arg)
 }
 
 /*
- * A thread writes all the while. Between revoking and mapping nobody can write (I3), and nothing that was
- * written before is lost: the faults of the thread are held until the block is home.
+ * A thread writes all the while. Between revoking and mapping nobody can write (I3), and nothing
+ * that was written before is lost: the faults of the thread are held until the block is home.
  */
 static void held_while_away(void **state)
 {

@@ -308,7 +308,8 @@ static bool is_armed(const struct gm_user_as *u, uint64_t va, uint64_t len)
 /*
  * Is what the application has at @va what the host has mapped there, as far as can be told? One
  * page is mapped by this; but for that one, to map all is refused, once it is known to be one
- * mapping. If so it is not armed any more: then the last question cannot end in a fault that waits for us.
+ * mapping. If so it is not armed any more: then the last question cannot end in a fault that
+ * waits for us.
  */
 static bool disarm(const struct gm_user_as *u, uint64_t va)
 {
