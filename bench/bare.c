@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The raw limits: userfaultfd, memcpy and madvise with nothing around them.
+ * The raw limits: userfaultfd, memcpy, madvise and mremap with nothing around them.
  *
  * No locks, no states, no page table of any device: what remains if a memory manager
  * cost nothing.
@@ -23,10 +23,19 @@
 static struct bare *current;
 static volatile bool stopping;
 
+static void arm(struct bare *b, size_t off, size_t len)
+{
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)b->app + off, len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+	};
+
+	must(ioctl(b->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0, "UFFDIO_REGISTER");
+}
+
 void bare_create(struct bare *b, size_t size, bool sigbus)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM };
-	struct uffdio_register reg;
 	int flags = MAP_SHARED, prot = PROT_READ | PROT_WRITE;
 
 	if (sigbus)
@@ -37,17 +46,15 @@ void bare_create(struct bare *b, size_t size, bool sigbus)
 	b->app = mmap(NULL, size, prot, flags, b->memfd, 0);
 	b->alias = mmap(NULL, size, prot, flags, b->memfd, 0);
 	b->store = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (b->app == MAP_FAILED || b->alias == MAP_FAILED || b->store == MAP_FAILED)
+	b->aside = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (b->app == MAP_FAILED || b->alias == MAP_FAILED || b->store == MAP_FAILED ||
+	    b->aside == MAP_FAILED)
 		must(-errno, "mmap");
 	memset(b->alias, 1, size);
 	memset(b->store, 2, size);
 	b->uffd = (int)syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	must(b->uffd < 0 || ioctl(b->uffd, UFFDIO_API, &api) ? -errno : 0, "userfaultfd");
-	reg = (struct uffdio_register){
-		.range = { (uintptr_t)b->app, size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
-	};
-	must(ioctl(b->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0, "UFFDIO_REGISTER");
+	arm(b, 0, size);
 }
 
 void bare_destroy(struct bare *b)
@@ -55,6 +62,7 @@ void bare_destroy(struct bare *b)
 	munmap(b->app, b->size);
 	munmap(b->alias, b->size);
 	munmap(b->store, b->size);
+	munmap(b->aside, b->size);
 	close(b->uffd);
 	close(b->memfd);
 }
@@ -69,6 +77,24 @@ void bare_map(struct bare *b, size_t off, size_t len)
 	struct uffdio_continue c = { .range = { (uintptr_t)b->app + off, len } };
 
 	must(ioctl(b->uffd, UFFDIO_CONTINUE, &c) ? -errno : 0, "UFFDIO_CONTINUE");
+}
+
+static void move(unsigned char *from, unsigned char *to, size_t len)
+{
+	void *p = mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+
+	must(p == to ? 0 : -errno, "mremap");
+}
+
+void bare_move_aside(struct bare *b, size_t off, size_t len)
+{
+	move(b->app + off, b->aside + off, len);
+}
+
+void bare_move_back(struct bare *b, size_t off, size_t len)
+{
+	move(b->aside + off, b->app + off, len);
+	arm(b, off, len);
 }
 
 static void service(uintptr_t addr)

@@ -32,6 +32,7 @@ void row(const char *what, double got, double limit, const char *unit, double ra
 /* A memfd mapped twice, the first mapping registered with userfaultfd: what gmem builds on. */
 struct bare {
 	unsigned char *app, *alias, *store; /* store: the "device" */
+	unsigned char *aside;		    /* where page tables are moved */
 	size_t size;
 	int uffd, memfd;
 };
@@ -39,6 +40,9 @@ void bare_create(struct bare *b, size_t size, bool sigbus);
 void bare_destroy(struct bare *b);
 void bare_unmap(struct bare *b, size_t off, size_t len);
 void bare_map(struct bare *b, size_t off, size_t len);
+/* The same for 2 MiB that are mapped, by moving the page table there and back. */
+void bare_move_aside(struct bare *b, size_t off, size_t len);
+void bare_move_back(struct bare *b, size_t off, size_t len);
 void bare_handler(struct bare *b, bool on);
 /* Touch @n pages from @off on, serviced by a SIGBUS handler, or by a thread that spins. */
 double bare_fault_inline(struct bare *b, size_t off, unsigned int n);

@@ -53,7 +53,7 @@ static void gone(struct cf *cf, void *p)
 /* Pages in every place go with their mapping, and nothing is copied. */
 static void test_remap_moves(struct cf *cf)
 {
-	char *p = cf_alloc(cf, 2 * BLOCK), *to = nowhere(3 * BLOCK) + PAGE;
+	char *p = cf_alloc(cf, 2 * BLOCK), *to;
 	uint64_t copied;
 
 	cf_fill(cf, CPU, p, 2 * BLOCK, 1);
@@ -61,6 +61,7 @@ static void test_remap_moves(struct cf *cf)
 	assert_int_equal(hmadvise(cf_node(cf, 1), p + BLOCK, 9 * PAGE, GM_PIN), 0);
 	assert_int_equal(hmadvise(0, p + 3 * PAGE, PAGE, GM_DONTNEED), 0);
 	copied = cf_dev_stats(cf, 0).bytes_to_host + cf_dev_stats(cf, 1).bytes_to_host;
+	to = nowhere(3 * BLOCK) + PAGE;
 	assert_ptr_equal(remap(cf, p, 2 * BLOCK, 2 * BLOCK, FIXED, to), to);
 	assert_int_equal(cf_dev_stats(cf, 0).bytes_to_host + cf_dev_stats(cf, 1).bytes_to_host,
 			 copied);

@@ -19,6 +19,16 @@ static struct {
 } dev[TC_PAGES];
 static pthread_mutex_t dev_lock = PTHREAD_MUTEX_INITIALIZER;
 
+void tc_lock(void)
+{
+	pthread_mutex_lock(&dev_lock);
+}
+
+void tc_unlock(void)
+{
+	pthread_mutex_unlock(&dev_lock);
+}
+
 int gm_core_init(void)
 {
 	return 0;

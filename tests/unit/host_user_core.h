@@ -83,6 +83,10 @@ void tc_tear_down(struct tc_bench *b);
 /* Move the page at @va to the device: arm its block, revoke, copy out, free the frame. */
 void tc_to_dev(struct gm_region *r, uint64_t va);
 
+/* As the core that has a block locked: no fault is serviced meanwhile. */
+void tc_lock(void);
+void tc_unlock(void);
+
 static inline volatile uint64_t *tc_word(uint64_t va)
 {
 	return (volatile uint64_t *)(uintptr_t)va;

@@ -171,6 +171,7 @@ void gm_os_object_destroy(struct gm_object *obj)
 		gm_place_destroy(obj);
 		return;
 	}
+	gm_shelf_destroy(o);
 	munmap(o->alias, o->size);
 	/* Or close() would free all pages, which takes long, and under a lock that fork() takes. */
 	gm_os_backing_free(obj, 0, o->size);
@@ -320,6 +321,7 @@ void gm_os_backing_free(struct gm_object *obj, uint64_t off, uint64_t len)
 	}
 	if (o->known)
 		gm_bits_clear(o->known, off >> o->shift, len >> o->shift);
+	gm_shelf_forget(o, off, len);
 	do {
 		err = fallocate(o->mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 				(off_t)len);

@@ -182,7 +182,8 @@ void gm_fail_forget(struct gm_user_as *u, uint64_t va)
 	pthread_mutex_unlock(&u->fail_lock);
 }
 
-static void heal_locked(struct gm_user_as *u, uint64_t va, uint64_t len)
+/* As gm_fail_heal(), with fail_lock held. */
+void gm_fail_heal_locked(struct gm_user_as *u, uint64_t va, uint64_t len)
 {
 	for (unsigned int i = 0; i < GM_NR_FAILS; i++) {
 		struct gm_user_fail *f = &u->fails[i];
@@ -198,7 +199,7 @@ void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len)
 	if (!__atomic_load_n(&u->nr_poisoned, __ATOMIC_ACQUIRE))
 		return;
 	pthread_mutex_lock(&u->fail_lock);
-	heal_locked(u, va, len);
+	gm_fail_heal_locked(u, va, len);
 	pthread_mutex_unlock(&u->fail_lock);
 }
 
@@ -206,7 +207,7 @@ void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len)
 void gm_fail_unmap(struct gm_user_as *u, uint64_t va, uint64_t len)
 {
 	pthread_mutex_lock(&u->fail_lock);
-	heal_locked(u, va, len);
+	gm_fail_heal_locked(u, va, len);
 	__atomic_fetch_add(&u->unmaps, 1, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&u->fail_lock);
 }

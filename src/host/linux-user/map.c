@@ -7,7 +7,8 @@
  * plain mmap costs. It is armed block by block, by registering the block with
  * userfaultfd for MISSING (the page does not exist) and MINOR (it exists and is not
  * mapped): from then on nothing is mapped but by UFFDIO_CONTINUE. Pages are taken
- * away by MADV_DONTNEED, which drops the page table's entries, not the pages.
+ * away by MADV_DONTNEED, which drops the page table's entries, not the pages; of a whole block
+ * the entries are kept elsewhere and put back, where that can be (shelf.c).
  *
  * The kernel drops entries of its own accord too, when it reclaims a page; so a
  * fault may come for a page that the core has mapped, and mapping it again is right.
@@ -61,6 +62,7 @@ struct gm_user_region {
 	pthread_mutex_t lock;
 	bool whole;	   /* armed from end to end */
 	bool protects;	   /* and so that pages can be mapped for reading only */
+	bool lapsed;	   /* a part that was armed may be so no more; atomic */
 	unsigned int runs; /* of armed blocks, at most [lock] */
 	uint64_t first;	   /* the object's block that bit 0 stands for */
 	uint64_t armed[];  /* a bit a block */
@@ -236,6 +238,7 @@ int gm_os_region_split(struct gm_region *low, struct gm_region *high)
 	pthread_mutex_lock(&l->lock);
 	h->whole = l->whole;
 	h->protects = l->protects;
+	h->lapsed = l->lapsed;
 	shift = h->first - l->first;
 	for (uint64_t i = 0, run; i < n; i += run) {
 		run = gm_bits_run(l->armed, shift + i, n - i, &armed);
@@ -314,6 +317,39 @@ static int arm_blocks(struct gm_region *r, uint64_t i, uint64_t n)
 	gm_bits_set(h->armed, i, n);
 	h->runs = h->runs + 1 - before - after;
 	return 0;
+}
+
+/*
+ * Again, once something else was mapped there (shelf.c). What cannot be armed now will be before
+ * any of the region is revoked.
+ */
+void gm_map_rearm(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct gm_user_region *h = r->host;
+
+	pthread_mutex_lock(&h->lock); /* or protect_region() might come between */
+	if (do_register(r, va, len, protects(r) ? UFFDIO_REGISTER_MODE_WP : 0))
+		__atomic_store_n(&h->lapsed, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* All that the region had armed is. */
+static int mend_lapsed(struct gm_region *r)
+{
+	struct gm_user_region *h = r->host;
+	int err = 0;
+
+	if (!__atomic_load_n(&h->lapsed, __ATOMIC_ACQUIRE))
+		return 0;
+	pthread_mutex_lock(&h->lock);
+	/* First, for another block may lapse meanwhile. */
+	if (__atomic_exchange_n(&h->lapsed, false, __ATOMIC_ACQ_REL)) {
+		err = arm_whole(r, protects(r) ? UFFDIO_REGISTER_MODE_WP : 0);
+		if (err)
+			__atomic_store_n(&h->lapsed, true, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return err ? -ENOMEM : 0;
 }
 
 int gm_os_cpu_arm(struct gm_region *r, uint64_t va, uint64_t len)
@@ -433,6 +469,24 @@ int gm_os_cpu_map_read(struct gm_region *r, uint64_t va, uint64_t len)
 	return err ? err : map_pages(r, va, len, UFFDIO_CONTINUE_MODE_WP);
 }
 
+/* A piece that is armed. */
+static int map_armed(struct gm_region *r, uint64_t va, uint64_t len)
+{
+	struct gm_user_as *u = gm_user_as(r->as);
+	int err;
+
+	if (!protects(r) && gm_shelf_get(r, va, len)) {
+		if (!u->inline_faults)
+			gm_uffd_wake(u, va, len);
+		gm_uffd_woken(va, len);
+		return 0;
+	}
+	err = map_pages(r, va, len, 0);
+	if (!err)
+		gm_shelf_mapped(r, va, len);
+	return err;
+}
+
 int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 {
 	struct gm_user_region *h = r->host;
@@ -442,7 +496,7 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 
 	gm_fail_heal(gm_user_as(r->as), va, len);
 	if (__atomic_load_n(&h->whole, __ATOMIC_ACQUIRE))
-		return map_pages(r, va, len, 0);
+		return map_armed(r, va, len);
 	while (va < end && !err) {
 		uint64_t off = to_offset(r, va);
 		uint64_t n = GM_BLOCK_SIZE - off % GM_BLOCK_SIZE;
@@ -450,7 +504,7 @@ int gm_os_cpu_map(struct gm_region *r, uint64_t va, uint64_t len)
 		n = n < end - va ? n : end - va;
 		gm_bits_run(h->armed, block_of(off) - h->first, 1, &armed);
 		if (armed) /* where it is not, the kernel maps them when they are touched */
-			err = map_pages(r, va, n, 0);
+			err = map_armed(r, va, n);
 		va += n;
 	}
 	return err;
@@ -464,9 +518,14 @@ int gm_zap(uint64_t va, uint64_t len)
 
 int gm_os_cpu_revoke(struct gm_region *r, uint64_t va, uint64_t len)
 {
+	int err;
+
 	gm_fail_heal(gm_user_as(r->as), va, len);
 	if (gm_user_object(r->obj)->place)
 		return gm_place_revoke(r, va, len);
+	err = mend_lapsed(r);
+	if (err || (!protects(r) && gm_shelf_put(r, va, len)))
+		return err;
 	return gm_zap(va, len);
 }
 

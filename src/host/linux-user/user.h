@@ -5,7 +5,7 @@
  *
  *	worker life (os_work.c)		the worker thread's start and end
  *	change of the ranges (ranges.c)		held over munmap()
- *	region, failures (map.c, fail.c)
+ *	region, failures (map.c, fail.c), shelf (shelf.c)
  *	places (place_fork.c)			the list of them
  *	place (place.c)				what of it is armed
  *	handler (sigbus.c)		its coming and going
@@ -74,9 +74,17 @@ struct gm_user_object {
 	unsigned int shift;	     /* of a host page: 12, or 21 for hugetlb */
 	uint64_t *known;	     /* hugetlb: a bit for each host page that exists */
 	struct gm_user_place *place; /* the bytes are in memory of the application's: place.c */
+	struct gm_user_shelf *shelf; /* once a block was revoked as a whole; atomic */
 };
 
 void gm_backing_count(int64_t bytes);
+
+/* shelf.c */
+bool gm_shelf_put(struct gm_region *r, uint64_t va, uint64_t len);
+bool gm_shelf_get(struct gm_region *r, uint64_t va, uint64_t len);
+void gm_shelf_mapped(struct gm_region *r, uint64_t va, uint64_t len);
+void gm_shelf_forget(struct gm_user_object *o, uint64_t off, uint64_t len);
+void gm_shelf_destroy(struct gm_user_object *o);
 
 static inline struct gm_user_object *gm_user_object(struct gm_object *obj)
 {
@@ -144,6 +152,7 @@ bool gm_fail_gone(struct gm_user_as *u, uint64_t va);
 void gm_fail_forget(struct gm_user_as *u, uint64_t va);
 void gm_fail_unmap(struct gm_user_as *u, uint64_t va, uint64_t len);
 void gm_fail_heal(struct gm_user_as *u, uint64_t va, uint64_t len);
+void gm_fail_heal_locked(struct gm_user_as *u, uint64_t va, uint64_t len);
 int gm_fail_expire(struct gm_user_as *u);
 
 /* as.c */
@@ -163,6 +172,7 @@ struct gm_user_as *gm_ranges_next_in_place(uint64_t *va, uint64_t *end);
 
 /* map.c */
 int gm_zap(uint64_t va, uint64_t len);
+void gm_map_rearm(struct gm_region *r, uint64_t va, uint64_t len);
 
 /* ------------------------------------------------------ memory registered in place */
 
