@@ -162,8 +162,10 @@ void bench_policy(bool all)
 		for (unsigned int i = 0; all && !gm_policy_name(i, &info); i++) {
 			if (info.kind == GM_POLICY_MOVES)
 				snprintf(names, sizeof(names), "%s/lru-2m", info.name);
-			else
+			else if (strcmp(info.name, "lru-2m") != 0) /* that was fixed's */
 				snprintf(names, sizeof(names), "fixed/%s", info.name);
+			else
+				continue;
 			measure(&b, names, how);
 		}
 	}

@@ -71,7 +71,7 @@ static void note(struct gm_policy_block *block, const struct gm_mask *pages)
 {
 	for (unsigned int w = 0; w < GM_POLICY_WORDS; w++)
 		for (uint64_t bits = pages->word[w]; bits; bits &= bits - 1)
-			block->bytes[64 * w + gm_mask_weight((bits & -bits) - 1)] |= USED;
+			block->bytes[64 * w + gm_ctz(bits)] |= USED;
 }
 
 static void used(void *state, struct gm_policy_block *block, const struct gm_mask *pages,
