@@ -100,7 +100,8 @@ static void add_stats(struct gm_text *t, const struct gm_stats *stats)
 		"bytes_to_host",    "evictions",	"evictions_direct", "evictions_cancelled",
 		"tlb_ranges",	    "tlb_invls",	"ns_cpu_fault",	    "ns_dev_fault",
 		"ns_copy",	    "ns_invl",		"ns_evict",	    "pages_peer",
-		"pages_replicated", "thrashes",		"faults_held",
+		"pages_replicated", "thrashes",		"faults_held",	    "remote_maps",
+		"remote_bytes",
 	};
 	const uint64_t *value = &stats->cpu_faults;
 	size_t n = sizeof(names) / sizeof(*names);

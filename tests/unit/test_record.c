@@ -234,17 +234,17 @@ static int job_ends(const struct gm_hint *hints, unsigned int n)
 static void jobs(void **state)
 {
 	static const struct gm_trace_record want[] = {
-		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 4096 },
-		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 0, 1024 },
-		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 1024, 3 },
-		{ GM_TRACE_HINT, 0, 0, GM_COLD, 1, 1 },
-		{ GM_TRACE_HINT, 0, 0, GM_PREFETCH, 512, 512 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 0, 1 },
-		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 512, 1 },
-		{ GM_TRACE_HINT, 0, 0, GM_WILLNEED, 0, 1 },
-		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 1536, 1 },
-		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 513, 1 },
-		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 520, 1 },
+		{ GM_TRACE_OBJECT, 0, 0, 0, 0, 4096, 0 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 0, 1024, 0 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 1024, 3, 0 },
+		{ GM_TRACE_HINT, 0, 0, GM_COLD, 1, 1, 0 },
+		{ GM_TRACE_HINT, 0, 0, GM_PREFETCH, 512, 512, 0 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 0, 1, 1 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 512, 1, 0 },
+		{ GM_TRACE_HINT, 0, 0, GM_WILLNEED, 0, 1, 0 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 1536, 1, 0 },
+		{ GM_TRACE_ACCESS, 1, 0, GM_WRITE, 513, 1, 1 },
+		{ GM_TRACE_HINT, 1, 0, GM_PREFETCH, 520, 1, 0 },
 	};
 	struct bench b = bench_open(0, 1);
 	int node = gm_dev_hnode(gm_sim_dev(b.sim));
