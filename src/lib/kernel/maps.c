@@ -9,7 +9,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -51,7 +50,7 @@ static bool is_of(struct gm_as *as, const char *line, uint64_t va, uint64_t *at,
 	struct gmem_mapping m = { .size = sizeof(m) };
 	unsigned long long from, end;
 
-	if (!strstr(line, "[gmem") || sscanf(line, "%llx-%llx", &from, &end) != 2 || end <= va)
+	if (sscanf(line, "%llx-%llx", &from, &end) != 2 || end <= va)
 		return false;
 	m.addr = *at = from > va ? from : va;
 	*to = end;
