@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <gmem/driver.h>
 #include <gmem/sim.h>
 
 #define LEN (4ULL << 20)
@@ -33,9 +34,12 @@ static int set_up(void)
 	struct gm_sim_options opt = {
 		.size = sizeof(opt), .memory = 2 << 20, .lanes = 1, .name = "small \"one\""
 	};
+	const struct gm_dev_tunables tune = { .size = sizeof(tune), .no_thrash = 1 };
 	void *p = NULL;
 	int err = gm_sim_create(&opt, &sim);
 
+	if (!err) /* it is to go back and forth for ever */
+		err = gm_dev_tune(gm_sim_dev(sim), &tune);
 	if (!err)
 		err = gm_as_create(NULL, &as);
 	if (!err)
