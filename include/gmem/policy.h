@@ -196,8 +196,8 @@ struct gm_policy_victims {
 	struct gm_mask go;    /* pages that are to go */
 	struct gm_mask probe; /* pages to unmap, and not to move: used() tells of their next use */
 	uint32_t stays;	      /* it keeps its place in the list; else it is the hottest now */
-	uint32_t
-		hottest; /* if passed over: ask about the block at the hot end next; not WILLNEED's */
+	/* If passed over: ask about the block at the hot end next, but none that WILLNEED put there. */
+	uint32_t hottest;
 };
 
 /*

@@ -62,8 +62,8 @@ static bool in_others_hands(const struct gm_hnode *h, const struct gm_charge *ch
 
 /*
  * The coldest block, or the hottest that is not wanted, of @charge if there is one, that is not
- * locked; it returns locked. None: 0 if the account has room by now; -EBUSY if the device has, or others hold the lock of a
- * block, or frames that are no block's yet; they will be soon, or free.
+ * locked; it returns locked. None: 0 if the account has room by now; -EBUSY if the device has, or
+ * others hold the lock of a block, or frames that are no block's yet; they will be soon, or free.
  */
 static struct gm_block *pick_victim(struct gm_dev *dev, struct gm_charge *charge,
 				    const struct gm_block *self, uint64_t want, uint64_t in_hand,
@@ -232,8 +232,8 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 		struct gm_policy_victims victims gm_uninitialized;
 		const struct gm_mask *mask;
 
-		if (!victim && hottest &&
-		    none == -ENOSPC) { /* WILLNEED was said of all that may go */
+		/* WILLNEED was said of all that may go. */
+		if (!victim && hottest && none == -ENOSPC) {
 			hottest = false;
 			pressure++;
 			continue;

@@ -85,6 +85,13 @@ class Text(Case):
         # Fewer pages than columns: one letter a page.
         self.assertEqual(self.bars(a_map(((0, 2, HOST, 0), (2, 1, 1, 0)))), ["hh1"])
 
+    def test_reserved(self):
+        """What was reserved, and is nowhere yet, leaves room for what is there."""
+        m = a_map(self.HALVES + ((1024, 1 << 20, NOWHERE, 0),))
+        self.assertRegex(self.bars(m)[0], "^h{26,27}1{26,27}$")
+        self.assertRegex(self.draw(m), r"(?m)^ +of +4\.0 GiB  whose rest is nowhere yet$")
+        self.assertNotIn("rest", self.draw(a_map(self.HALVES + ((1024, 512, NOWHERE, 0),))))
+
     def test_shares(self):
         """Every fourth page on the device: every fourth letter, nearly."""
         runs = []

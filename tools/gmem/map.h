@@ -34,6 +34,7 @@ struct map_run {
 
 struct map_region {
 	uint64_t as, addr, len;
+	uint64_t shown; /* bytes at its begin that are worth a picture */
 	struct map_run *runs;
 	size_t nr_runs;
 };

@@ -125,6 +125,16 @@ static void number_nodes(struct map *m)
 		}
 }
 
+/* Of what was reserved for what may come, most of it nothing, the begin is shown. */
+static void choose_shown(const struct map *m, struct map_region *r)
+{
+	const struct map_run *last = r->runs + r->nr_runs - 1;
+
+	r->shown = r->len;
+	if (r->nr_runs > 1 && m->nodes[last->node].id == MAP_NOWHERE && last->pages > last->first)
+		r->shown = last->first * m->page;
+}
+
 int map_load(struct map *m, const char *name, const json_t *answer)
 {
 	const json_t *regions = json_object_get(answer, "regions"), *v;
@@ -149,6 +159,8 @@ int map_load(struct map *m, const char *name, const json_t *answer)
 				    i + 1);
 	}
 	number_nodes(m);
+	for (i = 0; i < m->nr_regions; i++)
+		choose_shown(m, &m->regions[i]);
 	return RUN_OK;
 }
 
@@ -192,7 +204,7 @@ static uint32_t choose(const struct map *m, const uint64_t *sum, double pages, d
 void map_cells(const struct map *m, const struct map_region *r, struct map_cell *cells,
 	       unsigned int n)
 {
-	uint64_t pages = r->len / m->page, begin, end, from, to, sum[MAP_MAX_NODES];
+	uint64_t pages = r->shown / m->page, begin, end, from, to, sum[MAP_MAX_NODES];
 	double owed[MAP_MAX_NODES] = { 0 };
 	const struct map_run *run;
 	size_t k = 0, j;

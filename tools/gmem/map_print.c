@@ -27,7 +27,7 @@ static void print_bar(const struct map *m, const struct map_region *r, FILE *out
 		      unsigned int width, bool color)
 {
 	struct map_cell cells[MAP_MAX_CELLS];
-	uint64_t pages = r->len / m->page;
+	uint64_t pages = r->shown / m->page;
 	unsigned int i, n = pages < width ? (unsigned int)pages : width;
 	const char *now = "", *next;
 
@@ -67,9 +67,12 @@ int map_print(const struct map *m, FILE *out, unsigned int width, bool color)
 	for (r = m->regions; r < m->regions + m->nr_regions; r++) {
 		bar = width >= label + 20 ? width - label : width;
 		bar = bar < MAP_MAX_CELLS ? bar : MAP_MAX_CELLS;
-		fprintf(out, "%#014llx %10s%s", (unsigned long long)r->addr, size_text(r->len).s,
+		fprintf(out, "%#014llx %10s%s", (unsigned long long)r->addr, size_text(r->shown).s,
 			width >= label + 20 ? "  " : "\n");
 		print_bar(m, r, out, bar ? bar : 1, color);
+		if (r->shown < r->len)
+			fprintf(out, "            of %10s  whose rest is nowhere yet\n",
+				size_text(r->len).s);
 	}
 	print_legend(m, out, color);
 	return fflush(out) || ferror(out) ? -1 : 0;
@@ -120,7 +123,7 @@ static void put_escaped(const char *s, FILE *out)
 static void svg_bar(const struct map *m, const struct map_region *r, unsigned int y, FILE *out)
 {
 	struct map_cell cells[SVG_CELLS];
-	uint64_t pages = r->len / m->page;
+	uint64_t pages = r->shown / m->page;
 	unsigned int i = 0, k;
 
 	map_cells(m, r, cells, SVG_CELLS);
@@ -181,7 +184,7 @@ int map_print_svg(const struct map *m, FILE *out)
 			"<text x=\"16\" y=\"%u\" class=\"m\">%#llx</text>"
 			"<text x=\"%u\" y=\"%u\" text-anchor=\"end\" class=\"m s\">%s</text>\n",
 			y + 13, (unsigned long long)m->regions[i].addr, SVG_LEFT - 10, y + 13,
-			size_text(m->regions[i].len).s);
+			size_text(m->regions[i].shown).s);
 		svg_bar(m, &m->regions[i], y, out);
 	}
 	svg_legend(m, legend, out);

@@ -9,55 +9,28 @@
  * A device that counts its uses of host memory in place leaves pages there then: many are used
  * once, and little of them. What has been counted comes, but only where room is to be had for
  * nothing, or something has gone cold: what is in use is worth no less than what has just been.
- * The search for something cold is paid for by what was used in place: a page that comes crosses
- * the link, and so does the one that goes for it, so for each four pages' worth that was used
- * there one page may ask, the one that was counted then. Were each to ask, a scan that uses pages
- * whole would have the evict policy look at all of the device in no time, and what the scan comes by
- * next time would look as cold as anything else.
  */
 #include "core/policy/stream.h"
 
 #define SCARCE 8U
 #define SMALLER 16U
-#define QUESTION 256U /* uses of 64 bytes: four pages */
-
-struct state {
-	struct gm_stream_state stream;
-	uint64_t used; /* in place, since a page asked */
-};
 
 static int start(void *state)
 {
-	struct state *s = state;
-
-	return gm_move_stream.start(&s->stream);
-}
-
-/* A page was used in place. */
-static void counted(struct state *s, const struct gm_policy_fault *fault,
-		    struct gm_policy_move *move)
-{
-	s->used += fault->times;
-	if (s->used < QUESTION) {
-		move->in_place = 1;
-		return;
-	}
-	s->used = 0;
-	*move = (struct gm_policy_move){ .first = fault->page, .n = 1, .modest = 1 };
+	return gm_move_stream.start(state);
 }
 
 static void fault(void *state, struct gm_policy_block *block, const struct gm_policy_fault *fault,
 		  struct gm_policy_move *move)
 {
 	struct gm_policy_fault small = *fault;
-	struct state *s = state;
 
 	if (block->free > block->frames / SCARCE) {
 		gm_move_density.fault(NULL, block, fault, move);
 		return;
 	}
 	if (fault->flags & GM_FAULT_COUNTED) {
-		counted(s, fault, move);
+		*move = (struct gm_policy_move){ .first = fault->page, .n = 1, .modest = 1 };
 		return;
 	}
 	if (fault->flags & GM_FAULT_IN_PLACE) {
@@ -65,14 +38,14 @@ static void fault(void *state, struct gm_policy_block *block, const struct gm_po
 		return;
 	}
 	small.granule = fault->granule > SMALLER ? fault->granule / SMALLER : 1;
-	gm_move_stream.fault(&s->stream, block, &small, move);
+	gm_move_stream.fault(state, block, &small, move);
 }
 
 const struct gm_move_policy gm_move_auto = {
 	.size = sizeof(gm_move_auto),
 	.name = "auto",
 	.text = "density while there is room, then pages and streams",
-	.state_size = sizeof(struct state),
+	.state_size = sizeof(struct gm_stream_state),
 	.start = start,
 	.fault = fault,
 };

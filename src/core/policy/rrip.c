@@ -31,8 +31,7 @@
 #define HOT 7U
 #define SECOND_LOOK 4U /* one page of so many that come */
 #define PACE 8U	       /* pages the hand may look at, a question */
-#define MODEST_PACE                                                                                \
-	1U /* of a modest question: 512 bytes were used in place, the eighth of a page */
+#define MODEST_PACE 1U /* of a modest one: an eighth of a page was used in place */
 #define CREDIT_MAX (2 * GM_POLICY_PAGES)
 #define COOLER 8U /* blocks passed over, until pages with one degree more may go */
 #define BATCH_MIN 16U
