@@ -431,9 +431,10 @@ __attribute__((destructor)) static void fini(void)
 
 	if (__atomic_load_n(&pid, __ATOMIC_RELAXED) != getpid())
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &until);
+	/* Of the wall's clock: what waits by another ThreadSanitizer does not know. */
+	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec++;
-	if (pthread_mutex_clocklock(&clients_lock, CLOCK_MONOTONIC, &until))
+	if (pthread_mutex_timedlock(&clients_lock, &until))
 		return;
 	for (unsigned int i = 0; i < CLIENTS; i++) {
 		struct client *c = &clients[i];

@@ -71,15 +71,11 @@ int check_main(int argc, char **argv)
 	static const struct argp argp = { .options = options, .parser = parse, .doc = doc };
 	struct check c = { .sys = &check_machine, .wish = getenv("GMEM_HOST") };
 	struct line line = { 0 };
-	char name[] = "gmem check";
+	int status = RUN_BAD_INPUT;
 
-	if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &line))
-		return fail(RUN_BAD_INPUT, "%s: unknown option; see 'gmem check --help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, 0, "gmem check", argc, argv, &line, &line.mistake, &line.help,
+			&status))
+		return status;
 	if (line.extra)
 		return fail(RUN_BAD_INPUT, "'%s': gmem check takes no argument", line.extra);
 	check_run(&c);

@@ -54,9 +54,6 @@ struct line {
 	bool json, help;
 };
 
-/* Say what is wrong and return what makes argp_parse() stop. */
-#define USAGE(...) (fail(RUN_BAD_INPUT, __VA_ARGS__), ECANCELED)
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct line *line = state->input;
@@ -232,22 +229,13 @@ int map_main(int argc, char **argv)
 		.doc = doc,
 	};
 	struct line line = { 0 };
-	char name[] = "gmem map";
 	json_t *answer = NULL;
 	uint64_t pid;
-	int err;
+	int status = RUN_BAD_INPUT, err;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &line);
-	if (err == ECANCELED)
-		return RUN_BAD_INPUT;
-	if (err)
-		return fail(RUN_BAD_INPUT,
-			    "%s: unknown option, or its argument is missing; see 'gmem map --help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, 0, "gmem map", argc, argv, &line, &line.mistake, &line.help,
+			&status))
+		return status;
 	err = check(&line);
 	if (err)
 		return err;

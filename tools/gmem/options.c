@@ -115,9 +115,6 @@ static const struct workload *find_workload(const char *name)
 	return NULL;
 }
 
-/* Say what is wrong and return what makes argp_parse() stop. */
-#define USAGE(...) (fail(RUN_BAD_INPUT, __VA_ARGS__), ECANCELED)
-
 static int parse_hbm(struct options *o, const char *arg)
 {
 	if (size_parse(arg, &o->hbm))

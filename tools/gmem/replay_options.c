@@ -98,9 +98,6 @@ static char *help_filter(int key, const char *text, void *input)
 	return out;
 }
 
-/* Say what is wrong and return what makes argp_parse() stop. */
-#define USAGE(...) (fail(RUN_BAD_INPUT, __VA_ARGS__), ECANCELED)
-
 static void add_entrant(struct replay_options *o, const char *name, enum replay_kind kind,
 			const struct paging_policy *paging)
 {

@@ -157,17 +157,11 @@ int report_main(int argc, char **argv)
 		.doc = doc,
 	};
 	struct line line = { 0 };
-	char name[] = "gmem report";
+	int status = RUN_BAD_INPUT;
 
-	if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &line))
-		return fail(RUN_BAD_INPUT,
-			    "%s: unknown option, or its argument is missing; see 'gmem report "
-			    "--help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, 0, "gmem report", argc, argv, &line, &line.mistake, &line.help,
+			&status))
+		return status;
 	if (!line.trace || line.several)
 		return fail(RUN_BAD_INPUT,
 			    "give one trace, of 'gmem trace'; see 'gmem report --help'");

@@ -247,22 +247,12 @@ int run_main(int argc, char **argv)
 					  .doc = doc };
 	struct gm_sim_options opt;
 	struct line line = { 0 };
-	char name[] = "gmem run", path[PATH_MAX];
-	int err;
+	char path[PATH_MAX];
+	int status = RUN_NOT_BY_GMEM, err;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL,
-			 &line);
-	if (err == ECANCELED)
-		return RUN_NOT_BY_GMEM;
-	if (err)
-		return fail(RUN_NOT_BY_GMEM,
-			    "run: %s: unknown option, or its argument is missing; see 'gmem run "
-			    "--help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, ARGP_IN_ORDER, "gmem run", argc, argv, &line, &line.mistake,
+			&line.help, &status))
+		return status;
 	if (!line.program)
 		return fail(RUN_NOT_BY_GMEM, "run: which program? See 'gmem run --help'");
 	err = device(&line, &opt);

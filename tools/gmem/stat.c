@@ -357,6 +357,7 @@ struct line {
 	bool help, pid;
 };
 
+#undef USAGE
 #define USAGE(...) (fail(STAT_FAILED, __VA_ARGS__), ECANCELED)
 
 static error_t parse_argument(struct line *line, char *arg, struct argp_state *state)
@@ -453,22 +454,11 @@ int stat_main(int argc, char **argv)
 	};
 	struct stat_run s = { .pid = 0 };
 	struct line line = { .s = &s };
-	char name[] = "gmem stat";
-	int err;
+	int status = STAT_FAILED;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL,
-			 &line);
-	if (err == ECANCELED)
-		return STAT_FAILED;
-	if (err)
-		return fail(STAT_FAILED,
-			    "%s: unknown option, or its argument is missing; see 'gmem stat "
-			    "--help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return 0;
-	}
+	if (!line_parse(&argp, ARGP_IN_ORDER, "gmem stat", argc, argv, &line, &line.mistake,
+			&line.help, &status))
+		return status;
 	if (!s.command && !s.pid)
 		return fail(STAT_FAILED, "of what? Give a process's number, or -- and a program");
 	if (s.command && s.duration_ms)

@@ -41,8 +41,6 @@ struct line {
 	const char *mistake;
 };
 
-#define USAGE(...) (fail(RUN_BAD_INPUT, __VA_ARGS__), ECANCELED)
-
 static int parse_delay(struct top *t, const char *arg)
 {
 	char *end;
@@ -137,21 +135,11 @@ int top_main(int argc, char **argv)
 	static const struct argp argp = { .options = options, .parser = parse, .doc = doc };
 	struct top top = { .delay = 2 };
 	struct line line = { .top = &top };
-	char name[] = "gmem top";
-	int err;
+	int status = RUN_BAD_INPUT, err;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &line);
-	if (err == ECANCELED)
-		return RUN_BAD_INPUT;
-	if (err)
-		return fail(RUN_BAD_INPUT,
-			    "%s: unknown option, or its argument is missing; see 'gmem top "
-			    "--help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, 0, "gmem top", argc, argv, &line, &line.mistake, &line.help,
+			&status))
+		return status;
 	if (!line.batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
 		return fail(RUN_BAD_INPUT, "this is no terminal: give -b");
 	err = check(&top);

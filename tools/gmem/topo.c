@@ -65,9 +65,6 @@ struct line {
 	bool no_links, json, xml, help;
 };
 
-/* Say what is wrong and return what makes argp_parse() stop. */
-#define USAGE(...) (fail(RUN_BAD_INPUT, __VA_ARGS__), ECANCELED)
-
 static int parse_device(struct line *line, const char *arg)
 {
 	if (line->nr == TOPO_MAX_DEVICES)
@@ -237,22 +234,12 @@ int topo_main(int argc, char **argv)
 {
 	static const struct argp argp = { .options = options, .parser = parse, .doc = doc };
 	struct line line = { .size = DEFAULT_SIZE, .repeat = DEFAULT_REPEAT };
-	char name[] = "gmem topo";
 	struct topo *t;
-	int err, clean;
+	int status = RUN_BAD_INPUT, err, clean;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &line);
-	if (err == ECANCELED)
-		return RUN_BAD_INPUT;
-	if (err)
-		return fail(RUN_BAD_INPUT,
-			    "%s: unknown option, or its argument is missing; see 'gmem topo "
-			    "--help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, 0, "gmem topo", argc, argv, &line, &line.mistake, &line.help,
+			&status))
+		return status;
 	if (line.json && line.xml)
 		return fail(RUN_BAD_INPUT, "--json and --xml exclude each other: give one");
 	t = xrealloc(NULL, 1, sizeof(*t));

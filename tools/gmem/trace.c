@@ -176,18 +176,12 @@ int trace_main(int argc, char **argv)
 		.doc = doc,
 	};
 	struct line line = { 0 };
-	char name[] = "gmem trace", *absolute = NULL;
-	int status, err;
+	char *absolute = NULL;
+	int status = RUN_BAD_INPUT, err;
 
-	if (argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_IN_ORDER, NULL, &line))
-		return fail(RUN_BAD_INPUT,
-			    "%s: unknown option, or its argument is missing; see 'gmem trace "
-			    "--help'",
-			    line.mistake);
-	if (line.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, ARGP_IN_ORDER, "gmem trace", argc, argv, &line, &line.mistake,
+			&line.help, &status))
+		return status;
 	if (!line.program)
 		return fail(RUN_BAD_INPUT, "trace which program? See 'gmem trace --help'");
 	if (!line.output || !*line.output)

@@ -150,3 +150,25 @@ double seconds_now(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
+
+bool line_parse(const struct argp *argp, unsigned int flags, const char *name, int argc,
+		char **argv, void *line, const char *const *mistake, const bool *help, int *status)
+{
+	/* argp says two lines about a mistake; one is enough. */
+	error_t err = argp_parse(argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | flags, NULL, line);
+	char title[64];
+
+	if (err == ECANCELED) /* the parser has said why */
+		return false;
+	if (err) {
+		fail(*status, "%s: unknown option, or its argument is missing; see '%s --help'",
+		     *mistake, name);
+		return false;
+	}
+	if (!*help)
+		return true;
+	snprintf(title, sizeof(title), "%s", name);
+	argp_help(argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, title);
+	*status = RUN_OK;
+	return false;
+}

@@ -3,6 +3,9 @@
 #ifndef GMEM_TOOL_UTIL_H
 #define GMEM_TOOL_UTIL_H
 
+#include <argp.h>
+#include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +27,17 @@ char *xstrndup(const char *s, size_t len);
 int size_parse(const char *s, uint64_t *bytes);
 /* "1234" to a number in [min, max]; 0 or -1. */
 int number_parse(const char *s, uint64_t min, uint64_t max, uint64_t *value);
+
+/* Say what is wrong and return what makes argp_parse() stop. */
+#define USAGE(...) (fail(RUN_BAD_INPUT, __VA_ARGS__), ECANCELED)
+
+/*
+ * argp_parse() into @line, with messages of our own. Of @line are @mistake, which the parser sets where
+ * it stops (option_mistake()), and @help. True: go on. False: *@status is what to exit with; help
+ * was printed, and that is 0, or what is wrong was said, and it stays as it was.
+ */
+bool line_parse(const struct argp *argp, unsigned int flags, const char *name, int argc,
+		char **argv, void *line, const char *const *mistake, const bool *help, int *status);
 
 /*
  * The option at which argp stopped, for a message: @next is its state's. Among several
