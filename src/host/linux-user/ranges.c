@@ -85,13 +85,13 @@ struct gm_user_as *gm_ranges_get(uint64_t va)
 
 /* ----------------------------------------------------------------------------- changes */
 
-/* The table moves to @to, which has room for @max. */
+/* The table moves to @to, which has room for @max; NULL: there is nothing in it. */
 static void move_table(struct range *to, size_t max)
 {
 	struct range *from = ranges;
 	size_t from_max = max_ranges;
 
-	if (nr_ranges)
+	if (from && to)
 		memcpy(to, from, nr_ranges * sizeof(*to));
 	pthread_rwlock_wrlock(&ranges_lock);
 	ranges = to;
