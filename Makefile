@@ -46,7 +46,7 @@ dkms:
 	@scripts/kernel-dkms.sh --install
 
 bench: all
-	@$(BUILD)/bench/gmem-bench
+	@$(BUILD)/tools/gmem/gmem bench
 
 format:
 	@scripts/install-deps.sh format

@@ -141,8 +141,8 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 	}
 	if (away && !err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
-		gm_pingpong_moved(block, ctx->as, gm_core.dev[gm_entry_dev(e)], gm_party_of(e),
-				  GM_PARTY_HOST, place->page, first, n, before);
+		gm_pingpong_moved(block, ctx->as, ctx->dev, gm_party_of(e), GM_PARTY_HOST,
+				  place->page, first, n, before);
 	} else if (!err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
 	}

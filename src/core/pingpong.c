@@ -65,7 +65,8 @@ struct gm_pingpong {
 	uint32_t again[2];   /* ... more than once */
 	uint32_t times;	     /* pieces came back again, in a row */
 	uint8_t party[2];
-	uint32_t shared;       /* pieces that devices use in host memory, in place */
+	bool shares[2];	 /* it can use host memory in place, as was seen when it took a piece */
+	uint32_t shared; /* pieces that devices use in host memory, in place */
 	uint64_t shared_until; /* of all of these */
 };
 
@@ -146,20 +147,6 @@ void gm_pingpong_clip_to(const struct gm_block *block, unsigned int party, unsig
 	*n = hi - lo;
 }
 
-/* Can all who take it from one another use it in host memory? */
-static bool all_can_share(const struct gm_pingpong *p, const struct gm_object *obj)
-{
-	for (unsigned int i = 0; i < 2; i++) {
-		const struct gm_dev *dev = p->party[i] == GM_PARTY_HOST
-						   ? NULL
-						   : gm_core.dev[p->party[i] - 1];
-
-		if (dev && !gm_can_use_host(dev, obj))
-			return false;
-	}
-	return true;
-}
-
 /*
  * Is the piece of @page one that goes back and forth? Then @dev, whose fault it is, uses it in host
  * memory for now, if it can, and all others too: who cannot would take it away at every turn.
@@ -171,7 +158,7 @@ bool gm_pingpong_share(struct gm_block *block, const struct gm_dev *dev, unsigne
 	uint32_t threshold = gm_load(&dev->thrash_times), piece = pieces(page, 1);
 	struct gm_pingpong *p = gm_block_pingpong(block);
 
-	if (!threshold || !gm_can_use_host(dev, block->obj) || !all_can_share(p, block->obj))
+	if (!threshold || !gm_can_use_host(dev, block->obj) || !p->shares[0] || !p->shares[1])
 		return false;
 	if (p->shared & piece)
 		return now < p->shared_until;
@@ -224,6 +211,7 @@ static unsigned int place_of(struct gm_pingpong *p, unsigned int party, unsigned
 		return 1;
 	i = p->party[0] == other;
 	p->party[i] = (uint8_t)party;
+	p->shares[i] = party == GM_PARTY_HOST;
 	p->went[i][0] = p->went[i][1] = 0;
 	p->until[i] = 0;
 	return i;
@@ -278,7 +266,11 @@ static struct gm_pingpong *begin(struct gm_block *block, unsigned int from, unsi
 		gm_more_trim(block);
 		return NULL;
 	}
-	*p = (struct gm_pingpong){ .since = now, .party = { (uint8_t)from, (uint8_t)to } };
+	*p = (struct gm_pingpong){
+		.since = now,
+		.party = { (uint8_t)from, (uint8_t)to },
+		.shares = { from == GM_PARTY_HOST, to == GM_PARTY_HOST },
+	};
 	more->pingpong = p;
 	return p;
 }
@@ -305,6 +297,9 @@ void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *
 	age(p, now, lapse);
 	other = place_of(p, from, to);
 	mine = place_of(p, to, from);
+	if (to !=
+	    GM_PARTY_HOST) /* @dev is that: of the other one nothing is known to be there still */
+		p->shares[mine] = gm_can_use_host(dev, block->obj);
 	back = (p->went[other][0] | p->went[other][1]) & moved;
 	for (unsigned int i = 0; i < 2; i++)
 		p->went[other][i] &= ~moved;

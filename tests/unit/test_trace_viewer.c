@@ -387,7 +387,7 @@ static void forked(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	made_up.left = 5;
+	__atomic_store_n(&made_up.left, 5, __ATOMIC_SEQ_CST);
 	gm_trace_stop();
 	assert_whole(5);
 }

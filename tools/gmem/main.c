@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench_main.h"
 #include "check.h"
 #include "demo.h"
 #include "live.h"
@@ -29,6 +30,7 @@ static const struct argp_option options[] = {
 static const char doc[] = "One coherent address space over the CPU and accelerators.\n"
 			  "\n"
 			  "Commands:\n"
+			  "  bench     what gmem costs beside the bare operations it is made of\n"
 			  "  check     is this machine ready? What is missing, and what mends it\n"
 			  "  demo      run a workload on the simulated accelerator and check it\n"
 			  "  map       where the pages of a process are, as a picture\n"
@@ -110,6 +112,8 @@ int main(int argc, char **argv)
 	if (!line.command)
 		return fail(RUN_BAD_INPUT,
 			    "which command? Try 'gmem demo'; 'gmem --help' lists them");
+	if (!strcmp(argv[line.command], "bench"))
+		return bench_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "check"))
 		return check_main(argc - line.command, argv + line.command);
 	if (!strcmp(argv[line.command], "stat"))
