@@ -248,10 +248,11 @@ static void print_text(const struct stat_run *s, double seconds)
 
 static json_t *whom(const struct stat_run *s)
 {
-	json_t *command = json_array();
+	json_t *command;
 
 	if (!s->command)
 		return json_integer(s->pid);
+	command = json_array();
 	for (char **arg = s->command; *arg; arg++)
 		if (json_array_append_new(command, json_string(*arg)))
 			json_array_append_new(command, json_string("?")); /* no UTF-8 */
