@@ -203,7 +203,8 @@ static void test_job_destroy(struct cf *cf)
 		assert_int_equal(gm_as_destroy(as), 0);
 		for (int j = 0; j < (i % 2 ? 2 : 3); j++) {
 			err = gm_job_wait(job[j], cf_kernel ? GM_FOREVER : 0);
-			if (err != -ECANCELED && err != -EFAULT)
+			/* A driver's library may have detached its device first. */
+			if (err != -ECANCELED && err != -EFAULT && err != -ENODEV)
 				assert_int_equal(err, 0);
 			assert_int_equal(gm_job_cancel(job[j]), 0);
 			assert_int_equal(end_of(job[j]), err);

@@ -97,6 +97,7 @@ int kt_sim(uint64_t memory, uint32_t flags, int *node)
 	CHECK(ret >= 0);
 	if (node)
 		*node = ret;
+	kt_tune(fd, 0, true); /* tests send the same pages there and back */
 	return fd;
 }
 
@@ -114,6 +115,7 @@ void kt_tune(int sim, uint32_t granule, bool background)
 		.granule = granule,
 		.no_grow = granule != 0,
 		.no_background = !background,
+		.no_thrash = 1,
 	};
 
 	CHECK_EQ(kt_ioctl(sim, GMEM_SIM_IOC_TUNE, &t), 0);
