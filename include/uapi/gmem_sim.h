@@ -47,6 +47,8 @@ struct gmem_sim_tune {
 	__u64 high;
 	__u32 no_grow;
 	__u32 no_background;
+	__u32 no_thrash;
+	__u32 pad;
 };
 
 /* Returns the number of the context. */

@@ -2,6 +2,8 @@
 /* What the calls of the application's interface promise. */
 #include <signal.h>
 
+#include <gmem/policy.h>
+
 #include "conformance.h"
 
 static void test_prefetch(struct cf *cf)
@@ -94,6 +96,8 @@ static void test_recency(struct cf *cf)
 {
 	char *p = cf_alloc(cf, 5 * BLOCK);
 
+	/* By the policy that goes by that alone. */
+	assert_int_equal(gm_dev_set_policy(cf_dev(cf, 0), "density/lru-2m"), 0);
 	cf_fill(cf, 0, p, 3 * BLOCK, 1);
 	assert_int_equal(hmadvise(0, p, BLOCK, GM_WILLNEED), 0);
 	assert_int_equal(hmadvise(0, p + 2 * BLOCK, BLOCK, GM_COLD), 0);

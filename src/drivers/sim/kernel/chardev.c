@@ -208,6 +208,7 @@ static long sim_tune(struct gm_ksim *sim, void *arg)
 		.granule = t->granule,
 		.no_grow = t->no_grow,
 		.no_background = t->no_background,
+		.no_thrash = t->no_thrash,
 	};
 
 	return gm_dev_tune(sim->dev, &to);
