@@ -210,9 +210,9 @@ static void live_start(struct live *l, const struct setting *s, const char *path
 						     (s->counts ? GM_SIM_COUNTERS : 0) };
 	/* Another thread that services faults may hold a lock for a while after that. */
 	const struct gm_as_options as = { .size = sizeof(as), .flags = GM_AS_INLINE };
-	const struct gm_dev_tunables tune = { .size = sizeof(tune),
-					      .granule = s->granule,
-					      .no_background = 1 };
+	const struct gm_dev_tunables tune = {
+		.size = sizeof(tune), .granule = s->granule, .no_background = 1, .no_thrash = 1
+	}; /* which goes by the clock */
 	void *p;
 
 	*l = (struct live){ .pages = 5 * BLOCK / PAGE, .rng = SEED };
