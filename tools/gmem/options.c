@@ -250,22 +250,11 @@ static int options_main(int argc, char **argv, bool record_only)
 			       .lanes = record_only ? 1 : 4,
 			       .seed = 1,
 			       .record_only = record_only };
-	char name[] = "gmem demo", record_name[] = "gmem record";
-	int err;
+	int status = RUN_BAD_INPUT, err;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &opt);
-	if (err == ECANCELED)
-		return RUN_BAD_INPUT;
-	if (err)
-		return fail(
-			RUN_BAD_INPUT,
-			"%s: unknown option, or its argument is missing; see 'gmem demo --help'",
-			opt.mistake);
-	if (opt.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK,
-			  record_only ? record_name : name);
-		return RUN_OK;
-	}
+	if (!line_parse(&argp, 0, record_only ? "gmem record" : "gmem demo", argc, argv, &opt,
+			&opt.mistake, &opt.help, &status))
+		return status;
 	err = check(&opt);
 	return err ? err : demo_run(&opt);
 }

@@ -282,20 +282,11 @@ int replay_main(int argc, char **argv)
 		.help_filter = help_filter,
 	};
 	struct replay_options opt = { .costs = GM_REPLAY_COSTS };
-	char name[] = "gmem replay";
-	int status, err;
+	int status = RUN_BAD_INPUT;
 
-	err = argp_parse(&argp, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &opt);
-	if (err == ECANCELED) {
-		status = RUN_BAD_INPUT;
-	} else if (err) {
-		status = fail(RUN_BAD_INPUT,
-			      "%s: unknown option, or its argument is missing; see 'gmem replay "
-			      "--help'",
-			      opt.mistake);
-	} else if (opt.help) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-		status = RUN_OK;
+	if (!line_parse(&argp, 0, "gmem replay", argc, argv, &opt, &opt.mistake, &opt.help,
+			&status)) {
+		; /* all is said */
 	} else if (!opt.nr_traces) {
 		status = fail(RUN_BAD_INPUT, "which trace? Try 'gmem replay --help'");
 	} else if (opt.csv + opt.json + opt.markdown > 1) {

@@ -357,9 +357,6 @@ struct line {
 	bool help, pid;
 };
 
-#undef USAGE
-#define USAGE(...) (fail(STAT_FAILED, __VA_ARGS__), ECANCELED)
-
 static error_t parse_argument(struct line *line, char *arg, struct argp_state *state)
 {
 	uint64_t pid;

@@ -56,9 +56,9 @@ void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len)
 	ioctl(u->uffd.fd, UFFDIO_WAKE, &range);
 }
 
-/* A fault; and those that a service thread has put aside. */
 __thread uint32_t gm_serviced_tid;
 
+/* A fault; and those that a service thread has put aside. */
 struct fault {
 	uint64_t va, until;
 	uint32_t access, tid;
