@@ -320,6 +320,22 @@ class Workloads(Case):
         o = self.runs("gups", "--size", "17M", "--iterations", "1", "--hbm", "3M")
         self.assertEqual(o["device_bytes"], 4 << 20)
 
+    def test_in_place(self):
+        """What is used little stays where it is; not in what is recorded."""
+        args = ("gups", "--size", "8M", "--hbm", "2M", "--iterations", "16")
+        c = self.runs(*args)["address_space"]
+        self.assertGreater(c["remote_maps"], 0)
+        self.assertLess(c["bytes_to_dev"], 8 << 20)
+        c = self.runs(*args, "-o", os.path.join(self.dir, "t"))["address_space"]
+        self.assertEqual((c["remote_maps"], c["remote_bytes"]), (0, 0))
+        self.assertGreater(c["bytes_to_dev"], 8 << 20)
+        args = ("sort", "--size", "8M", "--hbm", "2M", "-q")
+        self.assertRegex(gmem("demo", *args).stdout,
+                         r"(?m)^  [0-9.]+ \w+ +used in host memory, in place: too little of it")
+        r = gmem("record", *args, "-o", os.path.join(self.dir, "t"))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertNotIn("in place", r.stdout[:r.stdout.index("Time")])
+
     def test_seed(self):
         a, b, c = (self.runs("gemm", "--size", "300K", "--seed", s) for s in ("5", "5", "6"))
         self.assertEqual(a["result"], b["result"])

@@ -57,12 +57,24 @@ static int create_as(struct demo *d)
 	return RUN_OK;
 }
 
+/*
+ * So data that are used little stay in host memory, where the device can do that. Not in what is
+ * recorded: a trace has what a workload touches, and not what a policy makes of it.
+ */
+static uint32_t device_flags(const struct demo *d)
+{
+	const char *host = gm_host_name();
+
+	return !d->opt.record && host && !strcmp(host, "user") ? GM_SIM_COUNTERS : 0;
+}
+
 /* The device comes after the data, for its memory is a part of that. */
 static int create_device(struct demo *d)
 {
 	struct gm_sim_options opt = {
 		.size = sizeof(opt),
 		.lanes = (uint32_t)d->opt.lanes,
+		.flags = device_flags(d),
 	};
 	/* What is recorded should say nothing of this device: it has room for all. */
 	uint64_t room = d->opt.record ? d->managed.used + GM_BLOCK_SIZE : d->managed.used / 4;
