@@ -126,6 +126,10 @@ class Misuse(Case):
             self.refused("demo", "--hbm", size, says=["--hbm " + size])
         self.refused("demo", "--hbm", "65T", says=["too much"])
 
+    def test_picture(self):
+        for name in ("", "picture", "picture.gif", ".svg", "svg"):
+            self.refused("demo", "--picture", name, says=["--picture " + name, ".svg or .png"])
+
     def test_numbers(self):
         for lanes in ("0", "257", "-1", "four", ""):
             self.refused("demo", "--lanes", lanes, says=["--lanes", "1 to 256"])

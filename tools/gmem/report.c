@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "demo.h"
+#include "picture.h"
 #include "util.h"
 
 static double ratio(const struct demo *d)
@@ -66,6 +67,9 @@ int demo_print(const struct demo *d, FILE *out)
 		time_text(d->seconds_device).s, ratio(d));
 	fprintf(out, "  %-11s the CPU reads the result in place and checks it\n\n",
 		time_text(d->seconds_read).s);
+	if (demo_picture_print(&d->picture, out, picture_width(), picture_color(),
+			       picture_blocks()))
+		return -1;
 	fprintf(out, d->verified ? "Verified: equal to the plain run.\n"
 				 : "WRONG: differs from the plain run.\n");
 	return fflush(out) || ferror(out) ? -1 : 0;
