@@ -15,6 +15,7 @@ import lzma
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -461,9 +462,11 @@ class Output(Case):
             self.skipTest(f"no terminal can be made here: {e}")
         r = subprocess.run([GMEM, "demo", "gups", "--size", "1M"], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=follower, timeout=TIMEOUT, check=False)
-        os.close(follower)
-        shown = os.read(leader, 1 << 16).decode()
+        shown = ""  # it comes in pieces
+        while not shown.endswith("\r\033[K") and select.select([leader], [], [], 30)[0]:
+            shown += os.read(leader, 1 << 16).decode()
         os.close(leader)
+        os.close(follower)
         self.assertEqual(r.returncode, 0, shown)
         self.assertIn("accelerator", shown)
         self.assertNotIn("\n", shown)
