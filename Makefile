@@ -21,7 +21,7 @@ demo:
 	@scripts/install-deps.sh build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(abspath $(prefix))
 	@ninja -C $(BUILD) tools/gmem/gmem
-	@$(BUILD)/tools/gmem/gmem demo
+	@$(BUILD)/tools/gmem/gmem demo --picture $(BUILD)/demo.svg
 
 check:
 	@scripts/check.sh

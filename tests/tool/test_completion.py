@@ -55,7 +55,7 @@ class Completion(unittest.TestCase):
 
     def test_options(self):
         self.assertEqual(self.complete("check", "--j"), ["--json"])
-        self.assertLessEqual({"--hbm", "--lanes", "--input", "--quiet"},
+        self.assertLessEqual({"--hbm", "--lanes", "--input", "--picture", "--quiet"},
                              set(self.complete("demo", "--")))
         self.assertEqual(self.complete("demo", "stream", "--lan"), ["--lanes"])
         self.assertEqual(self.complete("topo", "--json", "--x"), ["--xml"])
@@ -69,6 +69,7 @@ class Completion(unittest.TestCase):
 
     def test_arguments(self):
         self.assertEqual(sorted(self.complete("demo", "--input", "gra")), ["grapes", "graph.gz"])
+        self.assertEqual(sorted(self.complete("demo", "--picture", "gra")), ["grapes", "graph.gz"])
         self.assertEqual(self.complete("demo", "--root", "g"), ["groot"])
         self.assertEqual(self.complete("demo", "--hbm", ""), [])
         self.assertEqual(self.complete("topo", "--device", ""), ["sim"])

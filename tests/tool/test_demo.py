@@ -15,6 +15,7 @@ import lzma
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,10 @@ class Misuse(Case):
         for size in ("", "M", "-1", "12x", "1.5G", "1MM", "99999999999999999999", "17000000T"):
             self.refused("demo", "--hbm", size, says=["--hbm " + size])
         self.refused("demo", "--hbm", "65T", says=["too much"])
+
+    def test_picture(self):
+        for name in ("", "picture", "picture.gif", ".svg", "svg"):
+            self.refused("demo", "--picture", name, says=["--picture " + name, ".svg or .png"])
 
     def test_numbers(self):
         for lanes in ("0", "257", "-1", "four", ""):
@@ -320,6 +325,22 @@ class Workloads(Case):
         o = self.runs("gups", "--size", "17M", "--iterations", "1", "--hbm", "3M")
         self.assertEqual(o["device_bytes"], 4 << 20)
 
+    def test_in_place(self):
+        """What is used little stays where it is; not in what is recorded."""
+        args = ("gups", "--size", "8M", "--hbm", "2M", "--iterations", "16")
+        c = self.runs(*args)["address_space"]
+        self.assertGreater(c["remote_maps"], 0)
+        self.assertLess(c["bytes_to_dev"], 8 << 20)
+        c = self.runs(*args, "-o", os.path.join(self.dir, "t"))["address_space"]
+        self.assertEqual((c["remote_maps"], c["remote_bytes"]), (0, 0))
+        self.assertGreater(c["bytes_to_dev"], 8 << 20)
+        args = ("sort", "--size", "8M", "--hbm", "2M", "-q")
+        self.assertRegex(gmem("demo", *args).stdout,
+                         r"(?m)^  [0-9.]+ \w+ +used in host memory, in place: too little of it")
+        r = gmem("record", *args, "-o", os.path.join(self.dir, "t"))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertNotIn("in place", r.stdout[:r.stdout.index("Time")])
+
     def test_seed(self):
         a, b, c = (self.runs("gemm", "--size", "300K", "--seed", s) for s in ("5", "5", "6"))
         self.assertEqual(a["result"], b["result"])
@@ -441,9 +462,11 @@ class Output(Case):
             self.skipTest(f"no terminal can be made here: {e}")
         r = subprocess.run([GMEM, "demo", "gups", "--size", "1M"], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=follower, timeout=TIMEOUT, check=False)
-        os.close(follower)
-        shown = os.read(leader, 1 << 16).decode()
+        shown = ""  # it comes in pieces
+        while not shown.endswith("\r\033[K") and select.select([leader], [], [], 30)[0]:
+            shown += os.read(leader, 1 << 16).decode()
         os.close(leader)
+        os.close(follower)
         self.assertEqual(r.returncode, 0, shown)
         self.assertIn("accelerator", shown)
         self.assertNotIn("\n", shown)

@@ -457,6 +457,71 @@ static void leaves_of_16k(void **state)
 	rig_free(r);
 }
 
+/* --------------------------------------------------------------- accessed bits */
+
+#define AGED (3 * GM_SIM_2M / GM_SIM_4K) /* pages that accessed_bits() looks at */
+
+static void expect_aged(struct rig *r, uint64_t page, uint64_t n, const uint64_t *expected)
+{
+	uint64_t used[AGED / 64] = { 0 }, i;
+
+	assert_int_equal(gm_sim_pmap_age(&r->a, VA + page * GM_SIM_4K, n * GM_SIM_4K, used), 0);
+	for (i = 0; i < AGED; i++)
+		assert_int_equal(used[i / 64] >> i % 64 & 1,
+				 i < n && (expected[(page + i) / 64] >> (page + i) % 64 & 1));
+}
+
+static void expect_used(uint64_t *used, uint64_t page, uint64_t n)
+{
+	for (; n--; page++)
+		used[page / 64] |= 1ULL << page % 64;
+}
+
+/* Pages, a hole, runs and a large leaf, in three tables: what was used, all of a leaf, and once. */
+static void accessed_bits(void **state)
+{
+	static const struct {
+		uint64_t page, n, leaf;
+	} mapped[] = {
+		{ 3, 2, GM_SIM_4K },	  /* holes around them */
+		{ 64, 32, GM_SIM_64K },	  /* two runs of 16 */
+		{ 508, 8, GM_SIM_4K },	  /* across the end of a table */
+		{ 1024, 512, GM_SIM_2M }, /* a large one; between them a table of holes */
+	};
+	struct rig *r = rig_new(16);
+	uint64_t used[AGED / 64] = { 0 }, none[AGED / 64] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(mapped) / sizeof(*mapped); i++)
+		assert_int_equal(gm_sim_pmap_enter(&r->a, VA + mapped[i].page * GM_SIM_4K,
+						   BASE + (mapped[i].page & 0x1ff) * GM_SIM_4K,
+						   mapped[i].n * GM_SIM_4K, mapped[i].leaf, RW),
+				 0);
+	expect_aged(r, 0, AGED, none);
+	touch(r, &r->a, 0, VA + 4 * GM_SIM_4K, GM_READ);
+	touch(r, &r->a, 0, VA + 85 * GM_SIM_4K, GM_READ); /* of the second run */
+	touch(r, &r->a, 0, VA + 511 * GM_SIM_4K, GM_WRITE);
+	touch(r, &r->a, 0, VA + 513 * GM_SIM_4K, GM_READ);
+	touch(r, &r->a, 0, VA + 1300 * GM_SIM_4K, GM_READ);
+	expect_used(used, 4, 1);
+	expect_used(used, 80, 16);
+	expect_used(used, 511, 1);
+	expect_used(used, 513, 1);
+	expect_used(used, 1024, 512);
+	expect_aged(r, 5, 75, used); /* a hole and the first run: nothing, and nothing forgotten */
+	expect_aged(r, 0, AGED, used);
+	expect_aged(r, 0, AGED, none);
+
+	/* From the middle of a run on, and to the middle: that part of it, and it is used no more. */
+	invl(&r->a, VA, AGED * GM_SIM_4K);
+	touch(r, &r->a, 0, VA + 70 * GM_SIM_4K, GM_READ);
+	expect_used(used, 64, 16);
+	expect_aged(r, 71, 4, used);
+	expect_aged(r, 0, AGED, none);
+	assert_int_equal(gm_sim_pmap_age(&r->a, VA + 1, GM_SIM_4K, none), -EINVAL);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +536,7 @@ int main(void)
 		cmocka_unit_test(empty_tables_are_freed),
 		cmocka_unit_test(exhaustion),
 		cmocka_unit_test(host_memory),
+		cmocka_unit_test(accessed_bits),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -8,6 +8,7 @@
 
 #include "demo.h"
 #include "device.h"
+#include "picture.h"
 #include "progress.h"
 #include "util.h"
 
@@ -57,12 +58,24 @@ static int create_as(struct demo *d)
 	return RUN_OK;
 }
 
+/*
+ * So data that are used little stay in host memory, where the device can do that. Not in what is
+ * recorded: a trace has what a workload touches, and not what a policy makes of it.
+ */
+static uint32_t device_flags(const struct demo *d)
+{
+	const char *host = gm_host_name();
+
+	return !d->opt.record && host && !strcmp(host, "user") ? GM_SIM_COUNTERS : 0;
+}
+
 /* The device comes after the data, for its memory is a part of that. */
 static int create_device(struct demo *d)
 {
 	struct gm_sim_options opt = {
 		.size = sizeof(opt),
 		.lanes = (uint32_t)d->opt.lanes,
+		.flags = device_flags(d),
 	};
 	/* What is recorded should say nothing of this device: it has room for all. */
 	uint64_t room = d->opt.record ? d->managed.used + GM_BLOCK_SIZE : d->managed.used / 4;
@@ -80,6 +93,7 @@ static int create_device(struct demo *d)
 	err = gm_sim_attach(d->sim, d->as, &d->ctx);
 	if (err)
 		return fail(RUN_FAILED, "cannot attach the device: %s", gm_strerror(err));
+	timeline_init(&d->picture.timeline, d->as, gm_dev_hnode(gm_sim_dev(d->sim)));
 	return RUN_OK;
 }
 
@@ -106,6 +120,25 @@ static int timed(struct demo *d, int (*step)(struct demo *), double *seconds)
 	return err;
 }
 
+/* What is not to be drawn is not watched. */
+static bool is_drawn(const struct demo *d)
+{
+	return !d->opt.json || d->opt.picture;
+}
+
+/* A part of the picture. */
+static int watched(struct demo *d, int (*step)(struct demo *), double *seconds)
+{
+	int err;
+
+	if (is_drawn(d))
+		timeline_begin(&d->picture.timeline);
+	err = timed(d, step, seconds);
+	if (is_drawn(d))
+		timeline_end(&d->picture.timeline);
+	return err;
+}
+
 /* From the first access of the device to the last; the check is not the workload's. */
 static int run_recorded(struct demo *d)
 {
@@ -115,12 +148,26 @@ static int run_recorded(struct demo *d)
 	if (err)
 		return fail(RUN_FAILED, "cannot record to %s: %s", d->opt.record,
 			    err == -EOPNOTSUPP ? gm_strerror(err) : strerror(-err));
-	err = timed(d, d->opt.workload->run_device, &d->seconds_device);
+	err = watched(d, d->opt.workload->run_device, &d->seconds_device);
 	stopped = gm_record_stop();
 	if (!err && stopped)
 		err = fail(RUN_FAILED, "cannot write all of %s: %s", d->opt.record,
 			   strerror(-stopped));
 	return err ? err : record_summary(d->opt.record, &d->trace);
+}
+
+static int take_picture(struct demo *d)
+{
+	struct demo_picture *p = &d->picture;
+
+	p->workload = d->opt.workload->name;
+	p->data = d->managed.used;
+	p->memory = d->hbm;
+	p->seconds_plain = d->seconds_plain;
+	p->seconds[0] = d->seconds_device;
+	p->seconds[1] = d->seconds_read;
+	return demo_picture_look(p, d->managed.base, d->managed.used,
+				 gm_dev_hnode(gm_sim_dev(d->sim)));
 }
 
 static int run(struct demo *d)
@@ -138,13 +185,15 @@ static int run(struct demo *d)
 	if (!err && d->opt.record)
 		err = run_recorded(d);
 	else if (!err)
-		err = timed(d, w->run_device, &d->seconds_device);
+		err = watched(d, w->run_device, &d->seconds_device);
 	if (!err) {
 		progress_phase("checking", 0);
-		err = timed(d, w->verify, &d->seconds_read);
+		err = watched(d, w->verify, &d->seconds_read);
 	}
 	if (!err)
 		err = take_stats(d);
+	if (!err && is_drawn(d))
+		err = take_picture(d);
 	return err;
 }
 
@@ -167,6 +216,25 @@ static int clean_up(struct demo *d)
 	return err ? fail(RUN_FAILED, "cannot clean up: %s", gm_strerror(err)) : RUN_OK;
 }
 
+/* What was found, and then the picture of it: if that cannot be written the rest is there. */
+static int show(const struct demo *d)
+{
+	const struct options *opt = &d->opt;
+	int err;
+
+	if (opt->json ? demo_print_json(d, stdout) : demo_print(d, stdout))
+		return fail(RUN_FAILED, "cannot write the result");
+	err = opt->picture ? picture_write(opt->picture, demo_picture_draw, &d->picture) : RUN_OK;
+	if (!err && opt->picture && !opt->json)
+		printf("Picture: %s\n", opt->picture);
+	if (!err && fflush(stdout))
+		return fail(RUN_FAILED, "cannot write the result");
+	if (!err && !d->verified)
+		return fail(RUN_FAILED, "%s: the result differs from the plain run's",
+			    opt->workload->name);
+	return err;
+}
+
 int demo_run(const struct options *opt)
 {
 	struct demo d = { .opt = *opt };
@@ -176,14 +244,10 @@ int demo_run(const struct options *opt)
 		progress_start();
 	err = run(&d);
 	progress_stop();
-	if (!err) {
-		if (opt->json ? demo_print_json(&d, stdout) : demo_print(&d, stdout))
-			err = fail(RUN_FAILED, "cannot write the result");
-		else if (!d.verified)
-			err = fail(RUN_FAILED, "%s: the result differs from the plain run's",
-				   opt->workload->name);
-	}
+	if (!err)
+		err = show(&d);
 	clean = clean_up(&d);
 	opt->workload->release(&d);
+	demo_picture_free(&d.picture);
 	return err ? err : clean;
 }

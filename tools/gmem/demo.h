@@ -13,6 +13,7 @@
 #include <gmem/sim.h>
 
 #include "arena.h"
+#include "demo_picture.h"
 #include "record.h"
 
 /* Options a workload may or may not have a use for. */
@@ -37,6 +38,7 @@ struct options {
 	bool help;
 	bool record_only;    /* gmem record */
 	const char *record;  /* the file of the trace; NULL: none */
+	const char *picture; /* the file of the picture; NULL: none */
 	const char *mistake; /* an option that is none */
 };
 
@@ -56,6 +58,7 @@ struct demo {
 	struct gm_stats dev_stats; /* of the device */
 	struct gm_sim_stats sim_stats;
 	struct record_summary trace; /* of opt.record */
+	struct demo_picture picture;
 	bool verified;
 	void *data; /* the workload's */
 };

@@ -5,20 +5,12 @@
  */
 #include <argp.h>
 #include <errno.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "live.h"
 #include "map.h"
+#include "picture.h"
 #include "util.h"
-
-#define DEFAULT_WIDTH 80U
-#define MIN_WIDTH 20U
 
 enum key {
 	KEY_JSON = 256,
@@ -63,9 +55,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		line->output = arg;
 		return 0;
 	case KEY_WIDTH:
-		if (number_parse(arg, MIN_WIDTH, MAP_MAX_CELLS, &line->width))
-			return USAGE("--width %s: give a number from %u to %u", arg, MIN_WIDTH,
-				     MAP_MAX_CELLS);
+		if (number_parse(arg, PICTURE_MIN_WIDTH, PICTURE_MAX_WIDTH, &line->width))
+			return USAGE("--width %s: give a number from %u to %u", arg,
+				     PICTURE_MIN_WIDTH, PICTURE_MAX_WIDTH);
 		return 0;
 	case KEY_JSON:
 		line->json = true;
@@ -116,77 +108,9 @@ static int read_file(const char *path, json_t **answer)
 
 /* ------------------------------------------------------------------------------ sinks */
 
-static unsigned int width_of(const struct line *line)
+static int draw(const void *map, FILE *out)
 {
-	const char *columns = getenv("COLUMNS");
-	struct winsize size;
-	uint64_t v;
-
-	if (line->width)
-		return (unsigned int)line->width;
-	if (columns && !number_parse(columns, MIN_WIDTH, MAP_MAX_CELLS, &v))
-		return (unsigned int)v;
-	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col >= MIN_WIDTH)
-		return size.ws_col;
-	return DEFAULT_WIDTH;
-}
-
-/* https://no-color.org has the variable. */
-static bool want_color(void)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && !(no && *no) && term && *term;
-}
-
-static bool ends_in(const char *s, const char *end)
-{
-	size_t n = strlen(s), m = strlen(end);
-
-	return n > m && !strcmp(s + n - m, end);
-}
-
-static int write_svg(const struct map *m, const char *path)
-{
-	FILE *out = fopen(path, "we");
-	int err;
-
-	if (!out)
-		return fail(RUN_FAILED, "cannot write %s: %s", path, strerror(errno));
-	err = map_print_svg(m, out);
-	if (fclose(out) || err)
-		return fail(RUN_FAILED, "cannot write %s: %s", path, strerror(errno));
-	return RUN_OK;
-}
-
-/* By librsvg's command, from a file of our own: it is the only one that has to know of pixels. */
-static int write_png(const struct map *m, const char *path)
-{
-	char svg[] = "/tmp/gmem-map-XXXXXX", program[] = "rsvg-convert", zoom[] = "--zoom=2";
-	char *out = xstrndup(path, strlen(path)), o[] = "-o";
-	char *argv[] = { program, zoom, o, out, svg, NULL };
-	int fd = mkstemp(svg), err, status = 0;
-	pid_t pid;
-
-	if (fd < 0) {
-		free(out);
-		return fail(RUN_FAILED, "cannot make a file in /tmp: %s", strerror(errno));
-	}
-	close(fd);
-	err = write_svg(m, svg);
-	if (!err) {
-		err = posix_spawnp(&pid, program, NULL, NULL, argv, environ);
-		if (err)
-			err = fail(RUN_FAILED,
-				   "a PNG takes rsvg-convert, which cannot be run (%s): apt-get "
-				   "install librsvg2-bin, or give the name of an .svg",
-				   strerror(err));
-		else if (waitpid(pid, &status, 0) != pid || status)
-			err = fail(RUN_FAILED, "rsvg-convert could not write %s", path);
-	}
-	unlink(svg);
-	free(out);
-	return err;
+	return map_print_svg(map, out);
 }
 
 static int show(const struct line *line, json_t *answer)
@@ -199,9 +123,10 @@ static int show(const struct line *line, json_t *answer)
 			      ? fail(RUN_FAILED, "cannot write the result")
 			      : RUN_OK;
 	else if (!err && line->output)
-		err = ends_in(line->output, ".png") ? write_png(&m, line->output)
-						    : write_svg(&m, line->output);
-	else if (!err && map_print(&m, stdout, width_of(line), want_color()))
+		err = picture_write(line->output, draw, &m);
+	else if (!err &&
+		 map_print(&m, stdout, line->width ? (unsigned int)line->width : picture_width(),
+			   picture_color()))
 		err = fail(RUN_FAILED, "cannot write the result");
 	map_free(&m);
 	return err;
@@ -214,7 +139,7 @@ static int check(const struct line *line)
 			    "the map of which process? Give its number; see 'gmem map --help'");
 	if (line->json && line->output)
 		return fail(RUN_BAD_INPUT, "--json and -o exclude each other: give one");
-	if (line->output && !ends_in(line->output, ".svg") && !ends_in(line->output, ".png"))
+	if (line->output && !picture_name_ok(line->output))
 		return fail(RUN_BAD_INPUT, "-o %s: give a name that ends in .svg or .png",
 			    line->output);
 	return RUN_OK;

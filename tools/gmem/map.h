@@ -65,6 +65,17 @@ void map_cells(const struct map *m, const struct map_region *r, struct map_cell 
 int map_print(const struct map *m, FILE *out, unsigned int width, bool color);
 int map_print_svg(const struct map *m, FILE *out);
 
+/* What these are made of, for other pictures with a map in them. */
+#define MAP_SVG_WIDTH 960U /* of the whole */
+#define MAP_SVG_LEFT 240U  /* where bars begin */
+#define MAP_SVG_CELLS 700U /* how long they are */
+extern const char map_svg_style[];
+void map_print_bar(const struct map *m, const struct map_region *r, FILE *out, unsigned int width,
+		   bool color);
+void map_print_legend(const struct map *m, FILE *out, bool color);
+void map_svg_bar(const struct map *m, const struct map_region *r, unsigned int y, FILE *out);
+void map_svg_legend(const struct map *m, unsigned int y, FILE *out);
+
 int map_main(int argc, char **argv); /* returns the exit status */
 
 #endif

@@ -23,8 +23,8 @@ static const char *color_of(const struct map *m, uint32_t node)
 	return node ? colors[1 + (node - 1) % 5] : colors[0];
 }
 
-static void print_bar(const struct map *m, const struct map_region *r, FILE *out,
-		      unsigned int width, bool color)
+void map_print_bar(const struct map *m, const struct map_region *r, FILE *out, unsigned int width,
+		   bool color)
 {
 	struct map_cell cells[MAP_MAX_CELLS];
 	uint64_t pages = r->shown / m->page;
@@ -42,7 +42,7 @@ static void print_bar(const struct map *m, const struct map_region *r, FILE *out
 	fprintf(out, "%s\n", color ? "\033[0m" : "");
 }
 
-static void print_legend(const struct map *m, FILE *out, bool color)
+void map_print_legend(const struct map *m, FILE *out, bool color)
 {
 	unsigned int i;
 
@@ -69,24 +69,21 @@ int map_print(const struct map *m, FILE *out, unsigned int width, bool color)
 		bar = bar < MAP_MAX_CELLS ? bar : MAP_MAX_CELLS;
 		fprintf(out, "%#014llx %10s%s", (unsigned long long)r->addr, size_text(r->shown).s,
 			width >= label + 20 ? "  " : "\n");
-		print_bar(m, r, out, bar ? bar : 1, color);
+		map_print_bar(m, r, out, bar ? bar : 1, color);
 		if (r->shown < r->len)
 			fprintf(out, "            of %10s  whose rest is nowhere yet\n",
 				size_text(r->len).s);
 	}
-	print_legend(m, out, color);
+	map_print_legend(m, out, color);
 	return fflush(out) || ferror(out) ? -1 : 0;
 }
 
 /* ------------------------------------------------------------------------------- SVG */
 
-#define SVG_WIDTH 960U
-#define SVG_LEFT 240U
-#define SVG_CELLS 700U
 #define SVG_ROW 24U
 #define SVG_TOP 44U
 
-static const char style[] =
+const char map_svg_style[] =
 	"<style>"
 	"text{font:13px 'DejaVu Sans',sans-serif;fill:#1d2329}"
 	".m{font-family:'DejaVu Sans Mono',monospace;font-size:12px}"
@@ -120,23 +117,23 @@ static void put_escaped(const char *s, FILE *out)
 	}
 }
 
-static void svg_bar(const struct map *m, const struct map_region *r, unsigned int y, FILE *out)
+void map_svg_bar(const struct map *m, const struct map_region *r, unsigned int y, FILE *out)
 {
-	struct map_cell cells[SVG_CELLS];
+	struct map_cell cells[MAP_SVG_CELLS];
 	uint64_t pages = r->shown / m->page;
 	unsigned int i = 0, k;
 
-	map_cells(m, r, cells, SVG_CELLS);
-	for (; i < SVG_CELLS; i = k) {
-		for (k = i + 1; k < SVG_CELLS && cells[k].node == cells[i].node &&
+	map_cells(m, r, cells, MAP_SVG_CELLS);
+	for (; i < MAP_SVG_CELLS; i = k) {
+		for (k = i + 1; k < MAP_SVG_CELLS && cells[k].node == cells[i].node &&
 				cells[k].poisoned == cells[i].poisoned;
 		     k++)
 			;
 		fprintf(out, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" class=\"",
-			SVG_LEFT + i, y, k - i, SVG_ROW - 6);
+			MAP_SVG_LEFT + i, y, k - i, SVG_ROW - 6);
 		put_class(m, cells[i].node, cells[i].poisoned, out);
 		fprintf(out, "\"><title>%#llx: ",
-			(unsigned long long)(r->addr + pages * i / SVG_CELLS * m->page));
+			(unsigned long long)(r->addr + pages * i / MAP_SVG_CELLS * m->page));
 		put_escaped(cells[i].poisoned ? "poisoned" : m->nodes[cells[i].node].name, out);
 		fputs("</title></rect>\n", out);
 	}
@@ -148,13 +145,13 @@ static unsigned int nr_marks(const struct map *m)
 	return m->nr_nodes + (m->poisoned > 0);
 }
 
-static void svg_legend(const struct map *m, unsigned int y, FILE *out)
+void map_svg_legend(const struct map *m, unsigned int y, FILE *out)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr_marks(m); i++) {
 		bool node = i < m->nr_nodes;
-		unsigned int x = SVG_LEFT + i % 3 * 235, row = y + i / 3 * 22;
+		unsigned int x = MAP_SVG_LEFT + i % 3 * 235, row = y + i / 3 * 22;
 
 		fprintf(out, "<rect x=\"%u\" y=\"%u\" width=\"14\" height=\"14\" rx=\"2\" class=\"",
 			x, row);
@@ -175,7 +172,7 @@ int map_print_svg(const struct map *m, FILE *out)
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %u %u\" width=\"%u\" "
 		"height=\"%u\">\n%s<rect width=\"%u\" height=\"%u\" class=\"b\"/>\n"
 		"<text x=\"16\" y=\"27\" class=\"t\">",
-		SVG_WIDTH, height, SVG_WIDTH, height, style, SVG_WIDTH, height);
+		MAP_SVG_WIDTH, height, MAP_SVG_WIDTH, height, map_svg_style, MAP_SVG_WIDTH, height);
 	put_escaped(m->program, out);
 	fprintf(out, ", process %d</text>\n", m->pid);
 	for (i = 0; i < rows; i++) {
@@ -183,11 +180,11 @@ int map_print_svg(const struct map *m, FILE *out)
 		fprintf(out,
 			"<text x=\"16\" y=\"%u\" class=\"m\">%#llx</text>"
 			"<text x=\"%u\" y=\"%u\" text-anchor=\"end\" class=\"m s\">%s</text>\n",
-			y + 13, (unsigned long long)m->regions[i].addr, SVG_LEFT - 10, y + 13,
+			y + 13, (unsigned long long)m->regions[i].addr, MAP_SVG_LEFT - 10, y + 13,
 			size_text(m->regions[i].shown).s);
-		svg_bar(m, &m->regions[i], y, out);
+		map_svg_bar(m, &m->regions[i], y, out);
 	}
-	svg_legend(m, legend, out);
+	map_svg_legend(m, legend, out);
 	fputs("</svg>\n", out);
 	return fflush(out) || ferror(out) ? -1 : 0;
 }

@@ -14,6 +14,7 @@
 #include <gmem/gmem.h>
 
 #include "demo.h"
+#include "picture.h"
 #include "util.h"
 
 #define MAX_LANES 256U
@@ -29,6 +30,7 @@ enum key {
 	KEY_ITERATIONS,
 	KEY_SIZE,
 	KEY_SEED,
+	KEY_PICTURE,
 	KEY_RECORD = 'o',
 };
 
@@ -54,6 +56,8 @@ static const struct argp_option options[] = {
 	  "Record what the accelerator touches as a trace, see gmem-trace(5); its memory then is "
 	  "larger than the data by default",
 	  3 },
+	{ "picture", KEY_PICTURE, "FILE", 0,
+	  "Draw the picture at the end to a file too: FILE.svg, or FILE.png", 3 },
 	{ "json", KEY_JSON, NULL, 0, "Print the result as one JSON object", 3 },
 	{ "quiet", 'q', NULL, 0, "Do not show progress", 3 },
 	{ "help", 'h', NULL, 0, "Print this help", 4 },
@@ -62,7 +66,7 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
 	"Run a workload on the simulated accelerator, over data that the CPU has put into managed "
-	"memory, and check the result against a plain run on the CPU.\n"
+	"memory, check the result against a plain run on the CPU, and draw what moved, and when.\n"
 	"\n"
 	"WORKLOAD is one of:\n"
 	"\v"
@@ -70,6 +74,7 @@ static const char doc[] =
 	"  gmem demo                                   rank this system's packages\n"
 	"  gmem demo --input web-Google.txt.gz         rank the nodes of a graph\n"
 	"  gmem demo stream --size 256M --hbm 32M      stream through a small device\n"
+	"  gmem demo sort --picture sort.svg           what it did, as a picture\n"
 	"  gmem demo gups --inline --json              for programs\n"
 	"  gmem record sort -o sort.gmt                the same as demo, with one lane, recorded\n"
 	"\n"
@@ -153,6 +158,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_RECORD:
 		o->record = arg;
+		return 0;
+	case KEY_PICTURE:
+		if (!picture_name_ok(arg))
+			return USAGE("--picture %s: give a name that ends in .svg or .png", arg);
+		o->picture = arg;
 		return 0;
 	case KEY_JSON:
 		o->json = true;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "demo.h"
+#include "picture.h"
 #include "util.h"
 
 static double ratio(const struct demo *d)
@@ -26,12 +27,17 @@ static void print_movement(const struct demo *d, FILE *out)
 	fprintf(out, "  %-11s to the accelerator, which faulted %s times\n",
 		size_text(s->bytes_to_dev).s, count_text(s->dev_faults).s);
 	fprintf(out, "  %-11s to the host:\n", size_text(s->bytes_to_host).s);
-	fprintf(out,
-		"  %13s %s evicted to make room: %s evictions, %s of them while a fault waited\n",
-		"", pages_text(s->pages_evicted).s, count_text(s->evictions).s,
+	fprintf(out, "  %13s %s evicted to make room, by %s evictions;\n", "",
+		pages_text(s->pages_evicted).s, count_text(s->evictions).s);
+	fprintf(out, "  %13s a fault waited for %s of them\n", "",
 		count_text(s->evictions_direct).s);
 	fprintf(out, "  %13s %s called back by the CPU, which faulted %s times\n", "",
 		pages_text(called_back).s, count_text(s->cpu_faults).s);
+	if (s->remote_maps)
+		fprintf(out,
+			"  %-11s used in host memory, in place: too little of it to be worth a "
+			"move\n",
+			size_text(s->remote_bytes).s);
 	if (s->pages_zeroed)
 		fprintf(out, "  %-11s appeared on the accelerator as zeros, without a copy\n",
 			pages_text(s->pages_zeroed).s);
@@ -61,6 +67,9 @@ int demo_print(const struct demo *d, FILE *out)
 		time_text(d->seconds_device).s, ratio(d));
 	fprintf(out, "  %-11s the CPU reads the result in place and checks it\n\n",
 		time_text(d->seconds_read).s);
+	if (demo_picture_print(&d->picture, out, picture_width(), picture_color(),
+			       picture_blocks()))
+		return -1;
 	fprintf(out, d->verified ? "Verified: equal to the plain run.\n"
 				 : "WRONG: differs from the plain run.\n");
 	return fflush(out) || ferror(out) ? -1 : 0;
@@ -97,6 +106,8 @@ static json_t *stats_json(const struct gm_stats *s)
 		{ "ns_evict", s->ns_evict },
 		{ "pages_peer", s->pages_peer },
 		{ "pages_replicated", s->pages_replicated },
+		{ "remote_maps", s->remote_maps },
+		{ "remote_bytes", s->remote_bytes },
 	};
 	json_t *object = json_object();
 	size_t i;

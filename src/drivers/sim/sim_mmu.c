@@ -695,17 +695,15 @@ int gm_sim_pmap_protect(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, ui
 
 /* ------------------------------------------------------------------ accessed bits */
 
-/* The entry of the leaf that maps @va, or NULL: nothing does; and its level, or that of the hole. */
-static uint64_t *leaf_find(struct gm_sim_pmap *pmap, uint64_t va, unsigned int *level)
+/* The entry of the leaf that maps @va, or of the hole there; and its level. */
+static uint64_t *entry_find(struct gm_sim_pmap *pmap, uint64_t va, unsigned int *level)
 {
 	uint64_t table = pmap->root;
 
 	for (*level = TOP;; --*level) {
 		uint64_t *slot = slot_of(pmap->mmu, table, *level, va), pte = pte_get(slot);
 
-		if (!(pte & GM_SIM_PTE_V))
-			return NULL;
-		if (pte & GM_SIM_PTE_LEAF)
+		if (!(pte & GM_SIM_PTE_V) || (pte & GM_SIM_PTE_LEAF))
 			return slot;
 		table = pte & GM_SIM_PTE_ADDR;
 	}
@@ -725,20 +723,24 @@ static bool leaf_age(uint64_t *slot, unsigned int level, uint64_t va, uint64_t l
 /* A walker may note a use that is older than the question; it is told the next time. */
 int gm_sim_pmap_age(struct gm_sim_pmap *pmap, uint64_t va, uint64_t size, uint64_t *used)
 {
-	uint64_t at = va, end = va + size, next, page;
+	uint64_t at = va, end = va + size, next, page, leaf, pte, *slot = NULL;
+	unsigned int level = TOP;
+	bool was;
 
 	if (!range_ok(va, size, GM_SIM_4K))
 		return -EINVAL;
 	gm_sim_spin_lock(&pmap->lock);
-	for (; at < end; at = next) {
-		unsigned int level;
-		uint64_t *slot = leaf_find(pmap, at, &level);
-		uint64_t leaf = slot ? leaf_size(pte_get(slot), level) : span(level);
-		bool was = slot && leaf_age(slot, level, at, leaf);
-
+	for (; at < end; slot += (next - at) / GM_SIM_4K, at = next) {
+		if (level || at % span(1) == 0) /* else it is the next of the same table */
+			slot = entry_find(pmap, at, &level);
+		pte = pte_get(slot);
+		next = at + GM_SIM_4K;
+		if (!level && !(pte & (GM_SIM_PTE_RUN | GM_SIM_PTE_USED)))
+			continue; /* a hole, or a page that was not used: most are */
+		leaf = pte & GM_SIM_PTE_V ? leaf_size(pte, level) : span(level);
+		was = (pte & GM_SIM_PTE_V) && leaf_age(slot, level, at, leaf);
 		next = (at & ~(leaf - 1)) + leaf;
-		if (next > end)
-			next = end;
+		next = next > end ? end : next;
 		for (page = (at - va) / GM_SIM_4K; was && page < (next - va) / GM_SIM_4K; page++)
 			used[page / 64] |= 1ULL << page % 64;
 	}
