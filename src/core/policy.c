@@ -59,7 +59,7 @@ static unsigned int used_beside(const struct gm_block *block, unsigned int page,
 }
 
 /*
- * How many pages a fault on @page brings home. Adaptive: as many as lie there beside it already,
+ * How many pages a fault on @page brings home, or makes. Adaptive: as many as lie there beside it already,
  * so that what is used in order doubles with each fault, as readahead does, and what is used here and
  * there comes page by page. No memory of it is kept but where the pages are.
  */
@@ -67,7 +67,7 @@ unsigned int gm_cpu_granule(const struct gm_as *as, const struct gm_block *block
 {
 	unsigned int beside, n = 1;
 
-	if (!as->adaptive || gm_entry_state(gm_block_entry(block, page)) != GM_DEV)
+	if (!as->adaptive || is_home(block, page))
 		return as->cpu_granule;
 	beside = used_beside(block, page, as->cpu_granule);
 	while (2 * n <= beside)

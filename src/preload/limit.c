@@ -9,11 +9,11 @@
  * home; before a fault is serviced it takes its share of the room (the linker puts
  * gm_cpu_fault_try() here in between), and where there is none it waits for the next look. As
  * room gets scarce the thread goes round the heap, like the hand of a clock, and pushes out what
- * it passes (hmadvise(), PREFETCH to the device), until there is an eighth of the limit.
+ * it passes (hmadvise(), PREFETCH to the device), until there is some.
  *
  * Who is cold? Nothing tells a process without privilege which of its pages are read. But what
- * was pushed out and is needed comes back, by a fault, 64 KiB at a time. So each such unit is
- * judged by that. One that came back before the hand came round once is hot: the hand passes it by, once;
+ * was pushed out and is needed comes back, by a fault, 4 to 64 KiB at a time. So each unit of
+ * 64 KiB is judged by that. One that came back before the hand came round once is hot: the hand passes it by, once;
  * and if it comes back the next time too, three times, then seven, then fifteen. One that stayed
  * away for a round has lost that, and so has nothing more to say than one that was never out.
  * So the hot few end up untouched, whatever is streamed past them, and a unit that has cooled
@@ -45,9 +45,8 @@
 #include "host/linux-user/user.h"
 #include "preload.h"
 
-#define PAGES (GM_BLOCK_SIZE / GM_PAGE_SIZE)
-#define UNITS (GM_BLOCK_SIZE / GM_HEAP_UNIT)
-#define UNIT_PAGES (GM_HEAP_UNIT / GM_PAGE_SIZE)
+#define UNIT GM_HEAP_UNIT
+#define UNIT_PAGES (UNIT / GM_PAGE_SIZE)
 #define PRESENT (1ULL << 63)
 
 #define LOOK_NS 20000000L /* the longest between two looks */
@@ -55,6 +54,9 @@
 #define ARM_STEP (1ULL << 30)
 #define ARM_NS 500000L /* who waits for arming looks so often */
 #define ARM_WAITS 50
+
+#define RESERVE 32U /* of the limit */
+#define MAX_RESERVE (16ULL << 20)
 
 #define MAX_STREAK 4U
 #define MAX_ROUNDS 16ULL
@@ -70,6 +72,7 @@ static struct {
 	struct gm_as *as;
 	int hnode;
 	uint64_t limit, hand;
+	uint64_t reserve; /* bytes to be free */
 	struct unit *units;
 	int statm, pagemap;
 	bool full;	/* the device is, and that was said */
@@ -139,6 +142,11 @@ static bool judge(struct unit *u, bool present)
 	return true;
 }
 
+static void push_out(uint64_t from, uint64_t end)
+{
+	hmadvise(sweep.hnode, (void *)(uintptr_t)from, end - from, GM_PREFETCH);
+}
+
 static bool present(const uint64_t *entries)
 {
 	for (unsigned int i = 0; i < UNIT_PAGES; i++)
@@ -147,27 +155,32 @@ static bool present(const uint64_t *entries)
 	return false;
 }
 
-/* Push out what is cold of a block. What cannot go stays; it is judged again in a round. */
-static void sweep_block(uint64_t va)
+/*
+ * From the hand on to the end of its block, or until @need bytes are out: what is cold. What cannot
+ * go stays; it is judged again in a round.
+ */
+static void sweep_on(uint64_t need)
 {
-	struct unit *u = &sweep.units[(va - gm_heap.begin) / GM_HEAP_UNIT];
-	uint64_t entries[PAGES], from = 0;
-	unsigned int run = 0;
+	uint64_t va = sweep.hand, end = (va | (GM_BLOCK_SIZE - 1)) + 1, from = va, gone = 0;
+	struct unit *u = &sweep.units[(va - gm_heap.begin) / UNIT];
+	uint64_t entries[GM_BLOCK_SIZE / GM_PAGE_SIZE], *e = entries;
+	size_t bytes = (end - va) / GM_PAGE_SIZE * sizeof(*e);
 
-	if (pread(sweep.pagemap, entries, sizeof(entries),
-		  (off_t)(va / GM_PAGE_SIZE * sizeof(entries[0]))) != (ssize_t)sizeof(entries))
+	sweep.hand = end;
+	if (pread(sweep.pagemap, entries, bytes, (off_t)(va / GM_PAGE_SIZE * sizeof(*e))) !=
+	    (ssize_t)bytes)
 		return;
-	for (unsigned int i = 0; i <= UNITS; i++) {
-		bool out = i < UNITS && judge(&u[i], present(&entries[i * UNIT_PAGES]));
+	for (; va < end && gone < need; va += UNIT, u++, e += UNIT_PAGES) {
+		bool out = judge(u, present(e));
 
-		if (out && !run++)
-			from = va + i * GM_HEAP_UNIT;
-		if (!out && run) {
-			hmadvise(sweep.hnode, (void *)(uintptr_t)from, run * GM_HEAP_UNIT,
-				 GM_PREFETCH);
-			run = 0;
-		}
+		gone += out ? UNIT : 0;
+		if (!out && from < va)
+			push_out(from, va);
+		from = out ? from : va + UNIT;
 	}
+	if (from < va)
+		push_out(from, va);
+	sweep.hand = va;
 }
 
 /* look_lock is held. Room for what is left below the limit, but for @least; returns what is used. */
@@ -194,14 +207,17 @@ static uint64_t look(uint64_t least)
 /* Until there is as little as @goal; bounded, for it may not be to be had. */
 static void sweep_down(uint64_t goal)
 {
-	uint64_t end = __atomic_load_n(&gm_heap.next, __ATOMIC_ACQUIRE);
-	uint64_t left = (end - gm_heap.begin) / GM_BLOCK_SIZE * MAX_ROUNDS;
+	uint64_t end = __atomic_load_n(&gm_heap.next, __ATOMIC_ACQUIRE), used;
+	uint64_t left = (end - gm_heap.begin) * MAX_ROUNDS, from;
 
-	for (; left && look(0) > goal && !device_is_full(); left--) {
-		sweep_block(sweep.hand);
-		sweep.hand += GM_BLOCK_SIZE;
-		if (sweep.hand + GM_BLOCK_SIZE > end)
+	while ((used = look(0)) > goal && !device_is_full()) {
+		if (sweep.hand >= end)
 			sweep.hand = gm_heap.begin;
+		from = sweep.hand;
+		sweep_on(used - goal);
+		if (left < sweep.hand - from)
+			return;
+		left -= sweep.hand - from;
 	}
 }
 
@@ -251,14 +267,14 @@ static void wait_until_wanted(void)
 
 static void *sweep_loop(void *arg)
 {
-	const uint64_t high = sweep.limit - sweep.limit / 16, low = sweep.limit - sweep.limit / 8;
+	const uint64_t high = sweep.limit - sweep.reserve;
 
 	(void)arg;
 	for (;;) {
 		arm_ahead();
 		if (look(0) > high) {
-			sweep_down(low);
-			look(sweep.limit / 16);
+			sweep_down(high - sweep.reserve);
+			look(sweep.reserve);
 		}
 		wait_until_wanted();
 	}
@@ -281,7 +297,7 @@ static void call(void)
  */
 static void take_room(void)
 {
-	const uint64_t scarce = GM_HEAP_UNIT + sweep.limit / 16;
+	const uint64_t scarce = GM_HEAP_UNIT + sweep.reserve;
 	struct timespec t;
 	uint64_t seen;
 
@@ -351,13 +367,14 @@ static void init_conditions(void)
 
 int gm_limit_start(struct gm_as *as, int hnode, uint64_t limit)
 {
-	uint64_t bytes = (gm_heap.end - gm_heap.begin) / GM_HEAP_UNIT * sizeof(struct unit);
+	uint64_t bytes = (gm_heap.end - gm_heap.begin) / UNIT * sizeof(struct unit);
 	sigset_t all, old;
 	pthread_t thread;
 	int err;
 
 	sweep.hnode = hnode;
 	sweep.limit = limit;
+	sweep.reserve = limit / RESERVE < MAX_RESERVE ? limit / RESERVE : MAX_RESERVE;
 	sweep.hand = gm_heap.begin;
 	sweep.armed = gm_heap.begin;
 	init_conditions();
