@@ -103,7 +103,7 @@ def harmless(text):
         while words and re.match(r"\w+=", words[0]):
             words.pop(0)
         name = words[0] if words else "echo"
-        if name not in HARMLESS and not re.match(r"\./\w+$", name) or name == "make" and \
+        if name not in HARMLESS and not re.match(r"\./[\w/]+$", name) or name == "make" and \
            words[1:2] != ["-C"]:
             return False
         if any(w.startswith(("/", "~", "..")) for w in words if w not in ("/dev/null",)):
