@@ -10,6 +10,7 @@ lines of a manual page one after another, in a folder with ./program and ./app, 
 some files; process 4711 is one that uses gmem, and so is the app that pidof knows. What fails in a block fails the test. So that a page cannot do harm to whoever runs the
 tests, what is not among HARMLESS is never run: the page has to say that it is not.
 """
+import concurrent.futures
 import gzip
 import os
 import re
@@ -129,8 +130,8 @@ def check_words(where, source, makefile, options, words):
         check(os.access(os.path.join(source, name), os.X_OK), f"{where}: there is no {name}")
 
 
-def sandbox(source, build, work):
-    """The folder that commands are run in, and their environment."""
+def furnish(source, build, work):
+    """The folder that commands are run in a copy of."""
     example = os.path.join(build, "examples", "oversubscribe")
     for name in ("program", "app"):
         shutil.copy(example, os.path.join(work, name))
@@ -142,6 +143,9 @@ def sandbox(source, build, work):
         f.writelines(f"{n % 1000}\t{n % 997}\n" for n in numbers[:8000])
     for name in ("examples", "traces"):
         shutil.copytree(os.path.join(source, name), os.path.join(work, name))
+
+
+def environment(build, work):
     path = os.path.join(build, "tools", "gmem") + ":" + os.environ["PATH"]
     return dict(os.environ, PATH=path, GMEM_HOST="user", LD_LIBRARY_PATH=os.path.join(build, "src"),
                 PKG_CONFIG_PATH=os.path.join(build, "meson-uninstalled"), HOME=work, LC_ALL="C")
@@ -174,27 +178,40 @@ def script(where, text, work, env):
           f"{where}: exit status {r.returncode}\n{text}{r.stdout[-2000:]}{r.stderr[-2000:]}")
 
 
+def look(source, build, folder, options, makefile, page, blocks):
+    """How many commands there are on a page, and how many blocks were run."""
+    checked = ran = 0
+    exposed = os.path.join(build, "tests", "tool", "exposed")
+    with tempfile.TemporaryDirectory(prefix="gmem-docs-") as work:
+        env = environment(build, work)
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+        for example in blocks:
+            for words in commands(example.text):
+                check_words(example, source, makefile, options, words)
+                checked += 1
+            if page in NOT_RUN or "not run" in example.say:
+                continue
+            if check(harmless(example.text), f"{example} may not be run, and does not say so"):
+                run(example, example.text, work, env, exposed)
+                ran += 1
+    return checked, ran
+
+
 def main():
     source, build = (os.path.abspath(p) for p in sys.argv[1:3])
     options = Options(os.path.join(build, "tools", "gmem", "gmem"))
     makefile = read(source, "Makefile")
-    pages, ran, checked = {}, 0, 0
+    pages = {}
     for example in examples(source):
         if example.kind == "sh":
             pages.setdefault(example.page, []).append(example)
-    for page, blocks in pages.items():
-        with tempfile.TemporaryDirectory(prefix="gmem-docs-") as work:
-            env = sandbox(source, build, work)
-            for example in blocks:
-                for words in commands(example.text):
-                    check_words(example, source, makefile, options, words)
-                    checked += 1
-                if page in NOT_RUN or "not run" in example.say:
-                    continue
-                if check(harmless(example.text), f"{example} may not be run, and does not say so"):
-                    run(example, example.text, work, env,
-                        os.path.join(build, "tests", "tool", "exposed"))
-                    ran += 1
+    # Some do nothing but wait.
+    with tempfile.TemporaryDirectory(prefix="gmem-docs-") as folder, \
+            concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
+        furnish(source, build, folder)
+        sums = list(pool.map(lambda item: look(source, build, folder, options, makefile, *item),
+                             pages.items()))
+    checked, ran = (sum(column) for column in zip(*sums))
     check(ran >= 15, f"but {ran} blocks of commands were run: too few to be true")
     end(f"{checked} commands looked at, {ran} blocks of them run")
 
