@@ -5,10 +5,12 @@
 Usage: test_commands.py SOURCE-DIR BUILD-DIR
 
 Its options are those that --help has, its make targets are in the Makefile, and its scripts are
-there. It is run, unless the page says that it is not, and why: each block of Markdown as a script, and the
-lines of a manual page one after another, in a folder with ./program and ./app, which use gmem, and
-some files; process 4711 is one that uses gmem, and so is the app that pidof knows. What fails in a block fails the test. So that a page cannot do harm to whoever runs the
-tests, what is not among HARMLESS is never run: the page has to say that it is not.
+there; so it is where a sentence names it. A block of commands is run, unless the page says that
+it is not, and why: each block of Markdown as a script, and the lines of a manual page one after
+another. They are run in a folder with ./program and ./app, which use gmem, and some files; process
+4711 is one that uses gmem, and so is the app that pidof knows. What fails in a block fails the test.
+So that a page cannot do harm to whoever runs the tests, what is not among HARMLESS is never run: the
+page has to say that it is not.
 """
 import concurrent.futures
 import gzip
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 
-from pages import check, end, examples, read
+from pages import check, end, examples, markdown, read
 
 # Pages whose text is made by scripts, or takes longer to run than a test may.
 NOT_RUN = {
@@ -205,6 +207,10 @@ def main():
     for example in examples(source):
         if example.kind == "sh":
             pages.setdefault(example.page, []).append(example)
+    for page in markdown(source):
+        for text in re.findall(r"(?<!`)`((?:gmem|make|scripts/[\w.-]+) [^`\n]*)`(?!`)", read(source, page)):
+            for words in commands(text.replace("...", "")):
+                check_words(f"{page}: {text}", source, makefile, options, words)
     # Some do nothing but wait.
     with tempfile.TemporaryDirectory(prefix="gmem-docs-") as folder, \
             concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
