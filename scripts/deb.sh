@@ -22,10 +22,12 @@ when=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null ||
 rm -rf "$dir"
 src=$dir/gmem-$version
 mkdir -p "$src"
-for name in LICENSE LICENSES README.md debian docs examples include man meson.build \
+for name in LICENSE LICENSES README.md bench debian docs examples include man meson.build \
 	meson_options.txt scripts src tools; do
 	cp -a "$root/$name" "$src/"
 done
+mkdir "$src/tests"
+cp -a "$root/tests/common" "$src/tests/" # bench has a device of it
 cat >"$src/debian/changelog" <<-EOF
 	gmem ($version) unstable; urgency=medium
 

@@ -9,7 +9,7 @@ case "${1-}" in
 build) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev \
 libzstd-dev libcmocka-dev systemtap-sdt-dev" ;;
 check) want="gcc g++ libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev \
-libzstd-dev hwloc-nox clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
+libzstd-dev hwloc-nox jq clang libclang-rt-dev libcmocka-dev mandoc python3 binutils lz4 zstd \
 build-essential debhelper dh-dkms dkms dpkg-dev lintian make redis-tools sqlite3 systemtap-sdt-dev xz-utils" ;;
 deb) want="gcc libc6-dev meson ninja-build pkg-config libarchive-dev libhwloc-dev libjansson-dev libjemalloc-dev libncurses-dev \
 libzstd-dev build-essential debhelper dh-dkms dpkg-dev systemtap-sdt-dev" ;;

@@ -40,6 +40,11 @@ fi
 
 "$root/scripts/kernel-build.sh" "$build/modules" "$KERNEL_DIR" -s GM_KT=m
 
+# The example of a driver, as somebody would build it who has but built gmem.
+rm -rf "$build/adder"
+cp -r "$root/examples/kernel-driver" "$build/adder"
+make -s -C "$build/adder" KERNEL="$KERNEL_DIR" GMEM="$root" GMEM_BUILD="$build/modules"
+
 # The file system: an init that is all there is, and modules.
 fs=$build/initramfs
 rm -rf "$fs"
@@ -47,7 +52,7 @@ mkdir -p "$fs/lib"
 ${CC:-gcc} -std=gnu11 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Werror \
 	-static -pthread -I"$root/include" \
 	-o "$fs/init" "$root"/tests/kernel/*.c
-cp "$build/modules/gmem.ko" "$build/modules/gmem_sim.ko" "$fs/lib/"
+cp "$build/modules/gmem.ko" "$build/modules/gmem_sim.ko" "$build/adder/adder.ko" "$fs/lib/"
 cp "$build"/modules/tests/kernel/module/gmem_{kt,fail}.ko "$fs/lib/"
 
 # Programs of user space, with the libraries they need; a stripped copy of each.
@@ -58,7 +63,7 @@ if [ ! -f "$build/user/build.ninja" ]; then
 	}
 fi
 programs=(tests/conformance/conformance tests/model/model_lib tests/compat/test_libgmem
-	examples/{hello,hints,oversubscribe,six} tools/gmem/gmem)
+	examples/{hello,hints,oversubscribe,six,use-adder} tools/gmem/gmem)
 ninja -C "$build/user" "${programs[@]}" >"$build/user.log" 2>&1 || {
 	cat "$build/user.log" >&2
 	exit 1

@@ -144,6 +144,16 @@ static void programs_kernel(void)
 	RUN("kernel", 0, "/prog/gmem", "topo", "--xml"); /* there is no device, so no link either */
 }
 
+/* The example of a driver in the kernel. Its module goes when its device has. */
+static void programs_driver(void)
+{
+	CHECK_EQ(kt_load("adder"), 0);
+	for (int i = 0; i < 3; i++)
+		RUN("kernel", 0, "/prog/use-adder");
+	CHECK_EQ(kt_unload_soon("adder"), 0);
+	RUN("kernel", 1, "/prog/use-adder");
+}
+
 static void programs_libgmem(void)
 {
 	RUN("kernel", 0, "/prog/test_libgmem");
@@ -182,6 +192,7 @@ const struct kt_test kt_programs[] = {
 	{ "model_kernel", model_kernel, 480 },
 	{ "model_user", model_user, 240 },
 	{ "programs_kernel", programs_kernel, 240 },
+	{ "programs_driver", programs_driver, 240 },
 	{ "programs_libgmem", programs_libgmem, 240 },
 	{ "programs_user", programs_user, 240 },
 	{ "programs_unprivileged", programs_unprivileged, 240 },

@@ -8,7 +8,7 @@ needs: gm_dev_data() and gm_fence_signal(); and what the device hands on to prog
 gmem: in sim_window.c, in the kernel, where everything is a request, anywhere. What a device with
 access counters adds, one call, is in sim_count.c.
 
-The driver guide quotes the driver: what it quotes has to stand in it word for word.
+What the driver guide quotes of it tests/docs compares.
 """
 import pathlib
 import re
@@ -53,14 +53,7 @@ def main():
                     print(f'{path.name}:{n}: calls {name}(): that belongs in driver.c')
                     bad = True
 
-    guide = here / '../../docs/driver-guide.md'
-    sources = [path.read_text(encoding='utf-8') for path in sim.glob('*.[ch]')]
-    quotes = re.findall(r'```c\n(.*?)```', guide.read_text(encoding='utf-8'), re.S)
-    for quote in quotes:
-        if not any(quote in source for source in sources):
-            print(f'driver-guide.md quotes what the driver does not say:\n{quote}')
-            bad = True
-    return 1 if bad or not quotes else 0
+    return 1 if bad else 0
 
 
 if __name__ == '__main__':
