@@ -126,13 +126,14 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 {
 	uint64_t e = gm_block_entry(block, place->page);
 	bool away = gm_entry_state(e) == GM_DEV;
+	struct gm_pingpong_move move;
 	unsigned int first, n;
-	uint32_t before;
 	int err;
 
 	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
 	gm_pingpong_clip(block, GM_PARTY_HOST, place->page, &first, &n, now);
-	before = away ? gm_pingpong_before(block, gm_party_of(e), first, n) : 0;
+	if (away)
+		gm_pingpong_moving(&move, block, ctx->dev, gm_party_of(e), GM_PARTY_HOST, first, n);
 	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, access);
 	if (err && n > 1) {
 		first = place->page;
@@ -141,8 +142,7 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 	}
 	if (away && !err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
-		gm_pingpong_moved(block, ctx->as, ctx->dev, gm_party_of(e), GM_PARTY_HOST,
-				  place->page, first, n, before);
+		gm_pingpong_moved(&move, block, ctx->as, ctx->dev, place->page, first, n);
 	} else if (!err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
 	}
@@ -252,14 +252,14 @@ static int move_there(struct gm_context *ctx, struct gm_block *block, const stru
 	unsigned int from = gm_party_of(gm_block_entry(block, place->page));
 	unsigned int first = move->first, n = move->n;
 	struct gm_dev *dev = ctx->dev;
-	uint32_t before;
+	struct gm_pingpong_move moving;
 	int err;
 
 	gm_pingpong_clip(block, gm_party(dev), place->page, &first, &n, now);
 	if (n == move->n) /* else somebody has a part of it, for a while */
 		more_pieces(ctx, block, place, move);
 	gm_unit_round(dev, &first, &n);
-	before = gm_pingpong_before(block, from, first, n);
+	gm_pingpong_moving(&moving, block, dev, from, gm_party(dev), first, n);
 	err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
 	if (err && n > dev->unit) {
 		first = place->page;
@@ -267,8 +267,7 @@ static int move_there(struct gm_context *ctx, struct gm_block *block, const stru
 		err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
 	}
 	if (!err)
-		gm_pingpong_moved(block, ctx->as, dev, from, gm_party(dev), place->page, first, n,
-				  before);
+		gm_pingpong_moved(&moving, block, ctx->as, dev, place->page, first, n);
 	gm_evict_kick(dev);
 	return err;
 }
