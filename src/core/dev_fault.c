@@ -54,7 +54,10 @@ static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, stru
 			 access & ~GM_ATOMIC, place);
 }
 
-/* Narrow pages of the block to what the region maps and the window shows of it, and hints say of one. */
+/*
+ * Narrow pages of the block to what the region maps and the window shows of it, and hints say of
+ * one.
+ */
 void gm_place_clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
 {
 	const struct gm_region *r = place->region;
@@ -113,7 +116,10 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
 				  all ? n : 1);
-	/* From the page on, and around: who goes through memory in order gets on where few may be held. */
+	/*
+	 * From the page on, and around: who goes through memory in order gets on where few may be
+	 * held.
+	 */
 	if (!err &&
 	    !gm_map_host(ctx, place->region, block, place->page, GM_BLOCK_PAGES - place->page))
 		(void)gm_map_host(ctx, place->region, block, 0, place->page);

@@ -14,44 +14,45 @@
  * The cure, where the devices among the parties can use host memory in place: the next fault of one
  * on such a piece brings it home, if it is not there, and maps it where it is. All parties use it
  * there and nothing moves any more, nor does anybody wait. That is for a bounded time (256 holds
- * from the first such piece of the block on), for sides may fall out of step, and the link is slower
- * than the device's memory. Nothing watches a clock: a fault of a device on the block that comes later
- * has the pieces unmapped, and they move when they are touched again; of a device that counts its
- * uses a counted notice does, and the policy has its say. Whoever still uses them in turn pays
- * for as many moves as it took to detect it, once in this time.
+ * from the first such piece of the block on), for sides may fall out of step, and the link is
+ * slower than the device's memory. Nothing watches a clock: a fault of a device on the block that
+ * comes later has the pieces unmapped, and they move when they are touched again; of a device that
+ * counts its uses a counted notice does, and the policy has its say. Whoever still uses them in
+ * turn pays for as many moves as it took to detect it, once in this time.
  *
- * The cure for others. Whoever has got such pieces of the block holds them for a time (the hold). A fault of
- * another party that wants one of them waits until that is over: a device's is -EBUSY, which
- * devices replay, the CPU's sleeps with nothing locked, once at most. What a fault moves by a
- * guess leaves out what others hold. When the hold is over the first to come gets the pieces,
- * and holds them in turn; it was one of those who waited, for the holder has them mapped. So of
- * two parties each has its turn, and for as long as its turn lasts it works at full speed. It ends
- * when the pieces stay where they are for two lapses beyond the hold.
+ * The cure for others. Whoever has got such pieces of the block holds them for a time (the hold). A
+ * fault of another party that wants one of them waits until that is over: a device's is -EBUSY,
+ * which devices replay, the CPU's sleeps with nothing locked, once at most. What a fault moves by a
+ * guess leaves out what others hold. When the hold is over the first to come gets the pieces, and
+ * holds them in turn; it was one of those who waited, for the holder has them mapped. So of two
+ * parties each has its turn, and for as long as its turn lasts it works at full speed. It ends when
+ * the pieces stay where they are for two lapses beyond the hold.
  *
  * The bound. A party's hold begins with a piece that comes to it when none is running, and is
  * not made longer by what comes meanwhile, lest it never end. What comes while it runs leaves when
- * it is over, so a page comes to a party once in each of its holds at most, and these do not overlap:
- * of two parties' faults, two moves in the time of a hold, and one where a single piece is at issue.
- * Before it is detected it is as many in two lapses as the threshold says, and three. The machine's
- * speed does not come into it. (A CPU's fault that has waited does not wait for a third party's hold
- * again: with three parties there may be one move more a hold and thread.)
+ * it is over, so a page comes to a party once in each of its holds at most, and these do not
+ * overlap: of two parties' faults, two moves in the time of a hold, and one where a single piece is
+ * at issue. Before it is detected it is as many in two lapses as the threshold says, and three. The
+ * machine's speed does not come into it. (A CPU's fault that has waited does not wait for a third
+ * party's hold again: with three parties there may be one move more a hold and thread.)
  *
  * Where a party uses pages where they are (an aperture, a peer that is read, mode GM_REPLICATE)
  * nothing moves in the first place, and nothing is noticed here.
  *
  * Only faults count, and only faults wait: hints, pins, evictions, draining and removal
- * move what they move. So what a mask says went to a party may be elsewhere by now; therefore a fault
- * waits only for what is with the holder still.
+ * move what they move. So what a mask says went to a party may be elsewhere by now; therefore a
+ * fault waits only for what is with the holder still.
  *
- * What it costs. A block gets its history, twice as large as a resident (more.c), when a fault takes pages from a device; one
- * that is only loaded has none. If there is no memory for it, nothing is noticed. A fault of a
- * block without it reads one pointer, one that moves nothing reads it too.
+ * What it costs. A block gets its history, twice as large as a resident (more.c), when a fault
+ * takes pages from a device; one that is only loaded has none. If there is no memory for it,
+ * nothing is noticed. A fault of a block without it reads one pointer, one that moves nothing reads
+ * it too.
  *
- * Locking. The block's lock guards all of it. Nobody waits here. What a device's fault names is held by
- * its context. A device that the CPU takes pages from is held by these alone, and gm_dev_destroy()
- * needs no block's lock once they have left; so what counts of it is taken before (struct
- * gm_pingpong_move), and what is counted at it afterwards goes by way of a context, if the address space
- * has one: under its ctx_lock a context does not leave, nor therefore its device.
+ * Locking. The block's lock guards all of it. Nobody waits here. What a device's fault names is
+ * held by its context. A device that the CPU takes pages from is held by these alone, and
+ * gm_dev_destroy() needs no block's lock once they have left; so what counts of it is taken before
+ * (struct gm_pingpong_move), and what is counted at it afterwards goes by way of a context, if the
+ * address space has one: under its ctx_lock a context does not leave, nor therefore its device.
  */
 #include "core/pingpong.h"
 
@@ -240,7 +241,10 @@ static void age(struct gm_pingpong *p, uint64_t now, uint64_t lapse)
 	p->since = now;
 }
 
-/* At the device that the CPU took pages from: found by an id, for it may be gone, or another in its place. */
+/*
+ * At the device that the CPU took pages from: found by an id, for it may be gone, or another in its
+ * place.
+ */
 static void count_by_context(struct gm_as *as, uint64_t dev_id)
 {
 	struct gm_context *ctx;

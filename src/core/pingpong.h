@@ -62,7 +62,8 @@ uint32_t gm_pingpong_with(const struct gm_block *block, unsigned int party, unsi
 
 /*
  * A move that a fault is about to make, and what counts of the device with it: taken while that is
- * certain, for one whose last pages have left may be destroyed before gm_pingpong_moved() is called.
+ * certain, for one whose last pages have left may be destroyed before gm_pingpong_moved() is
+ * called.
  */
 struct gm_pingpong_move {
 	unsigned int from, to; /* parties */
@@ -73,8 +74,8 @@ struct gm_pingpong_move {
 };
 
 /*
- * Pages of [first, first+n) are about to move; @dev, which is certain, is one of the parties: the one
- * whose tunables count. Block locked.
+ * Pages of [first, first+n) are about to move; @dev, which is certain, is one of the parties: the
+ * one whose tunables count. Block locked.
  */
 static inline void gm_pingpong_moving(struct gm_pingpong_move *move, const struct gm_block *block,
 				      const struct gm_dev *dev, unsigned int from, unsigned int to,
@@ -93,8 +94,8 @@ static inline void gm_pingpong_moving(struct gm_pingpong_move *move, const struc
 }
 
 /*
- * A fault of @as's on @page has made the move, of [first, first+n) or less of it. @dev: the device whose
- * fault it was; NULL: it was the CPU's, and nobody holds the device for us. Block locked.
+ * A fault of @as's on @page has made the move, of [first, first+n) or less of it. @dev: the device
+ * whose fault it was; NULL: it was the CPU's, and nobody holds the device for us. Block locked.
  */
 void gm_pingpong_moved(const struct gm_pingpong_move *move, struct gm_block *block,
 		       struct gm_as *as, struct gm_dev *dev, unsigned int page, unsigned int first,
