@@ -10,36 +10,6 @@
 
 /* ---------------------------------------------------------------------------- apertures */
 
-static int setup_aperture(void **state)
-{
-	struct gm_sim_options opt = {
-		.size = sizeof(opt),
-		.memory = BLOCKS * BLOCK,
-		.lanes = 1,
-		.flags = GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE,
-	};
-	struct unit *u;
-	int err = unit_setup_as(state);
-
-	if (err)
-		return err;
-	u = *state;
-	err = gm_sim_create(&opt, &u->sim[0]);
-	if (!err)
-		err = gm_sim_attach(u->sim[0], u->as, &u->ctx[0]);
-	if (!err)
-		unit_tune(unit_dev(u, 0), PAGE, true, true);
-	return err;
-}
-
-static uint64_t cpu_of(struct unit *u, uint64_t va)
-{
-	struct gm_lookup at = { .size = sizeof(at) };
-
-	assert_int_equal(gm_as_lookup(u->as, va, &at), 0);
-	return at.cpu;
-}
-
 /* The CPU has it mapped, and loses that page alone; the machine says so by its own address. */
 static void in_aperture(void **state)
 {
@@ -59,7 +29,7 @@ static void in_aperture(void **state)
 	rest_verify(u, 0, va, BLOCK, bad, 1);
 
 	bad = va + BLOCK + 3 * PAGE;
-	cpu = cpu_of(u, bad);
+	cpu = unit_cpu_of(u, bad);
 	assert_int_equal(gm_aperture_poison(cpu + 77), 0);
 	is_lost(u, bad);
 	assert_int_equal(gm_aperture_poison(cpu), 0);
@@ -71,10 +41,10 @@ static void in_aperture(void **state)
 	/* Who has gm_core.lock may wait for us: it is tried for, and not for ever. */
 	bad += PAGE;
 	gm_fake_inject(GM_FAKE_TRYLOCK, 0, UINT32_MAX, -EBUSY);
-	assert_int_equal(gm_aperture_poison(cpu_of(u, bad)), -EBUSY);
+	assert_int_equal(gm_aperture_poison(unit_cpu_of(u, bad)), -EBUSY);
 	assert_int_equal(unit_access(u, CPU, bad, &value, 8, GM_READ), 0);
 	gm_fake_inject(GM_FAKE_TRYLOCK, 0, 3, -EBUSY);
-	assert_int_equal(gm_aperture_poison(cpu_of(u, bad)), 0);
+	assert_int_equal(gm_aperture_poison(unit_cpu_of(u, bad)), 0);
 	is_lost(u, bad);
 }
 
@@ -86,7 +56,7 @@ static void held(void **state)
 	uint8_t *page;
 
 	unit_fill(u, 0, va, BLOCK, 1);
-	page = (uint8_t *)(uintptr_t)cpu_of(u, va + 5 * PAGE);
+	page = (uint8_t *)(uintptr_t)unit_cpu_of(u, va + 5 * PAGE);
 	gm_fake_hold(page, true);
 	lose(u, 0, va + 5 * PAGE);
 	memset(page, 0x77, PAGE);
@@ -258,9 +228,9 @@ static void while_evicted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(in_aperture, setup_aperture, unit_teardown),
-		cmocka_unit_test_setup_teardown(held, setup_aperture, unit_teardown),
-		cmocka_unit_test_setup_teardown(steps_fail, setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(in_aperture, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(held, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(steps_fail, unit_setup_aperture, unit_teardown),
 		cmocka_unit_test_setup_teardown(more_steps, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(host_memory, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(while_evicted, unit_setup_as, unit_teardown),
