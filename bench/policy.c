@@ -107,7 +107,7 @@ static double fault_ns(struct bench *b, const char *names)
 static void measure(struct bench *b, const char *names, const char *how)
 {
 	double with[ROUNDS], without[ROUNDS], own[ROUNDS], r;
-	char text[64];
+	char text[2 * GM_POLICY_NAME + 64];
 
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		with[i] = without[i] = 1e9;

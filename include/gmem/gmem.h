@@ -78,6 +78,8 @@ GM_API const char *gm_host_name(void);
 /* ------------------------------------------------------------- address spaces */
 
 #define GM_AS_INLINE 1U /* faults are serviced in the faulting thread (SIGBUS); see gmem(7) */
+#define GM_AS_ADAPTIVE                                                                             \
+	2U /* a CPU fault brings home less than cpu_granule where few pages are used */
 
 /*
  * Zero is the default of every field. On the kernel host faults are always serviced in

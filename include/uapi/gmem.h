@@ -38,10 +38,13 @@ struct gmem_info {
 	__u64 retained; /* out: bytes of host memory kept for pages that are on devices */
 };
 
+/* A CPU fault brings home less than cpu_granule where few pages are used. */
+#define GMEM_AS_ADAPTIVE 1
+
 /* Returns a descriptor; the address space belongs to the process that makes it. */
 struct gmem_as_create {
 	__u32 size;
-	__u32 flags;
+	__u32 flags; /* GMEM_AS_* */
 	__u32 cpu_granule; /* bytes brought home for a CPU fault: 4 KiB to 2 MiB; 0: 64 KiB */
 	__u32 pad;
 };

@@ -48,7 +48,7 @@ static int check_options(const struct gm_as_options *from, struct gm_as_options 
 		return err;
 	if (!opt->cpu_granule)
 		opt->cpu_granule = 65536;
-	if ((opt->flags & ~GM_AS_INLINE) || !gm_power_of_two(opt->cpu_granule) ||
+	if ((opt->flags & ~(GM_AS_INLINE | GM_AS_ADAPTIVE)) || !gm_power_of_two(opt->cpu_granule) ||
 	    opt->cpu_granule < GM_PAGE_SIZE || opt->cpu_granule > GM_BLOCK_SIZE ||
 	    opt->service_threads > 64)
 		return -EINVAL;
@@ -74,6 +74,7 @@ int gm_as_create(const struct gm_as_options *options, struct gm_as **out)
 	gm_rwlock_init(&as->lock);
 	gm_rwlock_init(&as->ctx_lock);
 	as->cpu_granule = opt.cpu_granule >> GM_PAGE_SHIFT;
+	as->adaptive = opt.flags & GM_AS_ADAPTIVE;
 	as->id = gm_add(&gm_core.ids, 1) + 1;
 	gm_list_init(&as->sweeps);
 	err = gm_account_new(GM_PAYER_AS, NULL, &as->account);

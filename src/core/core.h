@@ -278,6 +278,7 @@ struct gm_as {
 	struct gm_rwlock ctx_lock;
 	struct gm_context *contexts; /* written under [as] and [ctx], read under either */
 	uint32_t cpu_granule;	     /* pages (c) */
+	bool adaptive;		     /* less than that where few are used (c) */
 	uint64_t id;		     /* for events (c) */
 	void *host;		     /* the host's */
 	struct gm_account *account;  /* (c) */
@@ -700,6 +701,8 @@ int gm_units_cut(struct gm_block *block, unsigned int first, unsigned int n,
 
 /* ---------------------------------------------------------------- policy.c */
 
+unsigned int gm_cpu_granule(const struct gm_as *as, const struct gm_block *block,
+			    unsigned int page);
 void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigned int page,
 		   unsigned int *first, unsigned int *n);
 void gm_policy_fault(struct gm_context *ctx, struct gm_block *block, unsigned int page,

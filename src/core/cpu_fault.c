@@ -309,7 +309,7 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 		    struct gm_found *found)
 {
 	unsigned int page = (unsigned int)(off >> GM_PAGE_SHIFT & (GM_BLOCK_PAGES - 1)), lo, hi;
-	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE;
+	unsigned int granule = as ? as->cpu_granule : CPU_GRANULE, least;
 	uint64_t begin = gm_os_now_ns(), base = off & ~(GM_BLOCK_SIZE - 1), wait;
 	bool traced = gm_tracing(GM_EVENT_FAULT);
 	int err = 0, was;
@@ -320,8 +320,9 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 	if (!found->block)
 		return 0;
 	was = traced ? gm_entry_node(gm_block_entry(found->block, page)) : GM_NODE_NONE;
-	granule = GM_MAX(granule, (unsigned int)(obj->granule >> GM_PAGE_SHIFT));
-	granule = GM_MAX(granule, gm_unit_at(found->block, page));
+	least = GM_MAX((unsigned int)(obj->granule >> GM_PAGE_SHIFT),
+		       gm_unit_at(found->block, page));
+	granule = GM_MAX(granule, least);
 	found->cpu = 0;
 	if (!apertures || !in_aperture(found->block, page, &lo, &hi, &found->cpu)) {
 		wait = found->waits ? held(as, found->block, page, begin) : 0;
@@ -330,7 +331,9 @@ int gm_object_fault(struct gm_object *obj, struct gm_as *as, uint64_t off, bool 
 			found->until = begin + wait;
 			return -EAGAIN;
 		}
-		err = home_page(found->block, as, page, granule, found->write, begin);
+		if (as)
+			least = GM_MAX(least, gm_cpu_granule(as, found->block, page));
+		err = home_page(found->block, as, page, as ? least : granule, found->write, begin);
 		home_run(found->block, page, granule, &lo, &hi);
 	}
 	if (traced)

@@ -2,7 +2,8 @@
 /*
  * Policy: how much to move for a fault, and asking the policies of a device.
  *
- * A fault of the CPU moves the aligned granule around the page. For a device its policies are
+ * A fault of the CPU moves the aligned granule around the page, or a part of it if the address
+ * space is adaptive. For a device its policies are
  * asked (gmem/policy.h, policy/): how much to bring, and whom to evict. They are shown a view of
  * one block, which is made here, and told what becomes of its pages; they decide, and change
  * nothing but what they remember.
@@ -40,12 +41,48 @@ static void granule_around(unsigned int page, unsigned int granule, unsigned int
 	*n = granule;
 }
 
+static bool is_home(const struct gm_block *block, unsigned int page)
+{
+	return gm_entry_state(gm_block_entry(block, page)) == GM_HOST;
+}
+
+/* So much is used here: the run of pages at home beside @page, before it or behind, up to @most. */
+static unsigned int used_beside(const struct gm_block *block, unsigned int page, unsigned int most)
+{
+	unsigned int before = 0, behind = 0;
+
+	while (before < most && before < page && is_home(block, page - before - 1))
+		before++;
+	while (behind < most && page + behind + 1 < GM_BLOCK_PAGES &&
+	       is_home(block, page + behind + 1))
+		behind++;
+	return GM_MAX(before, behind);
+}
+
+/*
+ * How many pages a fault on @page brings home. Adaptive: as many as lie there beside it already,
+ * so that what is used in order doubles with each fault, as readahead does, and what is used here and
+ * there comes page by page. No memory of it is kept but where the pages are.
+ */
+unsigned int gm_cpu_granule(const struct gm_as *as, const struct gm_block *block, unsigned int page)
+{
+	unsigned int beside, n = 1;
+
+	if (!as->adaptive || gm_entry_state(gm_block_entry(block, page)) != GM_DEV)
+		return as->cpu_granule;
+	beside = used_beside(block, page, as->cpu_granule);
+	while (2 * n <= beside)
+		n *= 2;
+	return n;
+}
+
 void gm_policy_cpu(const struct gm_as *as, const struct gm_block *block, unsigned int page,
 		   unsigned int *first, unsigned int *n)
 {
 	unsigned int end;
 
-	granule_around(page, GM_MAX(as->cpu_granule, gm_unit_at(block, page)), first, n);
+	granule_around(page, GM_MAX(gm_cpu_granule(as, block, page), gm_unit_at(block, page)),
+		       first, n);
 	/* It is mapped in one piece, so it does not reach across a bad page. */
 	end = *first + *n;
 	for (unsigned int good; (good = *first + gm_good_run(block, *first, end)) <= page;)

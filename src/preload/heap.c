@@ -13,8 +13,8 @@
  * are memory of the kernel's, not managed: they are needed all the time, and under locks.
  * A program's memory is too where the range is used up.
  *
- * Locking. None: one counter. A hook waits for gmem to drop bytes, and, above the limit, for a bounded
- * time; never for a fork(): drop.c.
+ * Locking. None: one counter. A hook waits for gmem to drop bytes, and, for a bounded time, to arm what
+ * it hands out; never for a fork(): drop.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,8 +31,11 @@
 
 struct gm_heap gm_heap;
 
-/* Few arenas, for each costs a program that starts; threads have caches of their own. */
-__attribute__((visibility("default"))) const char *malloc_conf = "narenas:4";
+/*
+ * Few arenas, for each costs a program that starts; threads have caches of their own. And none
+ * apart for what is large, which would be made later and not have our hooks.
+ */
+__attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,oversize_threshold:0";
 
 static void *pointer(uint64_t va)
 {
@@ -110,6 +113,7 @@ void *gm_heap_hand_out(uint64_t at, size_t size, size_t align)
 			return NULL;
 	} while (!__atomic_compare_exchange_n(&gm_heap.next, &next, va + size, false,
 					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+	gm_limit_wait(va + size);
 	return pointer(va);
 }
 
@@ -120,10 +124,8 @@ static void *extent_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, si
 
 	(void)hooks;
 	(void)arena;
-	if (align < GM_BLOCK_SIZE) {
-		gm_limit_wait();
+	if (align < GM_BLOCK_SIZE)
 		p = gm_heap_hand_out((uint64_t)(uintptr_t)new_addr, size, align);
-	}
 	if (!p && !new_addr)
 		p = map_apart(size, align);
 	if (p) {

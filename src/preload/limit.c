@@ -3,10 +3,13 @@
  * The limit: what is cold goes out to the device, and so the process stays within so much of the
  * host's memory.
  *
- * Theory. A thread looks how much anonymous memory the process has in the host's, more often the
- * nearer that is to the limit. Above fifteen sixteenths of it, it goes round the heap, like the
- * hand of a clock, and pushes out what it passes (hmadvise(), PREFETCH to the device), down to seven
- * eighths.
+ * Theory. A thread looks how much anonymous memory the process has in the host's, and leaves room
+ * for the rest: so many bytes may be mapped until it looks again. All of the heap is armed, so
+ * each page of it is mapped by a fault of gmem's, the first time it is touched as when it comes
+ * home; before a fault is serviced it takes its share of the room (the linker puts
+ * gm_cpu_fault_try() here in between), and where there is none it waits for the next look. As
+ * room gets scarce the thread goes round the heap, like the hand of a clock, and pushes out what
+ * it passes (hmadvise(), PREFETCH to the device), until there is an eighth of the limit.
  *
  * Who is cold? Nothing tells a process without privilege which of its pages are read. But what
  * was pushed out and is needed comes back, by a fault, 64 KiB at a time. So each such unit is
@@ -16,13 +19,16 @@
  * So the hot few end up untouched, whatever is streamed past them, and a unit that has cooled
  * goes out after sixteen rounds at the latest.
  *
- * Nothing is pushed to a device that is nearly full, for it would push others back.
+ * Nothing is pushed to a device that is nearly full, for it would push others back. Where
+ * nothing can go, for that or because it is not heap, faults get some room all the same: the program
+ * goes on, above its limit.
  *
- * Who asks for new memory above the limit waits for the hand a while, so that a program which only grows
- * does not outrun it. The limit is a goal all the same: between two looks, and where all of it is
- * used at once, there may be more; what is not heap counts, and cannot be pushed out.
+ * Arming costs bits for each page, and the range is far larger than what is handed out. So it goes ahead of
+ * that in steps, by the thread; who gets memory that is not armed yet waits for that a while.
  *
- * Locking. None: one thread, and `over`, which is atomic. It touches nothing of the heap itself.
+ * Locking. look_lock over the room, a leaf; no fault is ever waited for with it. In fork() the
+ * thread waits for its end (hmadvise() does), so no fault waits for the thread then, for the one who
+ * forks may fault.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,6 +41,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/fault.h"
+#include "host/linux-user/user.h"
 #include "preload.h"
 
 #define PAGES (GM_BLOCK_SIZE / GM_PAGE_SIZE)
@@ -42,13 +50,14 @@
 #define UNIT_PAGES (GM_HEAP_UNIT / GM_PAGE_SIZE)
 #define PRESENT (1ULL << 63)
 
-#define SHORTEST_NS 500000ULL
-#define LONGEST_NS 20000000ULL
-#define BYTES_PER_NS 4ULL /* faster than that no program fills memory */
+#define LOOK_NS 20000000L /* the longest between two looks */
+#define FORK_NS 1000000L  /* how soon who waits sees that a fork() is under way */
+#define ARM_STEP (1ULL << 30)
+#define ARM_NS 500000L /* who waits for arming looks so often */
+#define ARM_WAITS 50
 
 #define MAX_STREAK 4U
 #define MAX_ROUNDS 16ULL
-#define WAITS 50 /* of SHORTEST_NS */
 
 /* What is known of a unit. */
 struct unit {
@@ -58,13 +67,22 @@ struct unit {
 };
 
 static struct {
+	struct gm_as *as;
 	int hnode;
 	uint64_t limit, hand;
 	struct unit *units;
 	int statm, pagemap;
-	bool full; /* the device is, and that was said */
-	bool over; /* atomic: there is more than the limit */
+	bool full;	/* the device is, and that was said */
+	uint64_t armed; /* atomic: up to here the CPU's faults are gmem's; 0: no thread */
 } sweep = { .statm = -1, .pagemap = -1 };
+
+static pthread_mutex_t look_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wanted, looked;
+static uint64_t room, looks; /* look_lock */
+static bool want;	     /* look_lock: room is scarce */
+
+int __real_gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until);
+int __wrap_gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until);
 
 /* ------------------------------------------------------------------------- looking */
 
@@ -152,13 +170,34 @@ static void sweep_block(uint64_t va)
 	}
 }
 
+/* look_lock is held. Room for what is left below the limit, but for @least; returns what is used. */
+static uint64_t measure(uint64_t least)
+{
+	uint64_t used = host_bytes();
+
+	room = used + least < sweep.limit ? sweep.limit - used : least;
+	return used;
+}
+
+static uint64_t look(uint64_t least)
+{
+	uint64_t used;
+
+	pthread_mutex_lock(&look_lock);
+	used = measure(least);
+	looks++;
+	pthread_cond_broadcast(&looked);
+	pthread_mutex_unlock(&look_lock);
+	return used;
+}
+
 /* Until there is as little as @goal; bounded, for it may not be to be had. */
 static void sweep_down(uint64_t goal)
 {
 	uint64_t end = __atomic_load_n(&gm_heap.next, __ATOMIC_ACQUIRE);
 	uint64_t left = (end - gm_heap.begin) / GM_BLOCK_SIZE * MAX_ROUNDS;
 
-	for (; left && host_bytes() > goal && !device_is_full(); left--) {
+	for (; left && look(0) > goal && !device_is_full(); left--) {
 		sweep_block(sweep.hand);
 		sweep.hand += GM_BLOCK_SIZE;
 		if (sweep.hand + GM_BLOCK_SIZE > end)
@@ -168,47 +207,124 @@ static void sweep_down(uint64_t goal)
 
 /* --------------------------------------------------------------------------- the thread */
 
-static void wait_ns(uint64_t ns)
+/* In fork() nothing can be armed; it will be. */
+static int arm_ahead(void)
 {
-	struct timespec t = { .tv_nsec = (long)ns };
+	uint64_t next = __atomic_load_n(&gm_heap.next, __ATOMIC_ACQUIRE), va = sweep.armed;
+	struct gm_region *r;
+	int err = 0;
 
-	nanosleep(&t, NULL);
+	while (!err && va < gm_heap.end && next + ARM_STEP / 2 > va) {
+		uint64_t len = va + ARM_STEP < gm_heap.end ? ARM_STEP : gm_heap.end - va;
+
+		gm_rwlock_rdlock(&sweep.as->lock, GM_RANK_AS);
+		r = gm_region_find(sweep.as, va);
+		err = r ? gm_os_cpu_arm(r, va, len) : -EFAULT;
+		gm_rwlock_unlock(&sweep.as->lock, GM_RANK_AS);
+		if (!err)
+			va += len;
+		__atomic_store_n(&sweep.armed, va, __ATOMIC_RELEASE);
+	}
+	return err;
+}
+
+static void deadline(struct timespec *t, long ns)
+{
+	clock_gettime(CLOCK_MONOTONIC, t);
+	t->tv_nsec += ns;
+	t->tv_sec += t->tv_nsec / 1000000000;
+	t->tv_nsec %= 1000000000;
+}
+
+/* A program that does nothing is left alone, but for a look now and then. */
+static void wait_until_wanted(void)
+{
+	struct timespec t;
+
+	deadline(&t, LOOK_NS);
+	pthread_mutex_lock(&look_lock);
+	while (!want && !pthread_cond_timedwait(&wanted, &look_lock, &t))
+		;
+	want = false;
+	pthread_mutex_unlock(&look_lock);
 }
 
 static void *sweep_loop(void *arg)
 {
 	const uint64_t high = sweep.limit - sweep.limit / 16, low = sweep.limit - sweep.limit / 8;
-	uint64_t used, before = 0, ns = SHORTEST_NS;
 
 	(void)arg;
 	for (;;) {
-		used = host_bytes();
-		__atomic_store_n(&sweep.over, used > sweep.limit, __ATOMIC_RELAXED);
-		if (used > high) {
+		arm_ahead();
+		if (look(0) > high) {
 			sweep_down(low);
-			used = host_bytes();
-			__atomic_store_n(&sweep.over, used > sweep.limit && !sweep.full,
-					 __ATOMIC_RELAXED);
+			look(sweep.limit / 16);
 		}
-		/* A program that does nothing is left alone, little by little. */
-		ns = used == before ? ns * 2 : (used < high ? high - used : 0) / BYTES_PER_NS;
-		before = used;
-		ns = ns < SHORTEST_NS ? SHORTEST_NS : ns > LONGEST_NS ? LONGEST_NS : ns;
-		wait_ns(ns);
+		wait_until_wanted();
 	}
 	return NULL;
 }
 
-/* Amid the allocator: new memory is asked for. */
-void gm_limit_wait(void)
+/* ----------------------------------------------------------------------------- who waits */
+
+/* look_lock is held. The thread is wanted; one who sleeps is woken. */
+static void call(void)
 {
-	for (int i = 0; i < WAITS && __atomic_load_n(&sweep.over, __ATOMIC_RELAXED); i++)
-		wait_ns(SHORTEST_NS);
+	if (!want)
+		pthread_cond_signal(&wanted);
+	want = true;
+}
+
+/*
+ * A fault of the CPU's begins: is there room for what it maps, which is not known before? Waits for
+ * that; not in fork().
+ */
+static void take_room(void)
+{
+	const uint64_t scarce = GM_HEAP_UNIT + sweep.limit / 16;
+	struct timespec t;
+	uint64_t seen;
+
+	pthread_mutex_lock(&look_lock);
+	if (room < scarce)
+		measure(room); /* most faults map less than they took */
+	if (room < scarce)
+		call();
+	while (room < GM_HEAP_UNIT && !gm_place_gate_shut()) {
+		call();
+		for (seen = looks; seen == looks && !gm_place_gate_shut();) {
+			deadline(&t, FORK_NS);
+			pthread_cond_timedwait(&looked, &look_lock, &t);
+		}
+	}
+	room -= room < GM_HEAP_UNIT ? room : GM_HEAP_UNIT;
+	pthread_mutex_unlock(&look_lock);
+}
+
+int __wrap_gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *until)
+{
+	if (as == sweep.as)
+		take_room();
+	return __real_gm_cpu_fault_try(as, va, access, until);
+}
+
+/* Amid the allocator: it got memory up to @end. */
+void gm_limit_wait(uint64_t end)
+{
+	const struct timespec t = { .tv_nsec = ARM_NS };
+
+	for (int i = 0; i < ARM_WAITS; i++) {
+		uint64_t armed = __atomic_load_n(&sweep.armed, __ATOMIC_ACQUIRE);
+
+		if (!armed || armed >= end)
+			return;
+		nanosleep(&t, NULL);
+	}
 }
 
 void gm_limit_in_child(void)
 {
-	sweep.over = false;
+	sweep.armed = 0;
 	close(sweep.statm);
 	close(sweep.pagemap);
 }
@@ -222,7 +338,18 @@ static int open_own(const char *path, int *fd)
 	return 0;
 }
 
-int gm_limit_start(int hnode, uint64_t limit)
+static void init_conditions(void)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&wanted, &attr);
+	pthread_cond_init(&looked, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int gm_limit_start(struct gm_as *as, int hnode, uint64_t limit)
 {
 	uint64_t bytes = (gm_heap.end - gm_heap.begin) / GM_HEAP_UNIT * sizeof(struct unit);
 	sigset_t all, old;
@@ -232,6 +359,8 @@ int gm_limit_start(int hnode, uint64_t limit)
 	sweep.hnode = hnode;
 	sweep.limit = limit;
 	sweep.hand = gm_heap.begin;
+	sweep.armed = gm_heap.begin;
+	init_conditions();
 	err = open_own("/proc/self/statm", &sweep.statm);
 	if (!err)
 		err = open_own("/proc/self/pagemap", &sweep.pagemap);
@@ -241,6 +370,11 @@ int gm_limit_start(int hnode, uint64_t limit)
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (sweep.units == MAP_FAILED)
 		return -ENOMEM;
+	sweep.as = as;
+	err = arm_ahead();
+	if (err)
+		return err;
+	look(0);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&thread, NULL, sweep_loop, NULL);

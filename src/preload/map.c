@@ -161,7 +161,6 @@ static void *take(uint64_t len)
 {
 	uint64_t va;
 
-	gm_limit_wait();
 	pthread_mutex_lock(&map_lock);
 	va = ranges_take(&unused, len);
 	pthread_mutex_unlock(&map_lock);

@@ -50,8 +50,8 @@ void gm_map_before_fork(void);
 void gm_map_after_fork(void);
 
 /* limit.c */
-int gm_limit_start(int hnode, uint64_t limit);
-void gm_limit_wait(void);
+int gm_limit_start(struct gm_as *as, int hnode, uint64_t limit);
+void gm_limit_wait(uint64_t end);
 void gm_limit_in_child(void);
 
 /* fds.c */

@@ -36,7 +36,9 @@ static void put_back(const char *name, const char *was)
  */
 static int create(const struct gm_run_env *env, struct gm_as **as)
 {
-	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = GM_HEAP_UNIT };
+	struct gm_as_options opt = { .size = sizeof(opt),
+				     .flags = GM_AS_ADAPTIVE,
+				     .cpu_granule = GM_HEAP_UNIT };
 	const char *host = getenv("GMEM_HOST"), *quiet = getenv("GMEM_QUIET");
 	int err = setenv("GMEM_HOST", "user", 1) || (!env->limit && setenv("GMEM_QUIET", "1", 1));
 
@@ -67,7 +69,7 @@ static int start_device(const struct gm_run_env *env, struct gm_as *as)
 	gm_retain_limit(0); /* a page that was pushed out is to be out */
 	gm_heap.devices = true;
 	err = gm_drop_start();
-	return err ? err : gm_limit_start(gm_dev_hnode(gm_sim_dev(sim)), env->limit);
+	return err ? err : gm_limit_start(as, gm_dev_hnode(gm_sim_dev(sim)), env->limit);
 }
 
 static void before_fork(void)

@@ -280,7 +280,7 @@ static const struct wrong {
 	int err;
 } wrong[] = {
 	FIELD(GMEM_INFO, gmem_info, pad, 1, -EINVAL),
-	FIELD(GMEM_AS_CREATE, gmem_as_create, flags, 1, -EINVAL),
+	FIELD(GMEM_AS_CREATE, gmem_as_create, flags, 2, -EINVAL),
 	FIELD(GMEM_AS_CREATE, gmem_as_create, flags, 1U << 31, -EINVAL),
 	FIELD(GMEM_AS_CREATE, gmem_as_create, pad, 1, -EINVAL),
 	FIELD(GMEM_AS_CREATE, gmem_as_create, cpu_granule, 1, -EINVAL),

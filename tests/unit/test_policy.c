@@ -143,6 +143,33 @@ static void cpu_granule(void **state)
 	assert_int_equal(gm_as_destroy(other.as), 0);
 }
 
+/* What is used in order comes in pieces that double, from either end; what is used here and there, alone. */
+static void cpu_adaptive(void **state)
+{
+	static const struct {
+		unsigned int page, home; /* touched; and so many are at home then */
+	} row[] = { { 0, 1 },	 { 1, 2 },    { 2, 4 },	   { 4, 8 },	{ 8, 16 },
+		    { 16, 32 },	 { 32, 48 },  { 200, 49 }, { 300, 50 }, { 299, 51 },
+		    { 298, 52 }, { 297, 54 }, { 511, 55 } };
+	struct unit *u = *state;
+	struct gm_as_options opt = { .size = sizeof(opt), .flags = GM_AS_ADAPTIVE };
+	struct unit other = { .as = NULL };
+	uint64_t va;
+
+	assert_int_equal(gm_as_create(&opt, &other.as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
+	va = unit_alloc(&other, BLOCK);
+	unit_fill(&other, 0, va, BLOCK, 1);
+	for (unsigned int i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		unit_verify(&other, CPU, va + row[i].page * PAGE, PAGE, 1);
+		assert_int_equal(unit_count_on(other.as, va, BLOCK, GM_NODE_HOST), row[i].home);
+	}
+	unit_verify(&other, CPU, va, BLOCK, 1);
+	assert_int_equal(gm_as_destroy(other.as), 0);
+	opt.flags = 4;
+	assert_int_equal(gm_as_create(&opt, &other.as), -EINVAL);
+}
+
 /* With growth on, dense use of a block soon moves all of it. */
 static void device_grows(void **state)
 {
@@ -182,6 +209,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cpu_granule, unit_setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(cpu_adaptive, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(device_grows, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(only_its_own, unit_setup, unit_teardown),
 		cmocka_unit_test_setup_teardown(density_tree, unit_setup_core, unit_teardown),

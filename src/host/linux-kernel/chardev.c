@@ -81,7 +81,9 @@ static long main_as_create(struct file *file, void *arg)
 	struct gm_kas *kas;
 	int err, fd;
 
-	if (c->flags || c->pad)
+	if (c->flags & GMEM_AS_ADAPTIVE)
+		opt.flags = GM_AS_ADAPTIVE;
+	if ((c->flags & ~GMEM_AS_ADAPTIVE) || c->pad)
 		return -EINVAL;
 	err = gm_kas_create(&opt, &kas);
 	if (err)

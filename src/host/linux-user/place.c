@@ -415,13 +415,24 @@ static int64_t zero_in(const struct gm_user_as *u, uint64_t dst, uint64_t len)
 	return z.zeropage > 0 ? z.zeropage : -errno;
 }
 
+/* Who writes gets pages of his own at once; a zero page would only make him fault again. */
+static int64_t nothing_in(const struct gm_user_as *u, uint64_t dst, uint64_t len)
+{
+	static const char zeros[64 << 10];
+
+	if (!(gm_serviced_access & GM_WRITE))
+		return zero_in(u, dst, len);
+	return copy_in(u, dst, (uint64_t)(uintptr_t)zeros,
+		       len < sizeof(zeros) ? len : sizeof(zeros));
+}
+
 /* @src 0: zeros. A page that cannot be moved is copied. */
 static int64_t some_in(const struct gm_user_as *u, uint64_t dst, uint64_t src, uint64_t len)
 {
 	int64_t got;
 
 	if (!src)
-		return zero_in(u, dst, len);
+		return nothing_in(u, dst, len);
 	if (!(u->features & UFFD_FEATURE_MOVE))
 		return copy_in(u, dst, src, len);
 	got = move_in(u, dst, src, len);

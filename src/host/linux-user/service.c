@@ -56,7 +56,7 @@ void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len)
 	ioctl(u->uffd.fd, UFFDIO_WAKE, &range);
 }
 
-__thread uint32_t gm_serviced_tid;
+__thread uint32_t gm_serviced_tid, gm_serviced_access;
 
 /* A fault; and those that a service thread has put aside. */
 struct fault {
@@ -79,8 +79,9 @@ static void service(struct gm_user_as *u, const struct fault *f, uint64_t *until
 	woken_len = 0;
 	gm_note_cpu(u->as, va, f->access); /* before the thread that faulted goes on */
 	gm_serviced_tid = f->tid;
+	gm_serviced_access = f->access;
 	err = gm_cpu_fault_try(u->as, va, f->access, until);
-	gm_serviced_tid = 0;
+	gm_serviced_tid = gm_serviced_access = 0;
 	if (until && *until)
 		return;
 	/* Of what is managed still, -EFAULT is a driver's; to wake would be to fault for ever. */

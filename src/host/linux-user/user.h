@@ -143,6 +143,8 @@ int gm_service_start(struct gm_user_as *u, const struct gm_as_options *opt);
 void gm_service_stop(struct gm_user_as *u);
 /* Whose fault this service thread is at; 0: nobody's, or it is not known. */
 extern __thread uint32_t gm_serviced_tid __attribute__((tls_model("initial-exec")));
+/* And what it wants to do; 0: as above. */
+extern __thread uint32_t gm_serviced_access __attribute__((tls_model("initial-exec")));
 void gm_uffd_wake(const struct gm_user_as *u, uint64_t va, uint64_t len);
 void gm_uffd_woken(uint64_t va, uint64_t len);
 

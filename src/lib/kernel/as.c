@@ -38,12 +38,13 @@ int gm_k_as_create(const struct gm_as_options *from, struct gm_as **out)
 	if (err)
 		return err;
 	/* How faults are delivered is the kernel's affair; what makes no sense is an error still. */
-	if ((opt.flags & ~GM_AS_INLINE) || opt.service_threads > 64)
+	if ((opt.flags & ~(GM_AS_INLINE | GM_AS_ADAPTIVE)) || opt.service_threads > 64)
 		return -EINVAL;
 	as = calloc(1, sizeof(*as));
 	if (!as)
 		return -ENOMEM;
 	c.cpu_granule = opt.cpu_granule;
+	c.flags = opt.flags & GM_AS_ADAPTIVE ? GMEM_AS_ADAPTIVE : 0;
 	as->fd = gm_request(gm_kernel_fd, GMEM_AS_CREATE, &c);
 	if (as->fd < 0) {
 		err = as->fd;
