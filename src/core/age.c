@@ -41,7 +41,10 @@ static int age_view(const struct gm_view *v, struct gm_block *block, uint64_t dv
 	return err;
 }
 
-/* The pages of the block that were used where @dev has them since this was last asked. False: it cannot say. */
+/*
+ * The pages of the block that were used where @dev has them since this was last asked. False: it
+ * cannot say.
+ */
 bool gm_age_block(struct gm_block *block, struct gm_dev *dev, struct gm_mask *used)
 {
 	struct aging aging gm_uninitialized;
@@ -55,7 +58,10 @@ bool gm_age_block(struct gm_block *block, struct gm_dev *dev, struct gm_mask *us
 
 /* ------------------------------------------------------------------------- counters */
 
-/* Pages of the piece that are in host memory, and in a block of which the device maps such in place. */
+/*
+ * Pages of the piece that are in host memory, and in a block of which the device maps such in
+ * place.
+ */
 static void used_in_place(struct gm_context *ctx, const struct gm_seen *window,
 			  struct gm_block *block, const struct gm_piece *piece, uint64_t times)
 {

@@ -17,8 +17,9 @@
  * in their place, which cannot fail. Arrays are never written but by who holds the locks below
  * for writing.
  *
- * A device is named by its index. It keeps that as long as a context of it is attached, and with the
- * context go its attributes; those of a device that was removed say nothing any more from then on.
+ * A device is named by its index. It keeps that as long as a context of it is attached, and with
+ * the context go its attributes; those of a device that was removed say nothing any more from then
+ * on.
  *
  * Locking. Written under as->lock and as->ctx_lock, both for writing; read under either.
  */
@@ -339,7 +340,9 @@ int gm_attrs_cut(const struct gm_region *low, uint64_t cut, struct gm_attrs **hi
 	return 0;
 }
 
-/* The region now ends at offset @end: what it had behind is another's. as->lock held for writing. */
+/*
+ * The region now ends at offset @end: what it had behind is another's. as->lock held for writing.
+ */
 void gm_attrs_trim(struct gm_region *r, uint64_t end)
 {
 	struct gm_attrs *a = r->attrs;

@@ -29,7 +29,10 @@ int gm_buddy_init(struct gm_buddy *b, uint64_t begin, uint64_t end); /* pfns; -E
 void gm_buddy_destroy(struct gm_buddy *b);
 /* An aligned extent of 1 << order frames; false: there is none. */
 bool gm_buddy_alloc(struct gm_buddy *b, unsigned int order, uint64_t *pfn);
-/* The same, @at frames from the begin of a free, aligned extent of 1 << in; both multiples of 1 << order. */
+/*
+ * The same, @at frames from the begin of a free, aligned extent of 1 << in; both multiples of 1 <<
+ * order.
+ */
 bool gm_buddy_alloc_in(struct gm_buddy *b, unsigned int order, unsigned int in, uint64_t at,
 		       uint64_t *pfn);
 /* The aligned extent of 1 << order frames at @pfn; false: not all of it is free, or managed. */

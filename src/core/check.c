@@ -3,15 +3,18 @@
  * Whole-state checks of the invariants, in debug builds.
  *
  * gm_check_block() runs at every unlock of a block: its counts are what its entries
- * say, and devices have whole units. gm_check_all() runs when nothing else does: every frame is free, or held by
- * exactly one page; every hnode's sums and lists are what the blocks say.
+ * say, and devices have whole units. gm_check_all() runs when nothing else does: every frame is
+ * free, or held by exactly one page; every hnode's sums and lists are what the blocks say.
  */
 #include "core/check.h"
 #include "core/core.h"
 
 #ifdef GM_DEBUG
 
-/* What a device has is whole units: aligned, in frames that follow one another and are aligned alike. */
+/*
+ * What a device has is whole units: aligned, in frames that follow one another and are aligned
+ * alike.
+ */
 static void check_units(const struct gm_block *block)
 {
 	for (unsigned int page = 0; page < GM_BLOCK_PAGES; page++) {

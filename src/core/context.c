@@ -4,12 +4,12 @@
  *
  * A context owns a pmap, and windows through which it sees the address space (window.c), or it
  * shares both with another, its owner: then it has neither windows nor pages, so those who walk
- * views pass it over, and only invalidations and faults know of it. Its address space lists it; those who come from a block's
- * side find it there under ctx_lock. Detaching brings home what the device has of the
- * address space's regions; then all that is mapped in it is released and the context leaves the
- * list, in one step for those who come from a block, so the pmap is empty when it is destroyed.
- * Pages of an object with a name that another address space still uses come home too:
- * they fault back.
+ * views pass it over, and only invalidations and faults know of it. Its address space lists it;
+ * those who come from a block's side find it there under ctx_lock. Detaching brings home what the
+ * device has of the address space's regions; then all that is mapped in it is released and the
+ * context leaves the list, in one step for those who come from a block, so the pmap is empty when
+ * it is destroyed. Pages of an object with a name that another address space still uses come home
+ * too: they fault back.
  *
  * Locking: as->lock for writing, then ctx_lock for writing to change the list. A device
  * counts its contexts under its hnode's lock, where gm_dev_destroy() looks.

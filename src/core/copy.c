@@ -9,8 +9,8 @@
  * copy (I3), and mapped again. From device to device there may be a shorter way, which is
  * tried first (copy_direct.c).
  *
- * Locking, by way of the buffer: for each half the address space for reading, then the block. Where there is
- * no block, gm_block_find_or_hold() keeps one from coming to be.
+ * Locking, by way of the buffer: for each half the address space for reading, then the block. Where
+ * there is no block, gm_block_find_or_hold() keeps one from coming to be.
  */
 #include "core/core.h"
 #include "core/dma.h"

@@ -88,7 +88,10 @@ void gm_core_reap(void)
 	gm_mutex_unlock(&gm_core.lock, GM_RANK_CORE);
 }
 
-/* What the logical page tables of all objects take: blocks, arrays, nodes, residents; spans, history. */
+/*
+ * What the logical page tables of all objects take: blocks, arrays, nodes, residents; spans,
+ * history.
+ */
 uint64_t gm_metadata_bytes(void)
 {
 	return gm_pool_bytes(&gm_core.blocks) + gm_pool_bytes(&gm_core.arrays) +

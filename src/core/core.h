@@ -149,7 +149,9 @@ struct gm_block {
 	uint16_t nr_retained; /* pages on devices with a host frame kept [block] */
 };
 
-/* What few blocks have: made when the first of it comes to be, gone with the last (more.c). [block] */
+/*
+ * What few blocks have: made when the first of it comes to be, gone with the last (more.c). [block]
+ */
 struct gm_more {
 	struct gm_history *history;   /* of each device (history.c) */
 	struct gm_pingpong *pingpong; /* or NULL (pingpong.c) */

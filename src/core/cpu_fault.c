@@ -96,40 +96,27 @@ static uint64_t held(struct gm_as *as, const struct gm_block *block, unsigned in
 	return ns;
 }
 
-/* What a fault on @page is about to bring home, and from whom. */
-struct from {
-	struct gm_dev *dev; /* NULL: from nobody */
-	uint32_t pieces;
-};
-
-static struct from comes_from(const struct gm_block *block, unsigned int page, unsigned int first,
-			      unsigned int n)
+/* What a fault on @page is about to bring home, if anything. */
+static bool comes_home(const struct gm_block *block, unsigned int page, unsigned int first,
+		       unsigned int n, struct gm_pingpong_move *move)
 {
-	struct from from = { .dev = NULL };
 	uint64_t e = gm_block_entry(block, page);
 	unsigned int len;
 
 	if (!block->nr_dev)
-		return from;
+		return false;
 	if (gm_entry_state(e) != GM_DEV) { /* a huge page: with the first that is away */
 		least_home(block, page, &first, &n);
 		for (unsigned int at = first; at < first + n && gm_entry_state(e) != GM_DEV;
 		     at += len)
 			len = gm_block_run(block, at, first + n, &e);
 	}
-	if (gm_entry_state(e) == GM_DEV) {
-		from.dev = gm_core.dev[gm_entry_dev(e)];
-		from.pieces = gm_pingpong_before(block, gm_party(from.dev), first, n);
-	}
-	return from;
-}
-
-static void came_home(struct gm_block *block, struct gm_as *as, const struct from *from,
-		      unsigned int page, unsigned int first, unsigned int n)
-{
-	if (from->dev)
-		gm_pingpong_moved(block, as, from->dev, gm_party(from->dev), GM_PARTY_HOST, page,
-				  first, n, from->pieces);
+	if (gm_entry_state(e) != GM_DEV)
+		return false;
+	/* It has a page of a block that is locked: it cannot go yet. */
+	gm_pingpong_moving(move, block, gm_core.dev[gm_entry_dev(e)], gm_party_of(e), GM_PARTY_HOST,
+			   first, n);
+	return true;
 }
 
 /* *until, if not NULL: it may be made to wait, -EAGAIN, until then. */
@@ -137,7 +124,8 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, uint64_t no
 		     struct gm_event *ev)
 {
 	unsigned int first, n, lo, hi;
-	struct from from;
+	struct gm_pingpong_move move;
+	bool comes;
 	uint64_t wait;
 	struct gm_block *block;
 	struct gm_place place;
@@ -177,15 +165,15 @@ static int cpu_fault(struct gm_as *as, uint64_t va, uint32_t access, uint64_t no
 		least_home(block, place.page, &first, &n);
 	else
 		gm_pingpong_clip(block, GM_PARTY_HOST, place.page, &first, &n, now);
-	from = comes_from(block, place.page, first, n);
+	comes = comes_home(block, place.page, first, n, &move);
 	err = cpu_piece(as, block, &place, first, n, access);
 	if (err && n > 1) {
 		first = place.page;
 		n = 1;
 		err = cpu_piece(as, block, &place, first, n, access);
 	}
-	if (!err)
-		came_home(block, as, &from, place.page, first, n);
+	if (!err && comes)
+		gm_pingpong_moved(&move, block, as, NULL, place.page, first, n);
 	gm_block_unlock(block);
 	return err;
 }
@@ -253,7 +241,8 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 	struct gm_home how = { .as = as, .why = GM_WHY_CPU_FAULT };
 	bool huge = block->obj->granule > GM_PAGE_SIZE;
 	unsigned int first = page & ~(granule - 1), n = granule;
-	struct from from;
+	struct gm_pingpong_move move;
+	bool comes;
 	int err = 0;
 
 	if (is_bad(block, page))
@@ -263,7 +252,7 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 			gm_tally(&as->counters, cpu_faults_moved, 1);
 		if (!huge)
 			gm_pingpong_clip(block, GM_PARTY_HOST, page, &first, &n, now);
-		from = comes_from(block, page, first, n);
+		comes = comes_home(block, page, first, n, &move);
 		err = gm_migrate_home(block, first, n, &how);
 		/* The rest of the granule was only a guess. */
 		if (err && n > 1 && !huge) {
@@ -271,8 +260,8 @@ static int home_page(struct gm_block *block, struct gm_as *as, unsigned int page
 			n = 1;
 			err = gm_migrate_home(block, first, n, &how);
 		}
-		if (!err)
-			came_home(block, as, &from, page, first, n);
+		if (!err && comes)
+			gm_pingpong_moved(&move, block, as, NULL, page, first, n);
 	} else if (!huge && is_home(block, page)) {
 		/* Who maps it in place has it already, or faults. */
 		return write ? gm_collapse(block, first, granule) : 0;

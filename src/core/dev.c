@@ -19,7 +19,10 @@ static int refuse(const char *what, const char *name)
 	return -EINVAL;
 }
 
-/* Tables only grow: this is the end of the first. What is behind the end of an older one is not there. */
+/*
+ * Tables only grow: this is the end of the first. What is behind the end of an older one is not
+ * there.
+ */
 #define MMU_SIZE_MIN offsetof(struct gm_mmu, copy_peer)
 
 static int copy_mmu(struct gm_mmu *mmu, const struct gm_mmu *from, const char *name)

@@ -54,7 +54,10 @@ static int locate(struct gm_context *ctx, uint64_t dev_va, uint32_t access, stru
 			 access & ~GM_ATOMIC, place);
 }
 
-/* Narrow pages of the block to what the region maps and the window shows of it, and hints say of one. */
+/*
+ * Narrow pages of the block to what the region maps and the window shows of it, and hints say of
+ * one.
+ */
 void gm_place_clip(const struct gm_place *place, unsigned int *first, unsigned int *n)
 {
 	const struct gm_region *r = place->region;
@@ -113,7 +116,10 @@ static int in_place_piece(struct gm_context *ctx, struct gm_block *block,
 	if (!err)
 		err = gm_map_host(ctx, place->region, block, all ? first : place->page,
 				  all ? n : 1);
-	/* From the page on, and around: who goes through memory in order gets on where few may be held. */
+	/*
+	 * From the page on, and around: who goes through memory in order gets on where few may be
+	 * held.
+	 */
 	if (!err &&
 	    !gm_map_host(ctx, place->region, block, place->page, GM_BLOCK_PAGES - place->page))
 		(void)gm_map_host(ctx, place->region, block, 0, place->page);
@@ -126,13 +132,14 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 {
 	uint64_t e = gm_block_entry(block, place->page);
 	bool away = gm_entry_state(e) == GM_DEV;
+	struct gm_pingpong_move move;
 	unsigned int first, n;
-	uint32_t before;
 	int err;
 
 	gm_policy_cpu(ctx->as, block, place->page, &first, &n);
 	gm_pingpong_clip(block, GM_PARTY_HOST, place->page, &first, &n, now);
-	before = away ? gm_pingpong_before(block, gm_party_of(e), first, n) : 0;
+	if (away)
+		gm_pingpong_moving(&move, block, ctx->dev, gm_party_of(e), GM_PARTY_HOST, first, n);
 	err = in_place_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT, access);
 	if (err && n > 1) {
 		first = place->page;
@@ -141,8 +148,7 @@ static int in_place_fault(struct gm_context *ctx, struct gm_block *block,
 	}
 	if (away && !err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_moved, 1);
-		gm_pingpong_moved(block, ctx->as, ctx->dev, gm_party_of(e), GM_PARTY_HOST,
-				  place->page, first, n, before);
+		gm_pingpong_moved(&move, block, ctx->as, ctx->dev, place->page, first, n);
 	} else if (!err) {
 		gm_count(ctx->dev, ctx->as, dev_faults_map, 1);
 	}
@@ -252,14 +258,14 @@ static int move_there(struct gm_context *ctx, struct gm_block *block, const stru
 	unsigned int from = gm_party_of(gm_block_entry(block, place->page));
 	unsigned int first = move->first, n = move->n;
 	struct gm_dev *dev = ctx->dev;
-	uint32_t before;
+	struct gm_pingpong_move moving;
 	int err;
 
 	gm_pingpong_clip(block, gm_party(dev), place->page, &first, &n, now);
 	if (n == move->n) /* else somebody has a part of it, for a while */
 		more_pieces(ctx, block, place, move);
 	gm_unit_round(dev, &first, &n);
-	before = gm_pingpong_before(block, from, first, n);
+	gm_pingpong_moving(&moving, block, dev, from, gm_party(dev), first, n);
 	err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
 	if (err && n > dev->unit) {
 		first = place->page;
@@ -267,8 +273,7 @@ static int move_there(struct gm_context *ctx, struct gm_block *block, const stru
 		err = gm_dev_piece(ctx, block, place, first, n, GM_WHY_DEV_FAULT);
 	}
 	if (!err)
-		gm_pingpong_moved(block, ctx->as, dev, from, gm_party(dev), place->page, first, n,
-				  before);
+		gm_pingpong_moved(&moving, block, ctx->as, dev, place->page, first, n);
 	gm_evict_kick(dev);
 	return err;
 }

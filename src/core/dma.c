@@ -75,7 +75,10 @@ static void add(struct gm_dma *dma, uint64_t pa, uint64_t bus, uint64_t off, uin
 	dma->ext[dma->n++] = (struct gm_extent){ .pa = pa, .host = bus, .len = len };
 }
 
-/* Copy between the device at @pa and the object's host frames at @off; made to exist unless they do. */
+/*
+ * Copy between the device at @pa and the object's host frames at @off; made to exist unless they
+ * do.
+ */
 void gm_dma_add(struct gm_dma *dma, uint64_t pa, uint64_t off, uint64_t len, bool exist)
 {
 	uint64_t bus = 0, got;

@@ -260,9 +260,9 @@ int gm_reclaim(struct gm_dev *dev, struct gm_charge *charge, const struct gm_blo
 }
 
 /*
- * Is there room for @n pages of @self's block, at nobody's cost? Room that background eviction would
- * make anew is none: it knows how to press. If there is not, the policy is asked about the coldest
- * block, once, and what it lets go of goes.
+ * Is there room for @n pages of @self's block, at nobody's cost? Room that background eviction
+ * would make anew is none: it knows how to press. If there is not, the policy is asked about the
+ * coldest block, once, and what it lets go of goes.
  */
 bool gm_reclaim_cold(struct gm_dev *dev, const struct gm_block *self, uint64_t n)
 {

@@ -10,8 +10,8 @@
  * make_device_exclusive_range().
  *
  * The mark (GM_E_EXCLUSIVE, and the device's index) says that nobody but contexts of that device
- * may have it mapped; it does not say that they have. So nothing need be done when a context, or the
- * device, goes: its mappings go with it, and the mark is taken off by the next to come.
+ * may have it mapped; it does not say that they have. So nothing need be done when a context, or
+ * the device, goes: its mappings go with it, and the mark is taken off by the next to come.
  *
  * Locking: block locked by the caller.
  */

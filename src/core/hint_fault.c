@@ -11,17 +11,17 @@
  *	ACCESSED_BY the device, or		it maps host memory where it is, and nothing moves
  *	preferred in host memory		there; what another device has it reads there, if it
  *						can, or it comes home first
- *	preferred on another device		what is there already it reads there, if it can; what
- *						nobody has, or the host, goes there first
+ *	preferred on another device		what is there already it reads there, if it can;
+ *						what nobody has, or the host, goes there first
  *
  * A device that cannot map what is elsewhere has the page moved to it, as ever: so it is for a
  * write to what another device has, and where memory for the mapping cannot be had.
  *
  * In place, without the mode. What mode GM_REPLICATE does for a window (in_place.c) is done for
  * pages of other windows here. A block remembers which devices may have host memory of it mapped so
- * (gm_block_remote()), and whoever takes pages from the CPU takes them from these too. They are kept:
- * what comes home again is entered anew at once for those that access it (gm_mirror()), and what
- * goes to a device that they can read is entered there (gm_hint_moved()).
+ * (gm_block_remote()), and whoever takes pages from the CPU takes them from these too. They are
+ * kept: what comes home again is entered anew at once for those that access it (gm_mirror()), and
+ * what goes to a device that they can read is entered there (gm_hint_moved()).
  *
  * Locking: as dev_fault.c; block locked, the address space read-locked.
  */
@@ -246,7 +246,10 @@ int gm_hint_fault(struct gm_context *ctx, struct gm_block *block, const struct g
 
 /* ------------------------------------------------------------------------ kept mapped */
 
-/* @ctx's device has [first, first+n) now: others that access it, and can read it there, have it mapped. */
+/*
+ * @ctx's device has [first, first+n) now: others that access it, and can read it there, have it
+ * mapped.
+ */
 void gm_hint_moved(struct gm_context *ctx, struct gm_block *block, const struct gm_place *place,
 		   unsigned int first, unsigned int n)
 {

@@ -11,7 +11,10 @@
 
 /* -------------------------------------------------------------------- going home */
 
-/* A run of @n pages that begins with @e. Of a range of frames a run may have more; it goes as a whole. */
+/*
+ * A run of @n pages that begins with @e. Of a range of frames a run may have more; it goes as a
+ * whole.
+ */
 static bool goes_home(uint64_t e, unsigned int n, const struct gm_dev *dev,
 		      const struct gm_home *how)
 {
@@ -22,7 +25,10 @@ static bool goes_home(uint64_t e, unsigned int n, const struct gm_dev *dev,
 	return !how->end || (gm_entry_pfn(e) < how->end && gm_entry_pfn(e) + n > how->begin);
 }
 
-/* For a device of larger units: what of a run goes together, so that units go as a whole or not at all. */
+/*
+ * For a device of larger units: what of a run goes together, so that units go as a whole or not at
+ * all.
+ */
 static unsigned int unit_run(const struct gm_block *block, const struct gm_dev *dev,
 			     const struct gm_home *how, unsigned int page, unsigned int n,
 			     uint64_t e, bool *goes)
@@ -30,7 +36,9 @@ static unsigned int unit_run(const struct gm_block *block, const struct gm_dev *
 	uint64_t pfn = gm_entry_pfn(e);
 	bool pinned;
 
-	/* A flag may part a unit; the end of a range of frames does not. One entry goes as it is. */
+	/*
+	 * A flag may part a unit; the end of a range of frames does not. One entry goes as it is.
+	 */
 	if (how->end && block->pages && pfn < how->begin && how->begin - pfn < n)
 		n = (unsigned int)(how->begin - pfn);
 	if (how->end && block->pages && pfn < how->end && how->end - pfn < n)
@@ -192,7 +200,10 @@ static int copy_home_anyhow(struct gm_block *block, struct gm_dev *dev, const st
 	return err ? err : copy_home(block, dev, how, first, end);
 }
 
-/* Out of the page tables and to the host, by one operation of the driver's. -EOPNOTSUPP: compose it. */
+/*
+ * Out of the page tables and to the host, by one operation of the driver's. -EOPNOTSUPP: compose
+ * it.
+ */
 static int send_home(struct gm_block *block, struct gm_dev *dev, const struct gm_home *how,
 		     unsigned int first, unsigned int end)
 {
@@ -287,7 +298,8 @@ static int drop_replicas(struct gm_block *block, const struct gm_home *how, unsi
 
 /*
  * Bring home what devices have of [first, first+n). An error: some pages may be home,
- * the others are where they were. If it is one device that is to have nothing there, replicas go too.
+ * the others are where they were. If it is one device that is to have nothing there, replicas go
+ * too.
  */
 int gm_migrate_home(struct gm_block *block, unsigned int first, unsigned int n,
 		    const struct gm_home *how)

@@ -143,7 +143,10 @@ void gm_mirror(struct gm_block *block, unsigned int first, unsigned int n)
 	gm_for_views(block, NULL, first, n, mirror_view, &g);
 }
 
-/* What is on a device may be mapped here too, by leaves that are not to be cut: gm_unmap_dev() has that. */
+/*
+ * What is on a device may be mapped here too, by leaves that are not to be cut: gm_unmap_dev() has
+ * that.
+ */
 static int release_view(const struct gm_view *v, struct gm_block *block, uint64_t dva, uint64_t end,
 			struct gm_gather *g)
 {

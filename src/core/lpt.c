@@ -306,7 +306,10 @@ int gm_block_split(struct gm_block *block)
 	return 0;
 }
 
-/* Set @n entries from @page on to one extent beginning with @entry; a part of a block needs an array. */
+/*
+ * Set @n entries from @page on to one extent beginning with @entry; a part of a block needs an
+ * array.
+ */
 void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uint64_t entry)
 {
 	uint64_t step = gm_entry_step(entry);
@@ -326,7 +329,10 @@ void gm_block_set(struct gm_block *block, unsigned int page, unsigned int n, uin
 		gm_mask_clear(gm_block_mask(block), page, n);
 }
 
-/* Give the array back if all pages agree again. The last page is looked at first: it mostly differs. */
+/*
+ * Give the array back if all pages agree again. The last page is looked at first: it mostly
+ * differs.
+ */
 void gm_block_fold(struct gm_block *block)
 {
 	unsigned int last = GM_BLOCK_PAGES - 1;

@@ -100,7 +100,9 @@ static unsigned int takes_run(const struct gm_block *block, const struct gm_dev 
 	return n;
 }
 
-/* Frames for the pages of [*page, end) that are neither on @dev nor bad, as many as runs can hold. */
+/*
+ * Frames for the pages of [*page, end) that are neither on @dev nor bad, as many as runs can hold.
+ */
 static int alloc_runs(struct gm_block *block, struct gm_dev *dev, enum gm_why why,
 		      unsigned int *page, unsigned int end, struct gm_run *runs, unsigned int *nr)
 {
@@ -163,7 +165,10 @@ static int fill_runs(struct gm_block *block, struct gm_dev *dev, struct gm_as *a
 	return gm_dma_end(&dma, as);
 }
 
-/* How many pages were copied from the host; others of the run were zeroed, or are here by gm_peer_commit(). */
+/*
+ * How many pages were copied from the host; others of the run were zeroed, or are here by
+ * gm_peer_commit().
+ */
 static unsigned int commit_run(struct gm_block *block, struct gm_dev *dev, struct gm_as *as,
 			       const struct gm_run *r, enum gm_why why)
 {
@@ -337,9 +342,10 @@ static int unlinked_home(struct gm_block *block, unsigned int first, unsigned in
 }
 
 /*
- * Bring [first, first+n), and the rest of its units, to @to's device; mapping it there is the caller's,
- * unless @to says that all of it came mapped. An error: some pages may be there, the others are
- * where they were, or home if a device had them that has no link to it. -ENOSPC, -EBUSY: see gm_reclaim().
+ * Bring [first, first+n), and the rest of its units, to @to's device; mapping it there is the
+ * caller's, unless @to says that all of it came mapped. An error: some pages may be there, the
+ * others are where they were, or home if a device had them that has no link to it. -ENOSPC, -EBUSY:
+ * see gm_reclaim().
  */
 int gm_migrate_to_dev(struct gm_block *block, unsigned int first, unsigned int n,
 		      struct gm_landing *to, enum gm_why why)

@@ -3,21 +3,24 @@
  * What few blocks have: memories of policies and of ping-pong, devices that map what is elsewhere,
  * replicas.
  *
- * Theory. Most blocks that a device uses are moved there and stay, and need to say no more than where
- * their pages are. So the rest is in a struct of its own, that a block gets when the first of it comes
- * to be and gives back with the last (I9). It is read by functions in core.h, to which a block
- * without it is one where all of it is empty.
+ * Theory. Most blocks that a device uses are moved there and stay, and need to say no more than
+ * where their pages are. So the rest is in a struct of its own, that a block gets when the first of
+ * it comes to be and gives back with the last (I9). It is read by functions in core.h, to which a
+ * block without it is one where all of it is empty.
  *
  * No memory. Who is to map what is elsewhere must be known first, for what takes the page away goes
  * by that (I1, I3): the mapping fails, and so does making a replica. What is only remembered is
- * done without. It is as large as a resident, nearly, and comes from the same pool, so that no fault
- * needs a chunk for it alone.
+ * done without. It is as large as a resident, nearly, and comes from the same pool, so that no
+ * fault needs a chunk for it alone.
  *
  * Locking. The block's lock guards all of it.
  */
 #include "core/core.h"
 
-/* The block's, made if there was none; who puts nothing into it calls gm_more_trim(). NULL: no memory. */
+/*
+ * The block's, made if there was none; who puts nothing into it calls gm_more_trim(). NULL: no
+ * memory.
+ */
 struct gm_more *gm_more_get(struct gm_block *block)
 {
 	if (block->more)

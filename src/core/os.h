@@ -155,7 +155,9 @@ void gm_os_job_done(void *host, int err);
 
 /* --------------------------------------------------------------- diagnostics */
 
-/* A broken invariant: report and stop. (Linux's objtool knows its own functions of this kind only.) */
+/*
+ * A broken invariant: report and stop. (Linux's objtool knows its own functions of this kind only.)
+ */
 #ifndef GM_OS_NORETURN
 #define GM_OS_NORETURN __attribute__((noreturn))
 #endif
@@ -180,7 +182,8 @@ void gm_os_warn(const char *what, const char *arg);
 
 /*
  * What happened, once it has; <gmem/events.h> has the kinds and the fields, by these names:
- * @va is what it calls dev_addr, but in a fault of the CPU's the address touched, or 0; @n is count.
+ * @va is what it calls dev_addr, but in a fault of the CPU's the address touched, or 0; @n is
+ * count.
  *
  * @as, @at and @obj may be NULL: not known, or nobody's; they live as long as the call. @at is
  * the address space that @addr is in.
@@ -407,8 +410,8 @@ int gm_core_init(void);
 void gm_core_exit(void);
 
 /*
- * Call gm_os_trace() for events of this kind as long as one more has said so than has taken it back.
- * At any time, in any context.
+ * Call gm_os_trace() for events of this kind as long as one more has said so than has taken it
+ * back. At any time, in any context.
  */
 void gm_trace(enum gm_event_kind kind, bool on);
 
@@ -449,11 +452,11 @@ int gm_cpu_fault_try(struct gm_as *as, uint64_t va, uint32_t access, uint64_t *u
 
 /*
  * For a host whose CPU faults name an object and an offset, and which maps what they
- * find by itself: for reading only, unless @found->write is set. 0: the page at @off is in host backing, where what devices had around it
- * is home too, or, if @apertures says that the host can map such memory, on a device where
- * the CPU reaches it. *found says what may be mapped, and its block is locked, so that
- * all stays so until gm_block_unlock(); or found->block is NULL: no device has touched
- * the block, see gm_object_touched(). @as is charged; may be NULL. Fails: as
+ * find by itself: for reading only, unless @found->write is set. 0: the page at @off is in host
+ * backing, where what devices had around it is home too, or, if @apertures says that the host can
+ * map such memory, on a device where the CPU reaches it. *found says what may be mapped, and its
+ * block is locked, so that all stays so until gm_block_unlock(); or found->block is NULL: no device
+ * has touched the block, see gm_object_touched(). @as is charged; may be NULL. Fails: as
  * gm_cpu_fault(). Called with no lock held.
  */
 struct gm_block;
@@ -514,7 +517,9 @@ bool gm_as_covers(struct gm_as *as, uint64_t va);
 /* The first address of [va, end) that is mapped, and how far its region goes; or @end. */
 uint64_t gm_as_next(struct gm_as *as, uint64_t va, uint64_t end, uint64_t *len);
 
-/* Cut the region that covers va in two there, so that either part can go. Fails: as gm_as_unmap(). */
+/*
+ * Cut the region that covers va in two there, so that either part can go. Fails: as gm_as_unmap().
+ */
 int gm_as_carve(struct gm_as *as, uint64_t va);
 
 /*
@@ -567,7 +572,9 @@ int gm_hnode_stats(int hnode, char name[GM_DEV_NAME], struct gm_stats *stats);
 /* gm_dev_tune() of the device with this node. Fails: as that, -ENODEV. */
 struct gm_dev_tunables;
 int gm_hnode_tune(int hnode, const struct gm_dev_tunables *t);
-/* gm_dev_set_policy() and gm_dev_policy() of the device with this node. Fails: as those, -ENODEV. */
+/*
+ * gm_dev_set_policy() and gm_dev_policy() of the device with this node. Fails: as those, -ENODEV.
+ */
 int gm_hnode_set_policy(int hnode, const char *names);
 int gm_hnode_policy(int hnode, char *names, size_t len);
 struct gm_page_info;

@@ -278,7 +278,10 @@ static int send_view(const struct gm_view *v, struct gm_block *block, uint64_t d
 	return 0;
 }
 
-/* Send what gm_message_begin_home() began. 0: [first, end) is not mapped, its bytes are where they go. */
+/*
+ * Send what gm_message_begin_home() began. 0: [first, end) is not mapped, its bytes are where they
+ * go.
+ */
 int gm_message_send_home(struct gm_message *m, struct gm_dev *dev, struct gm_as *as,
 			 unsigned int first, unsigned int end)
 {

@@ -228,7 +228,10 @@ struct gm_resident *gm_resident_find(struct gm_block *block, const struct gm_dev
 	return res;
 }
 
-/* The block's resident for @dev, made if there was none (then it counts no page yet). NULL: no memory. */
+/*
+ * The block's resident for @dev, made if there was none (then it counts no page yet). NULL: no
+ * memory.
+ */
 struct gm_resident *gm_resident_get(struct gm_block *block, struct gm_dev *dev)
 {
 	struct gm_resident *res = gm_resident_find(block, dev);
@@ -290,7 +293,10 @@ void gm_resident_count(struct gm_block *block, struct gm_dev *dev, int pages, in
 	struct gm_hnode *h = &dev->hnode;
 	bool whole;
 
-	/* Of larger units each counts as a whole; of those that are on their way here some may not count yet. */
+	/*
+	 * Of larger units each counts as a whole; of those that are on their way here some may not
+	 * count yet.
+	 */
 	if (dev->unit > 1)
 		pinned = (int)GM_MIN(gm_units_pinned(block, dev),
 				     (unsigned int)((int)res->nr + pages)) -

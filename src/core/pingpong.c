@@ -12,42 +12,47 @@
  * numbers that are there by default are those of NVIDIA's UVM: 3 times, 500 microseconds.
  *
  * The cure, where the devices among the parties can use host memory in place: the next fault of one
- * on such a piece brings it home, if it is not there, and maps it where it is. All parties use it there and
- * nothing moves any more, nor does anybody wait. That is for a bounded time (256 holds from the
- * first such piece of the block on), for sides may fall out of step, and the link is slower than
- * the device's memory. Nothing watches a clock: a fault of a device on the block that comes later
- * has the pieces unmapped, and they move when they are touched again; of a device that counts its
- * uses a counted notice does, and the policy has its say. Whoever still uses them in turn pays
- * for as many moves as it took to detect it, once in this time.
+ * on such a piece brings it home, if it is not there, and maps it where it is. All parties use it
+ * there and nothing moves any more, nor does anybody wait. That is for a bounded time (256 holds
+ * from the first such piece of the block on), for sides may fall out of step, and the link is
+ * slower than the device's memory. Nothing watches a clock: a fault of a device on the block that
+ * comes later has the pieces unmapped, and they move when they are touched again; of a device that
+ * counts its uses a counted notice does, and the policy has its say. Whoever still uses them in
+ * turn pays for as many moves as it took to detect it, once in this time.
  *
- * The cure for others. Whoever has got such pieces of the block holds them for a time (the hold). A fault of
- * another party that wants one of them waits until that is over: a device's is -EBUSY, which
- * devices replay, the CPU's sleeps with nothing locked, once at most. What a fault moves by a
- * guess leaves out what others hold. When the hold is over the first to come gets the pieces,
- * and holds them in turn; it was one of those who waited, for the holder has them mapped. So of
- * two parties each has its turn, and for as long as its turn lasts it works at full speed. It ends
- * when the pieces stay where they are for two lapses beyond the hold.
+ * The cure for others. Whoever has got such pieces of the block holds them for a time (the hold). A
+ * fault of another party that wants one of them waits until that is over: a device's is -EBUSY,
+ * which devices replay, the CPU's sleeps with nothing locked, once at most. What a fault moves by a
+ * guess leaves out what others hold. When the hold is over the first to come gets the pieces, and
+ * holds them in turn; it was one of those who waited, for the holder has them mapped. So of two
+ * parties each has its turn, and for as long as its turn lasts it works at full speed. It ends when
+ * the pieces stay where they are for two lapses beyond the hold.
  *
  * The bound. A party's hold begins with a piece that comes to it when none is running, and is
  * not made longer by what comes meanwhile, lest it never end. What comes while it runs leaves when
- * it is over, so a page comes to a party once in each of its holds at most, and these do not overlap:
- * of two parties' faults, two moves in the time of a hold, and one where a single piece is at issue.
- * Before it is detected it is as many in two lapses as the threshold says, and three. The machine's
- * speed does not come into it. (A CPU's fault that has waited does not wait for a third party's hold
- * again: with three parties there may be one move more a hold and thread.)
+ * it is over, so a page comes to a party once in each of its holds at most, and these do not
+ * overlap: of two parties' faults, two moves in the time of a hold, and one where a single piece is
+ * at issue. Before it is detected it is as many in two lapses as the threshold says, and three. The
+ * machine's speed does not come into it. (A CPU's fault that has waited does not wait for a third
+ * party's hold again: with three parties there may be one move more a hold and thread.)
  *
  * Where a party uses pages where they are (an aperture, a peer that is read, mode GM_REPLICATE)
  * nothing moves in the first place, and nothing is noticed here.
  *
  * Only faults count, and only faults wait: hints, pins, evictions, draining and removal
- * move what they move. So what a mask says went to a party may be elsewhere by now; therefore a fault
- * waits only for what is with the holder still.
+ * move what they move. So what a mask says went to a party may be elsewhere by now; therefore a
+ * fault waits only for what is with the holder still.
  *
- * What it costs. A block gets its history, twice as large as a resident (more.c), when a fault takes pages from a device; one
- * that is only loaded has none. If there is no memory for it, nothing is noticed. A fault of a
- * block without it reads one pointer, one that moves nothing reads it too.
+ * What it costs. A block gets its history, twice as large as a resident (more.c), when a fault
+ * takes pages from a device; one that is only loaded has none. If there is no memory for it,
+ * nothing is noticed. A fault of a block without it reads one pointer, one that moves nothing reads
+ * it too.
  *
- * Locking. The block's lock guards all of it. Nobody waits here.
+ * Locking. The block's lock guards all of it. Nobody waits here. What a device's fault names is
+ * held by its context. A device that the CPU takes pages from is held by these alone, and
+ * gm_dev_destroy() needs no block's lock once they have left; so what counts of it is taken before
+ * (struct gm_pingpong_move), and what is counted at it afterwards goes by way of a context, if the
+ * address space has one: under its ctx_lock a context does not leave, nor therefore its device.
  */
 #include "core/pingpong.h"
 
@@ -236,22 +241,52 @@ static void age(struct gm_pingpong *p, uint64_t now, uint64_t lapse)
 	p->since = now;
 }
 
-static void trace_thrash(const struct gm_block *block, struct gm_as *as, struct gm_dev *dev,
-			 unsigned int from, unsigned int to, uint32_t times, unsigned int page)
+/*
+ * At the device that the CPU took pages from: found by an id, for it may be gone, or another in its
+ * place.
+ */
+static void count_by_context(struct gm_as *as, uint64_t dev_id)
+{
+	struct gm_context *ctx;
+
+	gm_rwlock_rdlock(&as->ctx_lock, GM_RANK_CTX);
+	for (ctx = as->contexts; ctx && ctx->dev->id != dev_id; ctx = ctx->next)
+		;
+	if (ctx)
+		gm_tally(&ctx->dev->counters, thrashes, 1);
+	gm_rwlock_unlock(&as->ctx_lock, GM_RANK_CTX);
+}
+
+static void count_thrash(const struct gm_pingpong_move *move, struct gm_as *as, struct gm_dev *dev)
+{
+	if (dev)
+		gm_tally(&dev->counters, thrashes, 1);
+	else if (as)
+		count_by_context(as, move->dev_id);
+	if (as)
+		gm_tally(&as->counters, thrashes, 1);
+}
+
+static int node_of(unsigned int party)
+{
+	return party == GM_PARTY_HOST ? GM_NODE_HOST : gm_core.first_hnode + (int)party - 1;
+}
+
+static void trace_thrash(const struct gm_pingpong_move *move, const struct gm_block *block,
+			 struct gm_as *as, unsigned int page)
 {
 	struct gm_event ev = {
 		.kind = GM_EVENT_THRASH,
-		.why = to == GM_PARTY_HOST ? GM_WHY_CPU_FAULT : GM_WHY_DEV_FAULT,
+		.why = move->to == GM_PARTY_HOST ? GM_WHY_CPU_FAULT : GM_WHY_DEV_FAULT,
 		.as = as,
 		.obj = block->obj,
 		.offset = (block->index << GM_BLOCK_SHIFT) + ((uint64_t)page << GM_PAGE_SHIFT),
 		.len = GM_PAGE_SIZE,
-		.n = times,
-		.from = from == GM_PARTY_HOST ? GM_NODE_HOST : gm_core.first_hnode + (int)from - 1,
-		.to = to == GM_PARTY_HOST ? GM_NODE_HOST : gm_core.first_hnode + (int)to - 1,
+		.n = move->times,
+		.from = node_of(move->from),
+		.to = node_of(move->to),
 	};
 
-	gm_count(dev, as, thrashes, 1);
 	if (gm_tracing(GM_EVENT_THRASH))
 		gm_trace_end_at(&ev, gm_os_now_ns(), 0);
 }
@@ -275,14 +310,14 @@ static struct gm_pingpong *begin(struct gm_block *block, unsigned int from, unsi
 	return p;
 }
 
-void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *dev,
-		       unsigned int from, unsigned int to, unsigned int page, unsigned int first,
-		       unsigned int n, uint32_t before)
+void gm_pingpong_moved(const struct gm_pingpong_move *move, struct gm_block *block,
+		       struct gm_as *as, struct gm_dev *dev, unsigned int page, unsigned int first,
+		       unsigned int n)
 {
-	uint64_t now, lapse = gm_load(&dev->thrash_lapse), hold = gm_load(&dev->thrash_hold);
-	uint32_t threshold = gm_load(&dev->thrash_times), moved = pieces(first, n) & before;
+	uint32_t threshold = move->times, moved = pieces(first, n) & move->before;
 	struct gm_pingpong *p = gm_block_pingpong(block);
-	unsigned int mine, other;
+	unsigned int mine, other, from = move->from, to = move->to;
+	uint64_t now, lapse = move->lapse;
 	uint32_t back, again;
 
 	if (!threshold || from == to || !moved || (!p && from == GM_PARTY_HOST))
@@ -293,12 +328,11 @@ void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *
 	if (!p)
 		return;
 	if (p->times >= threshold)
-		lapse += hold;
+		lapse += move->hold;
 	age(p, now, lapse);
 	other = place_of(p, from, to);
 	mine = place_of(p, to, from);
-	if (to !=
-	    GM_PARTY_HOST) /* @dev is that: of the other one nothing is known to be there still */
+	if (to != GM_PARTY_HOST) /* @dev: of the other one nothing is known to be there still */
 		p->shares[mine] = gm_can_use_host(dev, block->obj);
 	back = (p->went[other][0] | p->went[other][1]) & moved;
 	for (unsigned int i = 0; i < 2; i++)
@@ -314,7 +348,9 @@ void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *
 	if (p->times < threshold)
 		return;
 	if (now >= p->until[mine])
-		p->until[mine] = now + hold;
-	if (p->times == threshold)
-		trace_thrash(block, as, dev, from, to, threshold, page);
+		p->until[mine] = now + move->hold;
+	if (p->times != threshold)
+		return;
+	count_thrash(move, as, dev);
+	trace_thrash(move, block, as, page);
 }

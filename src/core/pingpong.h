@@ -60,22 +60,45 @@ static inline void gm_pingpong_clip(const struct gm_block *block, unsigned int p
 uint32_t gm_pingpong_with(const struct gm_block *block, unsigned int party, unsigned int first,
 			  unsigned int n);
 
-/* The same where it is worth knowing: the host's, of a block without a history, are not. */
-static inline uint32_t gm_pingpong_before(const struct gm_block *block, unsigned int from,
-					  unsigned int first, unsigned int n)
+/*
+ * A move that a fault is about to make, and what counts of the device with it: taken while that is
+ * certain, for one whose last pages have left may be destroyed before gm_pingpong_moved() is
+ * called.
+ */
+struct gm_pingpong_move {
+	unsigned int from, to; /* parties */
+	uint32_t before;       /* pieces of which @from has pages */
+	uint32_t times;	       /* the device's tunables */
+	uint64_t lapse, hold;
+	uint64_t dev_id;
+};
+
+/*
+ * Pages of [first, first+n) are about to move; @dev, which is certain, is one of the parties: the
+ * one whose tunables count. Block locked.
+ */
+static inline void gm_pingpong_moving(struct gm_pingpong_move *move, const struct gm_block *block,
+				      const struct gm_dev *dev, unsigned int from, unsigned int to,
+				      unsigned int first, unsigned int n)
 {
-	return gm_block_pingpong(block) || from != GM_PARTY_HOST
-		       ? gm_pingpong_with(block, from, first, n)
-		       : 0;
+	move->from = from;
+	move->to = to;
+	move->times = gm_load(&dev->thrash_times);
+	move->lapse = gm_load(&dev->thrash_lapse);
+	move->hold = gm_load(&dev->thrash_hold);
+	move->dev_id = dev->id;
+	/* What the host has of a block without a history is not worth knowing. */
+	move->before = gm_block_pingpong(block) || from != GM_PARTY_HOST
+			       ? gm_pingpong_with(block, from, first, n)
+			       : 0;
 }
 
 /*
- * A fault of @as's on @page has moved [first, first+n) from one party to another, of which @dev is
- * one: the device whose tunables count. @before is what gm_pingpong_before() said of these pages, or
- * more. Block locked.
+ * A fault of @as's on @page has made the move, of [first, first+n) or less of it. @dev: the device
+ * whose fault it was; NULL: it was the CPU's, and nobody holds the device for us. Block locked.
  */
-void gm_pingpong_moved(struct gm_block *block, struct gm_as *as, struct gm_dev *dev,
-		       unsigned int from, unsigned int to, unsigned int page, unsigned int first,
-		       unsigned int n, uint32_t before);
+void gm_pingpong_moved(const struct gm_pingpong_move *move, struct gm_block *block,
+		       struct gm_as *as, struct gm_dev *dev, unsigned int page, unsigned int first,
+		       unsigned int n);
 
 #endif

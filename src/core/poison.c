@@ -240,7 +240,10 @@ static int lose_page(struct gm_block *block, struct gm_dev *dev, struct gm_physm
 	return err;
 }
 
-/* A replica was in the frame, which is nobody's now: its page is in host backing, and nothing is lost. */
+/*
+ * A replica was in the frame, which is nobody's now: its page is in host backing, and nothing is
+ * lost.
+ */
 static void lose_replica(struct gm_dev *dev, struct gm_physmem *range, const struct gm_object *obj,
 			 uint64_t pfn)
 {

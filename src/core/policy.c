@@ -15,7 +15,8 @@
  *
  * Locking. Block locked. What policies are there, and all that they remember, is guarded by the
  * device's policies' spinlock: a policy that was exchanged (policy_set.c) is called no more once
- * the lock was had. Words and bytes are of a generation of policies; those of another are not shown.
+ * the lock was had. Words and bytes are of a generation of policies; those of another are not
+ * shown.
  */
 #include "core/policy.h"
 

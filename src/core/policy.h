@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What those who ask policies and those who choose them share; and the policies that are built in. */
+/*
+ * What those who ask policies and those who choose them share; and the policies that are built in.
+ */
 #ifndef GM_CORE_POLICY_H
 #define GM_CORE_POLICY_H
 

@@ -109,7 +109,10 @@ int gm_as_query(struct gm_as *as, uint64_t va, uint64_t len, struct gm_page_info
 	return err;
 }
 
-/* The pages that follow @piece's first in one place; what is there is said in @at, for its beginning. */
+/*
+ * The pages that follow @piece's first in one place; what is there is said in @at, for its
+ * beginning.
+ */
 static uint64_t lookup_piece(const struct gm_piece *piece, struct gm_lookup *at)
 {
 	struct gm_block *block = gm_block_find(piece->region->obj, piece->index, false);

@@ -8,8 +8,8 @@
  *
  * Order. An access is told once it has been made, and not yet by who waits for it to have been
  * made; what its fault has found is told before. A hint is told once all of it has been carried
- * out, and before who waits for it goes on; one that has failed is not told. So where one thing happens after another, in
- * one thread or because one waits for the other, it is told after it.
+ * out, and before who waits for it goes on; one that has failed is not told. So where one thing
+ * happens after another, in one thread or because one waits for the other, it is told after it.
  *
  * Locking: the address space is read-locked, so that the region and its object stay.
  */

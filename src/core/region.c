@@ -93,7 +93,9 @@ int gm_range_check(struct gm_as *as, uint64_t va, uint64_t len, uint32_t prot)
 	return 0;
 }
 
-/* The piece that begins at page-aligned *va, up to @end; *va moves on. False: no more, or a hole. */
+/*
+ * The piece that begins at page-aligned *va, up to @end; *va moves on. False: no more, or a hole.
+ */
 bool gm_piece_next(struct gm_as *as, uint64_t *va, uint64_t end, struct gm_piece *piece)
 {
 	struct gm_region *r = *va < end ? gm_region_find(as, *va) : NULL;

@@ -41,7 +41,10 @@ static uint64_t copy_of(const struct gm_resident *res, unsigned int page)
 	return res && res->copies ? res->copies[page] : 0;
 }
 
-/* How many pages from @page on, below @end, have replicas that follow one another; 0: the first has none. */
+/*
+ * How many pages from @page on, below @end, have replicas that follow one another; 0: the first has
+ * none.
+ */
 static unsigned int copies_run(const struct gm_resident *res, unsigned int page, unsigned int end)
 {
 	uint64_t e = copy_of(res, page);
@@ -192,7 +195,10 @@ static int drop(struct gm_block *block, struct gm_resident *res, unsigned int fi
 	return err;
 }
 
-/* What replicas @dev has of [first, first+n), and of the rest of its units, go. An error: they stay. */
+/*
+ * What replicas @dev has of [first, first+n), and of the rest of its units, go. An error: they
+ * stay.
+ */
 int gm_replica_drop(struct gm_block *block, struct gm_dev *dev, unsigned int first, unsigned int n)
 {
 	struct gm_resident *res = gm_block_copies(block) ? gm_resident_find(block, dev) : NULL;
@@ -384,7 +390,9 @@ static int copy_some(struct gm_block *block, struct gm_resident *res, struct gm_
 	return err;
 }
 
-/* What is not @dev's of [first, first+n), but others', or nobody's, comes to host backing, for all. */
+/*
+ * What is not @dev's of [first, first+n), but others', or nobody's, comes to host backing, for all.
+ */
 int gm_bring_home(struct gm_block *block, unsigned int first, unsigned int n,
 		  const struct gm_dev *dev, struct gm_as *as, enum gm_why why)
 {
@@ -423,7 +431,8 @@ static struct gm_resident *resident(struct gm_block *block, struct gm_dev *dev)
 
 /*
  * Give @ctx's device replicas of [first, first+n), rounded out to its units, but of what it has
- * itself; mapping them is the caller's. An error: there may be some. -ENOSPC, -EBUSY: see gm_reclaim().
+ * itself; mapping them is the caller's. An error: there may be some. -ENOSPC, -EBUSY: see
+ * gm_reclaim().
  */
 int gm_replicate(struct gm_context *ctx, struct gm_block *block, unsigned int first, unsigned int n,
 		 enum gm_why why)

@@ -10,12 +10,12 @@
  * a writer that is interrupted in between keeps readers from what comes behind, for so long, but no
  * writer from anything as long as there is room.
  *
- * Full: the writer counts the event as lost, and goes. So what is in the ring is older than what was
- * lost while it was full, and has no gap before that. Each call of gm_ring_put() either leaves its
- * record or counts one, so after the last call read and lost sum up to what was told.
+ * Full: the writer counts the event as lost, and goes. So what is in the ring is older than what
+ * was lost while it was full, and has no gap before that. Each call of gm_ring_put() either leaves
+ * its record or counts one, so after the last call read and lost sum up to what was told.
  *
- * Order. The slot's number is set with release and read with acquire, either way, so a record's bytes
- * are written before they are read, and read before they are written over. It is set, and
+ * Order. The slot's number is set with release and read with acquire, either way, so a record's
+ * bytes are written before they are read, and read before they are written over. It is set, and
  * read by gm_ring_empty(), sequentially consistent besides: who puts a record and then finds that a
  * reader was told already, and who says that he was not told and then finds the ring empty, cannot
  * both be (the hosts' wake-ups).

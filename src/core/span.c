@@ -199,7 +199,9 @@ static uint64_t leaf_of(const struct gm_view *v, const struct gm_span *span, uin
 	return GM_BLOCK_SIZE;
 }
 
-/* Enter [dva, dva+size), whole blocks that lie where @span says, in leaves of @leaf or a block's. */
+/*
+ * Enter [dva, dva+size), whole blocks that lie where @span says, in leaves of @leaf or a block's.
+ */
 static int enter(const struct gm_view *v, uint64_t dva, uint64_t pa, uint64_t size, uint64_t leaf)
 {
 	struct gm_context *ctx = v->ctx;

@@ -44,8 +44,8 @@ static const struct gm_region *region_of(const struct gm_event *event)
 }
 
 /*
- * As gm_trace_end(), of an event that knows an object and an offset but no address. The region is in
- * the list as long as maps_lock is held, and its address space is there as long as it has one.
+ * As gm_trace_end(), of an event that knows an object and an offset but no address. The region is
+ * in the list as long as maps_lock is held, and its address space is there as long as it has one.
  */
 void gm_trace_end_at(struct gm_event *event, uint64_t begin, int err)
 {

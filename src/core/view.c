@@ -104,7 +104,9 @@ int gm_gather_add(struct gm_gather *g, struct gm_context *ctx, uint64_t dva, uin
 
 /* ------------------------------------------------------------------------- views */
 
-/* Of what a view would show: whole base pages of the device, if they are in step with the object. */
+/*
+ * Of what a view would show: whole base pages of the device, if they are in step with the object.
+ */
 static bool narrow(const struct gm_dev *dev, struct gm_view *view, uint64_t lo, uint64_t hi)
 {
 	uint64_t unit = gm_unit_bytes(dev);

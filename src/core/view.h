@@ -21,7 +21,10 @@ struct gm_view {
 	enum gm_mode mode;
 };
 
-/* The next view that @ctx has of [lo, hi) of the region's object; *i: the window to look at, 0 first. */
+/*
+ * The next view that @ctx has of [lo, hi) of the region's object; *i: the window to look at, 0
+ * first.
+ */
 bool gm_view_next(struct gm_context *ctx, const struct gm_region *r, uint64_t lo, uint64_t hi,
 		  uint32_t *i, struct gm_view *view);
 
@@ -62,9 +65,9 @@ int gm_gather_add(struct gm_gather *g, struct gm_context *ctx, uint64_t dva, uin
  * Call @fn with [dva, end), the device's addresses of what @view shows of pages
  * [first, first+n) of the block, for each view that a context of @dev, or of a device that may
  * read them where @dev has them, has of these pages; @dev NULL: for each in mode GM_REPLICATE,
- * or of a device that maps host memory of the block otherwise. maps_lock and the contexts' locks are held for reading
- * meanwhile. Regions of one address space that follow one another in the object's list
- * share one hold of its lock, and one flush of @g.
+ * or of a device that maps host memory of the block otherwise. maps_lock and the contexts' locks
+ * are held for reading meanwhile. Regions of one address space that follow one another in the
+ * object's list share one hold of its lock, and one flush of @g.
  */
 typedef int gm_view_fn(const struct gm_view *view, struct gm_block *block, uint64_t dva,
 		       uint64_t end, struct gm_gather *g);

@@ -75,7 +75,10 @@ const struct gm_seen *gm_window_at_dev(const struct gm_context *ctx, uint64_t de
 	return i < ctx->nr_windows && ctx->by_dev[i]->dev_va <= dev_va ? ctx->by_dev[i] : NULL;
 }
 
-/* Is all of [va, end) seen, in one of @modes (a bit each)? -EFAULT: not seen; -EOPNOTSUPP: otherwise. */
+/*
+ * Is all of [va, end) seen, in one of @modes (a bit each)? -EFAULT: not seen; -EOPNOTSUPP:
+ * otherwise.
+ */
 int gm_window_check(const struct gm_context *ctx, uint64_t va, uint64_t end, uint32_t modes)
 {
 	while (va < end) {

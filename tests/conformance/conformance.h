@@ -105,10 +105,11 @@ extern const size_t cf_nr_events_tests;
 int cf_cpu_dies(const void *p, bool write, int sig);
 
 extern const struct CMUnitTest cf_data_tests[], cf_calls_tests[], cf_process_tests[],
-	cf_place_tests[], cf_context_tests[], cf_remove_tests[], cf_in_place_tests[],
-	cf_lifecycle_tests[];
+	cf_place_tests[], cf_place_busy_tests[], cf_context_tests[], cf_remove_tests[],
+	cf_in_place_tests[], cf_lifecycle_tests[];
 extern const size_t cf_nr_data_tests, cf_nr_calls_tests, cf_nr_process_tests, cf_nr_place_tests,
-	cf_nr_context_tests, cf_nr_remove_tests, cf_nr_in_place_tests, cf_nr_lifecycle_tests;
+	cf_nr_place_busy_tests, cf_nr_context_tests, cf_nr_remove_tests, cf_nr_in_place_tests,
+	cf_nr_lifecycle_tests;
 int cf_run_child(const char *name);
 /* This process ends with memory that is somebody's: no leak, but the sanitizer, which asks, thinks so. */
 extern bool cf_leaves;

@@ -75,6 +75,8 @@ int main(int argc, char **argv)
 		tests[n++] = cf_process_tests[i];
 	for (size_t i = 0; i < cf_nr_place_tests; i++)
 		tests[n++] = cf_place_tests[i];
+	for (size_t i = 0; i < cf_nr_place_busy_tests; i++)
+		tests[n++] = cf_place_busy_tests[i];
 	for (size_t i = 0; i < cf_nr_context_tests; i++)
 		tests[n++] = cf_context_tests[i];
 	for (size_t i = 0; i < cf_nr_remove_tests; i++)

@@ -285,18 +285,42 @@ class Page(Case):
         self.assertEqual((r.returncode, r.stdout, r.stderr), (0, text, ""))
         self.assertTrue(os.path.exists(path))
 
+    def test_contrast(self):
+        """Text and marks can be told from what is behind them, in light and in dark (WCAG 2.1, AA)."""
+        def luminance(color):
+            parts = [int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+            r, g, b = (v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+        schemes = re.findall(r":root \{(.*?)\}", self.page()[1], re.S)
+        self.assertEqual(len(schemes), 2)
+        for scheme in schemes:
+            colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", scheme))
+            least = {"ink": 4.5, "soft": 4.5, "warn": 4.5, **{f"c{i}": 3 for i in range(8)}}
+            for name, want in least.items():
+                for behind in ("card", "bg") if want > 3 else ("card",):
+                    dark, light = sorted(luminance(colors[c]) for c in (name, behind))
+                    self.assertGreaterEqual((light + 0.05) / (dark + 0.05), want, (name, behind))
+
     def test_browser(self):
-        """The script runs to its end, where there is a browser."""
+        """The script runs to its end, and as wide as a phone nothing sticks out, where there is a browser."""
         if not BROWSER:
             self.skipTest("there is no chromium")
-        path, _ = self.page()
+        path, text = self.page()
+        look = ("<style>body { width: 390px; }</style><script>draw(); document.body.dataset.wide = "
+                "Array.from(document.querySelectorAll('main, main > *')).filter(e => e.scrollWidth > "
+                "e.clientWidth).map(e => e.tagName + e.id) + document.querySelector('main').clientWidth;"
+                "</script></body>")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace("</body>", look))
         r = subprocess.run([BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu",
+                            "--window-size=500,900",
                             "--user-data-dir=" + os.path.join(self.dir, "profile"), "--dump-dom",
                             "file://" + path], capture_output=True, text=True, timeout=120,
                            check=False)
         self.assertEqual(r.returncode, 0, r.stderr)
         for what in ("GM_READ_MOSTLY would save", "<canvas", 'aria-label="bandwidth"',
-                     'aria-label="timeline"', "<td>2 MiB</td>", "CPU faults"):
+                     'aria-label="timeline"', "<td>2 MiB</td>", "CPU faults", 'data-wide="390"'):
             self.assertIn(what, r.stdout)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -204,6 +205,19 @@ class Process(Case):
         self.fails(125, "2147483647", says=["there is no process 2147483647"])
         p = self.begin(env={**os.environ, "GMEM_EXPOSE": "0"})
         self.fails(125, str(p.pid), says=["GMEM_EXPOSE"])
+        p.stdin.close()
+
+    def test_name_of_anothers(self):
+        """A socket with the process's number that another process has, and one that nobody has."""
+        p = self.begin(env={**os.environ, "GMEM_EXPOSE": "0"})
+        os.mkdir(os.path.join(self.dir, "gmem"), 0o700)
+        path = os.path.join(self.dir, "gmem", str(p.pid))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+            s.listen()
+            self.fails(125, str(p.pid), says=["does not use gmem"])
+        self.fails(125, str(p.pid), says=["does not use gmem"])
+        self.assertTrue(os.path.exists(path)) # the process is there: it may be about to listen
         p.stdin.close()
 
     def test_hangs(self):

@@ -6,30 +6,7 @@
 
 #include "toy.h"
 
-#define BLOCKS 4
-
-/* An address space, and a device of some blocks in an aperture, tuned as unit_setup() does. */
-static int setup(void **state)
-{
-	struct gm_sim_options opt = {
-		.size = sizeof(opt),
-		.memory = BLOCKS * BLOCK,
-		.lanes = 1,
-		.flags = GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE,
-	};
-	struct unit *u;
-	int err = unit_setup_as(state);
-
-	if (err)
-		return err;
-	u = *state;
-	err = gm_sim_create(&opt, &u->sim[0]);
-	if (!err)
-		err = gm_sim_attach(u->sim[0], u->as, &u->ctx[0]);
-	if (!err)
-		unit_tune(unit_dev(u, 0), PAGE, true, true);
-	return err;
-}
+#define BLOCKS 4 /* see unit_setup_aperture() */
 
 /* Another, without an aperture. */
 static void second_device(struct unit *u)
@@ -37,14 +14,6 @@ static void second_device(struct unit *u)
 	u->sim[1] = unit_sim(BLOCKS, 1);
 	assert_int_equal(gm_sim_attach(u->sim[1], u->as, &u->ctx[1]), 0);
 	unit_tune(unit_dev(u, 1), PAGE, true, true);
-}
-
-static uint64_t cpu_of(struct unit *u, uint64_t va)
-{
-	struct gm_lookup at = { .size = sizeof(at) };
-
-	assert_int_equal(gm_as_lookup(u->as, va, &at), 0);
-	return at.cpu;
 }
 
 /* Both sides use the page where it is, and nothing moves. */
@@ -145,7 +114,7 @@ static void held(void **state)
 	uint8_t *page;
 
 	unit_fill(u, 0, va, BLOCK, 1);
-	page = (uint8_t *)(uintptr_t)cpu_of(u, va + 5 * PAGE);
+	page = (uint8_t *)(uintptr_t)unit_cpu_of(u, va + 5 * PAGE);
 	gm_fake_hold(page, true);
 	assert_int_equal(gm_advise(u->as, GM_NODE_HOST, va, BLOCK, GM_PREFETCH), -EBUSY);
 	unit_verify(u, CPU, va, BLOCK, 1);
@@ -318,7 +287,7 @@ static void by_object(void **state)
 	uint64_t cpu;
 
 	assert_int_equal(gm_advise(u->as, unit_node(u, 0), va, BLOCK, GM_PREFETCH), 0);
-	cpu = cpu_of(u, va);
+	cpu = unit_cpu_of(u, va);
 	assert_int_equal(gm_object_fault(obj, u->as, 9 * PAGE, true, &found), 0);
 	assert_int_equal(found.from, 0);
 	assert_int_equal(found.to, BLOCK);
@@ -340,16 +309,16 @@ static void by_object(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(used_in_place, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(leaves, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(evicted, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(aliases, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(held, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(looked_up, setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(used_in_place, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(leaves, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(evicted, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(aliases, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(held, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(looked_up, unit_setup_aperture, unit_teardown),
 		cmocka_unit_test_setup_teardown(two_apertures, unit_setup_as, unit_teardown),
-		cmocka_unit_test_setup_teardown(bad_apertures, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(steps_fail, setup, unit_teardown),
-		cmocka_unit_test_setup_teardown(by_object, setup, unit_teardown),
+		cmocka_unit_test_setup_teardown(bad_apertures, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(steps_fail, unit_setup_aperture, unit_teardown),
+		cmocka_unit_test_setup_teardown(by_object, unit_setup_aperture, unit_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

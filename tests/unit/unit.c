@@ -68,6 +68,28 @@ int unit_setup(void **state)
 	return 0;
 }
 
+int unit_setup_aperture(void **state)
+{
+	struct gm_sim_options opt = {
+		.size = sizeof(opt),
+		.memory = 4 * BLOCK,
+		.lanes = 1,
+		.flags = GM_SIM_CHECK | GM_SIM_SYNC_FAULTS | GM_SIM_APERTURE,
+	};
+	struct unit *u;
+	int err = unit_setup_as(state);
+
+	if (err)
+		return err;
+	u = *state;
+	err = gm_sim_create(&opt, &u->sim[0]);
+	if (!err)
+		err = gm_sim_attach(u->sim[0], u->as, &u->ctx[0]);
+	if (!err)
+		unit_tune(unit_dev(u, 0), PAGE, true, true);
+	return err;
+}
+
 int unit_teardown(void **state)
 {
 	struct unit *u = *state;
@@ -210,6 +232,14 @@ void unit_peek(struct gm_as *as, uint64_t va, uint64_t len, uint64_t tag)
 }
 
 /* -------------------------------------------------------------------- looking */
+
+uint64_t unit_cpu_of(struct unit *u, uint64_t va)
+{
+	struct gm_lookup at = { .size = sizeof(at) };
+
+	assert_int_equal(gm_as_lookup(u->as, va, &at), 0);
+	return at.cpu;
+}
 
 struct gm_page_info unit_info(struct gm_as *as, uint64_t va)
 {

@@ -40,6 +40,8 @@ int unit_teardown(void **state);
 /* The same without devices, and with nothing but the core. */
 int unit_setup_as(void **state);
 int unit_setup_core(void **state);
+/* The same with one device, whose memory, 4 blocks, is in an aperture. */
+int unit_setup_aperture(void **state);
 
 struct gm_sim *unit_sim(unsigned int blocks, unsigned int nr);
 struct gm_dev *unit_dev(struct unit *u, unsigned int i);
@@ -65,6 +67,8 @@ void unit_verify(struct unit *u, int who, uint64_t va, uint64_t len, uint64_t ta
 /* The same look without moving anything; @tag 0: zeros. */
 void unit_peek(struct gm_as *as, uint64_t va, uint64_t len, uint64_t tag);
 
+/* Where the CPU has it. */
+uint64_t unit_cpu_of(struct unit *u, uint64_t va);
 struct gm_page_info unit_info(struct gm_as *as, uint64_t va);
 void unit_on(struct gm_as *as, uint64_t va, uint64_t len, int node);
 uint64_t unit_count_on(struct gm_as *as, uint64_t va, uint64_t len, int node);

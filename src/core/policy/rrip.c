@@ -10,8 +10,9 @@
  * as long as the block has such. The hand is the mechanism's list, and moves one page for each
  * that comes: else the harder memory is sought the sooner everything would look cold.
  *
- * What is used in place in host memory and would come if something were cold (gm_policy_move.modest)
- * moves the hand too, or nothing would cool; by as much for a page's worth of use as for a page.
+ * What is used in place in host memory and would come if something were cold
+ * (gm_policy_move.modest) moves the hand too, or nothing would cool; by as much for a page's worth
+ * of use as for a page.
  *
  * Where all that the hand has come by is in use, what came last goes first, having been used
  * once, but for one page of four (bimodal insertion: Qureshi, Jaleel, Patt, Steely, Emer: "Adaptive

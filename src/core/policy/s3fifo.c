@@ -20,8 +20,8 @@
  * candidate; both say no more than "used since", and the use for which a group came is none. So in
  * the small queue a group is looked at twice: the first time begins the count.
  *
- * The byte: bits 0-1 how often it was used, 2-3 the queue; 4-7 of a ghost the step in which it became
- * one, of one in the small queue 1: it was looked at. It is the first of the group's 16.
+ * The byte: bits 0-1 how often it was used, 2-3 the queue; 4-7 of a ghost the step in which it
+ * became one, of one in the small queue 1: it was looked at. It is the first of the group's 16.
  * The word: not 0 from what a fault brought to the use for which it came. Without memory for
  * the bytes the whole block goes.
  */

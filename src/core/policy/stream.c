@@ -144,7 +144,9 @@ static void reach(struct gm_stream *st, const struct gm_policy_fault *fault,
 	} else {
 		int64_t at = (int64_t)fault->page;
 
-		/* Pieces that hold the page where it is in the granule, so that the last fits too. */
+		/*
+		 * Pieces that hold the page where it is in the granule, so that the last fits too.
+		 */
 		move->first = fault->page;
 		move->n = GM_POLICY_PAGES - fault->page < granule ? GM_POLICY_PAGES - fault->page
 								  : granule;

@@ -146,6 +146,7 @@ void gm_os_free(void *p, size_t size)
 	memcpy(&mark, (char *)p + size, sizeof(mark));
 	fake_bug_on(mark != (MARK ^ size)); /* overrun, wrong size, or freed twice */
 	memset(p, FAKE_POISON, size + sizeof(mark));
+	__asm__ volatile("" : : "r"(p) : "memory"); /* lest the compiler leave it out */
 	free(p);
 	fake_sub(bytes, size);
 }
