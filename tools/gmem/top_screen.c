@@ -2,10 +2,15 @@
 /*
  * `gmem top` in a terminal, by ncurses: the lines of top_lines.c, cut to the screen, again after each
  * interval and when the size has changed. A blank asks for the next at once; q, Escape and Ctrl-C quit.
+ *
+ * Signals arrive while it waits for keys, and at no other time: one that came just before would go
+ * unnoticed until the next key.
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <curses.h>
 
@@ -52,38 +57,60 @@ static void draw(const struct top *t)
 	free(lines);
 }
 
-/* Until it is time for the next, or enough. */
-static void wait_for(const struct top *t, double until)
+/* Signals of ours, and SIGWINCH, which is ncurses'. */
+static void block_signals(sigset_t *before)
 {
+	static const int ours[] = { SIGINT, SIGTERM, SIGHUP };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		signal(ours[i], on_signal);
+		sigaddset(&set, ours[i]);
+	}
+	sigprocmask(SIG_BLOCK, &set, before);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		sigdelset(before, ours[i]);
+	sigdelset(before, SIGWINCH);
+}
+
+/* Until it is time for the next, or enough. @open: what is blocked while it waits. */
+static void wait_for(const struct top *t, double until, const sigset_t *open)
+{
+	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
+
 	for (;;) {
 		double left = until - seconds_now();
-		int c;
+		struct timespec time = { .tv_sec = (time_t)left };
+		int c = getch();
 
-		if (quit || left <= 0)
-			return;
-		timeout((int)(left * 1e3) + 1);
-		c = getch();
 		if (c == 'q' || c == 27 || c == 3)
 			quit = 1;
-		else if (c == ' ')
+		if (quit || left <= 0 || c == ' ')
 			return;
-		else if (c == KEY_RESIZE)
+		if (c == KEY_RESIZE)
 			draw(t);
+		if (c != ERR)
+			continue;
+		time.tv_nsec = (long)((left - (double)time.tv_sec) * 1e9);
+		if (ppoll(&fd, 1, &time, open) > 0 && fd.revents & (POLLHUP | POLLERR))
+			quit = 1; /* the terminal is gone */
 	}
 }
 
 int top_screen(struct top *t, uint64_t n)
 {
 	SCREEN *screen = newterm(NULL, stdout, stdin);
+	sigset_t open;
 	double next;
 
 	if (!screen)
 		return fail(RUN_FAILED, "this terminal cannot be used (TERM=%s): try -b",
 			    getenv("TERM") ?: "");
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-	signal(SIGHUP, on_signal);
+	block_signals(&open);
 	cbreak();
+	timeout(0);
 	noecho();
 	curs_set(0);
 	keypad(stdscr, TRUE);
@@ -100,7 +127,7 @@ int top_screen(struct top *t, uint64_t n)
 		draw(t);
 		next = next + t->delay > seconds_now() ? next + t->delay : seconds_now();
 		if (!n || i < n)
-			wait_for(t, next);
+			wait_for(t, next, &open);
 	}
 	endwin();
 	delscreen(screen);
