@@ -224,6 +224,7 @@ class Process(Case):
         """One that answers nothing."""
         p = self.begin()
         p.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, p.pid, os.WSTOPPED)  # until it is, it answers
         self.fails(125, str(p.pid), says=["does not answer"])
         p.send_signal(signal.SIGCONT)
         p.stdin.close()

@@ -115,6 +115,7 @@ class Batch(Case):
 
         until(a.pid, False)
         a.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, a.pid, os.WSTOPPED)  # until it is, it answers
         until(a.pid, True)
         until(b.pid, False)
         a.send_signal(signal.SIGCONT)
