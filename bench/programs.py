@@ -17,12 +17,14 @@ The last two take root, a version 1 memory controller, and zram, and are left ou
 swap space that is in use already would be used too, so there must be none.
 """
 import argparse
+import ctypes
 import glob
 import json
 import os
 import re
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,6 +37,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 CGROUP = "/sys/fs/cgroup/memory/gmem-bench"
 ENTER = 'echo $$ >"$0"/cgroup.procs && exec "$@"'
 SAMPLE = 0.01  # seconds
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def read(path):
@@ -159,6 +162,14 @@ class Rescue(threading.Thread):
                 self.set(self.limit)
 
 
+def end_orphans():
+    """What a program that was given up has left."""
+    me = os.getpid()
+    for pid in map(int, read("/proc/%d/task/%d/children" % (me, me)).split()):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 class Run:
     """One run of a program, one way."""
 
@@ -170,6 +181,7 @@ class Run:
             self.out = w.run(prefix)
         except subprocess.TimeoutExpired:
             self.out = None  # it took longer than it may
+            end_orphans()
         finally:
             self.seconds = time.monotonic() - begin
             self.cpu_seconds = self.cpu() - cpu
@@ -240,7 +252,9 @@ def measure(w, ways, rounds, progress):
     todo = list(ways.all(size))
     runs = {name: [] for name, *_ in todo}
     for i in range(rounds):
-        for name, _, _, run in todo:
+        for name, to, goal, run in todo:
+            if goal and runs[to] and runs[to][-1].out is None:
+                continue
             if progress:
                 print("\r\033[K%s: round %d of %d: %s" % (type(w).__name__.lower(), i + 1, rounds, name),
                       end="", file=sys.stderr, flush=True)
@@ -250,6 +264,8 @@ def measure(w, ways, rounds, progress):
     if progress:
         print("\r\033[K", end="", file=sys.stderr)
     for name, to, goal, _ in todo:
+        if not runs[name]:
+            continue
         row = {"program": type(w).__name__.lower(), "need": size, "way": name,
                "seconds": median(runs[name], "seconds"), "cpu": median(runs[name], "cpu_seconds"),
                "peak": median(runs[name], "peak"), "rescued": median(runs[name], "rescued"),
@@ -290,6 +306,8 @@ def main():
     import workloads
 
     workloads.TIMEOUT = opt.timeout
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no swap space is left behind
     kinds = {k.__name__.lower(): k for k in workloads.ALL}
     for name in opt.program:
         if name not in kinds:

@@ -41,6 +41,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <gmem/events.h>
+
 #include "core/fault.h"
 #include "host/linux-user/user.h"
 #include "preload.h"
@@ -54,6 +56,9 @@
 #define ARM_STEP (1ULL << 30)
 #define ARM_NS 500000L /* who waits for arming looks so often */
 #define ARM_WAITS 50
+
+/* What is traced is to be as it is when it is not: so what the trace needs comes on top. */
+#define TRACE_BYTES (GM_EVENTS_MAX * sizeof(struct gm_event_record) + (1U << 20))
 
 #define RESERVE 32U /* of the limit */
 #define MAX_RESERVE (16ULL << 20)
@@ -373,7 +378,7 @@ int gm_limit_start(struct gm_as *as, int hnode, uint64_t limit)
 	int err;
 
 	sweep.hnode = hnode;
-	sweep.limit = limit;
+	sweep.limit = limit + (getenv("GMEM_TRACE") ? TRACE_BYTES : 0);
 	sweep.reserve = limit / RESERVE < MAX_RESERVE ? limit / RESERVE : MAX_RESERVE;
 	sweep.hand = gm_heap.begin;
 	sweep.armed = gm_heap.begin;

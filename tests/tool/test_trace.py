@@ -181,6 +181,16 @@ class Trace(Case):
         self.assertIn("cannot run " + self.dir, self.trace(self.dir, status=126).stderr)
         self.assertEqual(run(GMEM, "trace", "-q", "-o", self.file, "true").stderr, "")
 
+    def test_signals(self):
+        """What would end gmem trace is the program's to act upon."""
+        for sig in (signal.SIGTERM, signal.SIGHUP):
+            with subprocess.Popen([GMEM, "trace", "-q", "-o", self.file, "--", "sh", "-c",
+                                   "trap 'exit 7' TERM HUP; echo ready; while :; do sleep 0.01; done"],
+                                  stdout=subprocess.PIPE) as p:
+                p.stdout.readline()
+                p.send_signal(sig)
+                self.assertEqual(p.wait(TIMEOUT), 7)
+
     def test_misuse(self):
         for args in ((), ("-o", self.file), ("true",), ("-o", "", "true"), ("--frobnicate",),
                      ("-o", self.dir, "true"), ("-o", "/dev/null", "true"),

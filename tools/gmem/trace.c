@@ -101,35 +101,67 @@ static int make_file(const char *path, char **absolute)
 			 : fail(RUN_BAD_INPUT, "cannot write %s: %s", path, strerror(errno));
 }
 
-/* What the terminal sends is for the program: this one waits for its end. Its exit status. */
+static volatile sig_atomic_t child;
+
+static void pass_on(int sig)
+{
+	if (child)
+		kill((pid_t)child, sig);
+}
+
+/*
+ * What the terminal sends is for the program, and what would end this one is passed on to it: this one
+ * waits for its end. What is ignored stays so. @deflt: what the program is to have as it was.
+ */
+static void handle_signals(sigset_t *deflt)
+{
+	static const struct {
+		int sig;
+		void (*how)(int);
+	} all[] = {
+		{ SIGINT, SIG_IGN }, { SIGQUIT, SIG_IGN }, { SIGTERM, pass_on }, { SIGHUP, pass_on }
+	};
+	struct sigaction was;
+
+	sigemptyset(deflt);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		const struct sigaction how = { .sa_handler = all[i].how, .sa_flags = SA_RESTART };
+
+		sigaction(all[i].sig, NULL, &was);
+		if (was.sa_handler == SIG_IGN)
+			continue;
+		sigaction(all[i].sig, &how, NULL);
+		sigaddset(deflt, all[i].sig);
+	}
+}
+
+/* Its exit status. Signals wait until it is known whom to pass them on to. */
 static int run(char **program)
 {
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
-	struct sigaction was_int, was_quit;
 	posix_spawnattr_t attr;
-	sigset_t deflt;
+	sigset_t deflt, all, mask;
 	int err, status;
 	pid_t pid;
 
-	sigaction(SIGINT, &ignore, &was_int);
-	sigaction(SIGQUIT, &ignore, &was_quit);
-	sigemptyset(&deflt);
-	if (was_int.sa_handler != SIG_IGN)
-		sigaddset(&deflt, SIGINT);
-	if (was_quit.sa_handler != SIG_IGN)
-		sigaddset(&deflt, SIGQUIT);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &mask);
+	handle_signals(&deflt);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigdefault(&attr, &deflt);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&attr, &mask);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	err = posix_spawnp(&pid, program[0], NULL, &attr, program, environ);
 	posix_spawnattr_destroy(&attr);
 	if (err)
 		return fail(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "cannot run %s: %s",
 			    program[0], strerror(err));
+	child = pid;
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return fail(RUN_FAILED, "cannot wait for %s: %s", program[0],
 				    strerror(errno));
+	child = 0;
 	return WIFSIGNALED(status) ? EXIT_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
