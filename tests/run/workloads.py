@@ -79,7 +79,7 @@ class Sort(Workload):
     programs = ("sort",)
 
     def prepare(self):
-        write_lines(self.path("lines"), 300000 * SCALE)
+        write_lines(self.path("lines"), 200000 * SCALE)
 
     def run(self, prefix):
         out = self.check([*prefix, "sort", "-S", "%dM" % (80 * SCALE), "--parallel=2", "lines"],
@@ -91,10 +91,10 @@ class Xz(Workload):
     programs = ("xz",)
 
     def prepare(self):
-        write_lines(self.path("text"), 40000 * SCALE)
+        write_lines(self.path("text"), 12000 * SCALE)
 
     def run(self, prefix):
-        out = self.check([*prefix, "xz", "-T1", "-c", "--lzma2=preset=3,dict=%dMiB" % (8 * SCALE), "text"])
+        out = self.check([*prefix, "xz", "-T1", "-c", "--lzma2=preset=3,dict=%dMiB" % (2 * SCALE), "text"])
         back = subprocess.run(["xz", "-dc"], input=out, capture_output=True, check=True)
         with open(self.path("text"), "rb") as f:
             assert back.stdout == f.read()
