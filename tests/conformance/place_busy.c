@@ -154,6 +154,39 @@ static void test_place_fork(struct cf *cf)
 	place_give_back(cf, p, 3 * BLOCK);
 }
 
+/*
+ * Two that lie side by side, and little of them is away: in blocks far from each other, and in the last
+ * page of the one and the first of the other.
+ */
+static void test_place_fork_sparse(struct cf *cf)
+{
+	static const uint64_t away[] = { 0, 5 * BLOCK, 16 * BLOCK - PAGE, 16 * BLOCK, 31 * BLOCK };
+	const uint64_t half = 16 * BLOCK;
+	pid_t pid;
+	char *p;
+
+	if (place_not_here(cf))
+		return;
+	p = place_map_private(2 * half);
+	assert_int_equal(gm_register(cf->as, p, half), 0);
+	assert_int_equal(gm_register(cf->as, p + half, half), 0);
+	for (unsigned int i = 0; i < sizeof(away) / sizeof(away[0]); i++)
+		dev_words(cf, p + away[i], PAGE, i);
+	pid = fork();
+	if (!pid) {
+		for (unsigned int i = 0; i < sizeof(away) / sizeof(away[0]); i++)
+			if (child_of(p + away[i], PAGE, i))
+				_exit(1);
+		_exit(0);
+	}
+	for (unsigned int i = 0; i < sizeof(away) / sizeof(away[0]); i++)
+		cf_on(p + away[i], PAGE, GM_NODE_HOST);
+	assert_int_equal(proc_wait(pid), 0);
+	assert_int_equal(gm_unregister(cf->as, p, half), 0);
+	place_give_back(cf, p + half, half);
+	munmap(p, half);
+}
+
 struct forker {
 	struct cf *cf;
 	char *p;
@@ -406,8 +439,9 @@ static void test_place_huge_pages(struct cf *cf)
 }
 
 const struct CMUnitTest cf_place_busy_tests[] = {
-	CF_TEST(test_place_storers),   CF_TEST(test_place_fork),
-	CF_TEST(test_place_fork_busy), CF_TEST(test_place_fork_unprepared),
-	CF_TEST(test_place_own_calls), CF_TEST(test_place_huge_pages),
+	CF_TEST(test_place_storers),	     CF_TEST(test_place_fork),
+	CF_TEST(test_place_fork_sparse),     CF_TEST(test_place_fork_busy),
+	CF_TEST(test_place_fork_unprepared), CF_TEST(test_place_own_calls),
+	CF_TEST(test_place_huge_pages),
 };
 const size_t cf_nr_place_busy_tests = sizeof(cf_place_busy_tests) / sizeof(cf_place_busy_tests[0]);

@@ -186,7 +186,8 @@ class Trace(Case):
         for sig in (signal.SIGTERM, signal.SIGHUP):
             with subprocess.Popen([GMEM, "trace", "-q", "-o", self.file, "--", "sh", "-c",
                                    "trap 'exit 7' TERM HUP; echo ready; while :; do sleep 0.01; done"],
-                                  stdout=subprocess.PIPE) as p:
+                                  stdout=subprocess.PIPE,
+                                  preexec_fn=lambda s=sig: signal.signal(s, signal.SIG_DFL)) as p:
                 p.stdout.readline()
                 p.send_signal(sig)
                 self.assertEqual(p.wait(TIMEOUT), 7)

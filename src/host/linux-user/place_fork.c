@@ -11,8 +11,8 @@
  *	2. shuts the gate: no page leaves the application's memory any more. A device's fault
  *	   that would take one gets -EBUSY and is tried again, by the core or by the device,
  *	   so nobody who waits holds a lock that step 3 wants;
- *	3. brings home and maps what devices and the staging areas have, block by block, and
- *	   says of it that a child inherits it.
+ *	3. brings home and maps what devices and the staging areas have, which is armed, block
+ *	   by block, and says of it that a child inherits it.
  *
  * Armed memory is MADV_DONTFORK but for that time. The child of a clone() that runs no
  * handlers, or of a fork() for which a device failed to give pages back (a line on stderr
@@ -179,7 +179,46 @@ bool gm_place_given_back(void)
 
 /* ------------------------------------------------------------------------------ fork */
 
-static void home_range(struct gm_user_as *u, uint64_t va, uint64_t end)
+/* The first of [lo, hi) that is armed, and how long that is; 0: nothing is. */
+static uint64_t first_armed(struct gm_user_place *p, uint64_t lo, uint64_t hi, uint64_t *va)
+{
+	uint64_t page = (lo - p->base) / GM_PAGE, end = (hi - p->base) / GM_PAGE, run = 0;
+	bool armed = false;
+
+	pthread_mutex_lock(&p->lock);
+	for (; page < end && !armed; page += armed ? 0 : run)
+		run = gm_bits_run(p->armed, page, end - page, &armed);
+	pthread_mutex_unlock(&p->lock);
+	*va = p->base + page * GM_PAGE;
+	return armed ? run * GM_PAGE : 0;
+}
+
+/*
+ * What of [*va, end) is armed first: nothing else can devices, or the staging area, have. It ends
+ * at *stop. False: there is none.
+ */
+static bool next_armed(const struct gm_user_as *u, uint64_t *va, uint64_t end, uint64_t *stop)
+{
+	uint64_t best = end, at, len;
+
+	pthread_mutex_lock(&places_lock);
+	for (struct gm_user_place *p = places.next; p != &places; p = p->next) {
+		uint64_t lo = p->base + p->begin, hi = p->base + p->size;
+
+		lo = lo > *va ? lo : *va;
+		hi = hi < best ? hi : best;
+		len = p->u == u && lo < hi ? first_armed(p, lo, hi, &at) : 0;
+		if (len) {
+			best = at;
+			*stop = at + len;
+		}
+	}
+	pthread_mutex_unlock(&places_lock);
+	*va = best;
+	return best < end;
+}
+
+static void home_armed(struct gm_user_as *u, uint64_t va, uint64_t end)
 {
 	while (va < end) {
 		uint64_t stop = (va | (GM_HUGE - 1)) + 1;
@@ -193,6 +232,13 @@ static void home_range(struct gm_user_as *u, uint64_t va, uint64_t end)
 			for_armed_at(u, va, len, dofork);
 		va += len;
 	}
+}
+
+/* A range may be far larger than what is used of it. */
+static void home_range(struct gm_user_as *u, uint64_t va, uint64_t end)
+{
+	for (uint64_t stop = va; next_armed(u, &va, end, &stop); va = stop)
+		home_armed(u, va, stop);
 }
 
 static bool any_place(void)
