@@ -10,8 +10,8 @@ rounds is printed, with its ratio to the way that is its measure:
   stat           the same under gmem stat                                         to run: <= 1.02
   limit          gmem run --host-limit, half of what the program needs
   limit, trace   the same under gmem trace                                        to limit: <= 1.2
-  cgroup, zram   no gmem: a memory cgroup of the same size, which swaps to zram   limit to it: <= 1
-  cgroup, file   the same, which swaps to a file                                  limit to it: < 1
+  cgroup, zram   no gmem: a memory cgroup of the same size, which swaps to zram   to limit: >= 1
+  cgroup, file   the same, which swaps to a file                                  to limit: > 1
 
 The last two take root, a version 1 memory controller, and zram, and are left out where one is missing;
 swap space that is in use already would be used too, so there must be none.
