@@ -358,6 +358,30 @@ static void test_bad_calls(struct cf *cf)
 	gm_object_put(obj);
 }
 
+/* A CPU fault brings as much as lies at home beside the page, and one page where nothing does. */
+static void test_adaptive(struct cf *cf)
+{
+	static const struct {
+		unsigned int page, home; /* touched; and so many are at home then */
+	} row[] = { { 100, 1 }, { 300, 2 }, { 0, 3 }, { 1, 4 }, { 2, 6 }, { 4, 10 }, { 8, 18 } };
+	struct gm_as_options opt = { .size = sizeof(opt), .flags = cf_flags | GM_AS_ADAPTIVE };
+	struct cf own = { .sim = { cf->sim[0] } };
+	char *p;
+
+	assert_int_equal(gm_as_create(&opt, &own.as), 0);
+	assert_int_equal(gm_sim_attach(own.sim[0], own.as, &own.ctx[0]), 0);
+	p = cf_alloc(&own, BLOCK);
+	cf_fill(&own, 0, p, BLOCK, 1);
+	for (unsigned int i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		char *page = p + row[i].page * PAGE;
+
+		cf_check_at(&own, CPU, page, PAGE, 1, row[i].page * PAGE);
+		assert_int_equal(cf_count_on(p, BLOCK, GM_NODE_HOST), row[i].home);
+	}
+	cf_check(&own, CPU, p, BLOCK, 1);
+	assert_int_equal(gm_as_destroy(own.as), 0);
+}
+
 const struct CMUnitTest cf_calls_tests[] = {
 	CF_TEST(test_prefetch),
 	CF_TEST(test_dontneed),
@@ -372,5 +396,6 @@ const struct CMUnitTest cf_calls_tests[] = {
 	CF_TEST(test_destroy_with_pages),
 	CF_TEST(test_retention),
 	CF_TEST(test_bad_calls),
+	CF_TEST_PAGES(test_adaptive),
 };
 const size_t cf_nr_calls_tests = sizeof(cf_calls_tests) / sizeof(cf_calls_tests[0]);

@@ -523,8 +523,8 @@ static void stat_is_dead(void)
 	unlink(name);
 }
 
-/* Who listens there is another user: it is told nothing. */
-static void stat_is_anothers(void)
+/* Who listens there is connected to, and then hung up on: it is told nothing. */
+static void hung_up_on(enum call call, bool serves)
 {
 	char name[64], c;
 	struct sockaddr_un at;
@@ -535,12 +535,18 @@ static void stat_is_anothers(void)
 	fd = called_at(&at, &len, name);
 	expect(!listen(fd, 4));
 	setenv("GMEM_STAT", name, 1);
-	refuse(CRED, 0, 1, 0);
-	begins(true);
+	refuse(call, 0, 1, 0);
+	begins(serves);
 	client = accept(fd, NULL, NULL);
 	expect(client >= 0 && read(client, &c, 1) == 0);
 	close(client);
 	close(fd);
+}
+
+/* It is another user. */
+static void stat_is_anothers(void)
+{
+	hung_up_on(CRED, true);
 }
 
 static void stat_without_a_socket(void)
@@ -550,24 +556,9 @@ static void stat_without_a_socket(void)
 	begins(true);
 }
 
-/* It is connected to, and then there is no thread: it is hung up on. */
 static void stat_without_a_thread(void)
 {
-	char name[64], c;
-	struct sockaddr_un at;
-	socklen_t len;
-	int fd, client;
-
-	snprintf(name, sizeof(name), "@gmem-test-%d", (int)getpid());
-	fd = called_at(&at, &len, name);
-	expect(!listen(fd, 4));
-	setenv("GMEM_STAT", name, 1);
-	refuse(THREAD, 0, 1, 0);
-	begins(false);
-	client = accept(fd, NULL, NULL);
-	expect(client >= 0 && read(client, &c, 1) == 0);
-	close(client);
-	close(fd);
+	hung_up_on(THREAD, false);
 }
 
 /* -------------------------------------------------------------------------------- main */

@@ -127,17 +127,25 @@ static void clipping(void **state)
 	}
 }
 
+/* A block of another address space, which the device has. */
+static uint64_t on_device(struct unit *u, const struct gm_as_options *opt, struct unit *other)
+{
+	uint64_t va;
+
+	assert_int_equal(gm_as_create(opt, &other->as), 0);
+	assert_int_equal(gm_sim_attach(u->sim[0], other->as, &other->ctx[0]), 0);
+	va = unit_alloc(other, BLOCK);
+	unit_fill(other, 0, va, BLOCK, 1);
+	return va;
+}
+
 static void cpu_granule(void **state)
 {
 	struct unit *u = *state;
 	struct gm_as_options opt = { .size = sizeof(opt), .cpu_granule = BLOCK };
 	struct unit other = { .as = NULL };
-	uint64_t va;
+	uint64_t va = on_device(u, &opt, &other);
 
-	assert_int_equal(gm_as_create(&opt, &other.as), 0);
-	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
-	va = unit_alloc(&other, BLOCK);
-	unit_fill(&other, 0, va, BLOCK, 1);
 	unit_verify(&other, CPU, va + 77 * PAGE, PAGE, 1);
 	unit_on(other.as, va, BLOCK, GM_NODE_HOST);
 	assert_int_equal(gm_as_destroy(other.as), 0);
@@ -154,12 +162,8 @@ static void cpu_adaptive(void **state)
 	struct unit *u = *state;
 	struct gm_as_options opt = { .size = sizeof(opt), .flags = GM_AS_ADAPTIVE };
 	struct unit other = { .as = NULL };
-	uint64_t va;
+	uint64_t va = on_device(u, &opt, &other);
 
-	assert_int_equal(gm_as_create(&opt, &other.as), 0);
-	assert_int_equal(gm_sim_attach(u->sim[0], other.as, &other.ctx[0]), 0);
-	va = unit_alloc(&other, BLOCK);
-	unit_fill(&other, 0, va, BLOCK, 1);
 	for (unsigned int i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
 		unit_verify(&other, CPU, va + row[i].page * PAGE, PAGE, 1);
 		assert_int_equal(unit_count_on(other.as, va, BLOCK, GM_NODE_HOST), row[i].home);
